@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * SYN cookies (RFC 4987 section 3.6): the whole state of a half-open connection, carried by the client.
- *   ISN = epoch parity 1 | MSS class 2 | client window scale 4 (15 = none) | SACK 1 | MAC 24
- * The MAC is SipHash-2-4 under a key per epoch of 64 s. Nothing is stored, so a SYN flood costs no memory.
- * Pure: bytes and a clock value in, a cookie or a verdict out. Any thread. */
+ * SYN cookies (RFC 4987 section 3.6): the whole state of a half-open connection, carried by the
+ * client. ISN = epoch parity 1 | MSS class 2 | client window scale 4 (15 = none) | SACK 1 | MAC 24
+ * The MAC is SipHash-2-4 under a key per epoch of 64 s. Nothing is stored, so a SYN flood costs no
+ * memory. Pure: bytes and a clock value in, a cookie or a verdict out. Any thread. */
 #ifndef DROPGATE_DATAPLANE_TCP_COOKIE_H
 #define DROPGATE_DATAPLANE_TCP_COOKIE_H
 
@@ -16,22 +16,23 @@
 
 enum {
     COOKIE_EPOCH_MS = 64 * 1000,
-    COOKIE_LEAD_MS = 2 * 1000,                          /* the next epoch is accepted this early */
+    COOKIE_LEAD_MS = 2 * 1000, /* the next epoch is accepted this early */
     COOKIE_LIFE_MS = 2 * COOKIE_EPOCH_MS + COOKIE_LEAD_MS, /* no cookie is valid for longer */
     COOKIE_NO_SCALE = 15,
     COOKIE_EPOCHS = 4,
 };
 
-/** Keys for COOKIE_EPOCHS consecutive epochs: the previous, the current and the next two, so that a late
- *  builder thread costs nothing. Immutable once published; a part of the policy. */
+/** Keys for COOKIE_EPOCHS consecutive epochs: the previous, the current and the next two, so that a
+ * late builder thread costs nothing. Immutable once published; a part of the policy. */
 struct cookie_keys {
     uint64_t first_epoch; /* unix time in ms / COOKIE_EPOCH_MS of epoch[0] */
     struct siphash_key epoch[COOKIE_EPOCHS];
     struct siphash_key timestamp; /* of the TSval offset; does not change with the epoch */
 };
 
-/** Who speaks to which service. `service` is the same number on every gateway (service_id), and changes when
- *  the window scale announced by the service does, so that a cookie never outlives its promise. */
+/** Who speaks to which service. `service` is the same number on every gateway (service_id), and
+ * changes when the window scale announced by the service does, so that a cookie never outlives its
+ * promise. */
 struct cookie_tuple {
     struct addr client;
     uint16_t client_port; /* host byte order */
@@ -49,23 +50,28 @@ struct cookie_options {
 /** Derives the keys in force at `unix_ms` from a 32-byte master key. */
 void cookie_keys_derive(struct cookie_keys *out, const uint8_t master[32], uint64_t unix_ms);
 
-/** The largest class whose MSS is at most `mss`; class 0 for anything smaller than 536 (RFC 9293 3.7.1). */
+/** The largest class whose MSS is at most `mss`; class 0 for anything smaller than 536 (RFC
+ * 9293 3.7.1). */
 uint8_t cookie_mss_class(uint16_t mss);
 
 /** The MSS of a class, in bytes. */
 uint16_t cookie_mss(uint8_t mss_class);
 
-/** The ISN of a SYN-ACK, host byte order. */
-uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *tuple, uint32_t client_isn,
-                     struct cookie_options options, uint64_t unix_ms);
+/** The ISN of a SYN-ACK, host byte order. At a time for which `keys` has no epoch it is one that no
+ * check accepts: stale keys close the door, they never lengthen a cookie's life. */
+uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
+                     uint32_t client_isn, struct cookie_options options, uint64_t unix_ms);
 
-/** Whether `cookie` (the ISN that we sent: the client's acknowledgement minus one) is ours and still valid;
- *  then `*options` is filled. Cost is the same for a bad one, whichever bit is wrong. */
-bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tuple, uint32_t client_isn,
-                  uint32_t cookie, uint64_t unix_ms, struct cookie_options *options);
+/** Whether `cookie` (the ISN that we sent: the client's acknowledgement minus one) is ours and
+ * still valid; then `*options` is filled (with what the bits say, good or bad). Accepted are the
+ * epoch of `unix_ms`, the one before, and within COOKIE_LEAD_MS of its end the one after. The cost
+ * depends on the clock and on the public epoch bit only. */
+bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
+                  uint32_t client_isn, uint32_t cookie, uint64_t unix_ms,
+                  struct cookie_options *options);
 
-/** TSval of a SYN-ACK (RFC 7323): a millisecond clock plus an offset keyed by the address pair, so it is
- *  monotone per pair and tells nobody the uptime. */
+/** TSval of a SYN-ACK (RFC 7323): a millisecond clock plus an offset keyed by the address pair, so
+ * it is monotone per pair and tells nobody the uptime. */
 uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *client,
                           const struct addr *service, uint64_t unix_ms);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Remembers tuples whose data matched neither a flow nor a cookie. The first miss is silent, because a second
- * segment may overtake the first; the same tuple again at least 300 ms later deserves an RST, so that half-open
- * peers learn (tcp-pitfalls 7, 23). 4,096 slots, fixed; a collision only delays an answer. Pure.
- * One thread, the owner's. */
+ * Remembers tuples whose data matched neither a flow nor a cookie. The first miss is silent,
+ * because a second segment may overtake the first; the same tuple again at least 300 ms later
+ * deserves an RST, so that half-open peers learn (tcp-pitfalls 7, 23). 4,096 slots, fixed; a
+ * collision only delays an answer. Pure. One thread, the owner's. */
 #ifndef DROPGATE_DATAPLANE_TCP_MISS_H
 #define DROPGATE_DATAPLANE_TCP_MISS_H
 
@@ -20,15 +20,17 @@ struct miss_table {
     } slots[MISS_SLOTS];
 };
 
-/** Notes a miss of the tuple with that keyed hash; true if the same one missed 300 ms to 30 s ago. After a true
- *  answer the tuple starts anew. */
+/** Notes a miss of the tuple with that keyed hash; true if the same one missed 300 ms to 30 s ago.
+ * After a true answer the tuple starts anew. */
 bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms);
 
-/** A budget in events per second, for answers that could be reflected: a bucket of one second's worth. */
+/** A budget in events per second, for answers that could be reflected: a bucket of one second's
+ * worth, exact over any time. Set `per_second` and leave the rest zero; the bucket is full one
+ * second after time 0. */
 struct budget {
     uint64_t refilled_ms;
+    uint64_t credit; /* thousandths of an event */
     uint32_t per_second;
-    uint32_t left;
 };
 
 /** Takes one from the budget; false when it is used up. */
