@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026, the Dropgate authors
+#
+# One run at a time has the laboratory. A run records itself (pid, start time, tree); the next one waits for it
+# while it lives, and cleans up behind it when it was killed. Sourced after common.sh, process.sh, postgres.sh.
+
+OWNER=$LAB_STATE/owner
+
+# own_lab: takes the laboratory for this script until it ends, however it ends; cleans what a killed
+# predecessor left. OWN_TREE is set to the tree of that predecessor while its leftovers are being removed.
+own_lab() {
+    local pid birth tree waited=0
+    mkdir -p "$LAB_STATE"
+    while :; do
+        exec 9>"$LAB_STATE/lock"
+        flock 9
+        pid='' birth='' tree=''
+        { read -r pid birth tree <"$OWNER"; } 2>/dev/null || true
+        [[ -n $pid && $(proc_birth "$pid") == "$birth" ]] || break
+        exec 9>&-
+        ((waited++)) || say "the laboratory is in use by process $pid of $tree: waiting for it to end"
+        timeout 60 tail --pid="$pid" -f /dev/null || true
+        ((waited < 60)) || die "the laboratory has been in use by process $pid for an hour"
+    done
+    echo "$$ $(proc_birth $$) $ROOT" >"$OWNER"
+    export DROPGATE_OWNER=$$
+    exec 9>&-
+    trap 'lab_abandon $?' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+    if [[ -n $pid ]]; then
+        say "cleaning up after process $pid of $tree, which was killed"
+        lab_sweep "${tree:-$ROOT}"
+    elif compgen -G "$LAB_STATE/run/*" >/dev/null; then
+        lab_sweep "$ROOT"
+    fi
+}
+
+# lab_sweep TREE: ends everything that was started for the laboratory, wherever it stands.
+lab_sweep() {
+    local tree=$1 dir ns pid
+    proc_stop_all
+    for ns in client gateway server; do
+        # These namespaces are ours alone, so whatever is left in them is ours too.
+        for pid in $(ip netns pids "$DROPGATE_LAB-$ns" 2>/dev/null); do
+            [[ $pid == "$$" ]] || kill -s KILL "$pid" 2>/dev/null || true
+        done
+    done
+    dir=$tree/build/${LAB_DIR##*/}
+    if [[ -d $dir/postgres ]] && declare -F pg_stop >/dev/null; then pg_stop "$dir/postgres" || true; fi
+    "$ROOT/scripts/lab" _delete
+}
+
+# lab_abandon RC: the EXIT trap; leaves the machine as it was.
+lab_abandon() {
+    trap - EXIT INT TERM HUP
+    set +e
+    lab_sweep "$ROOT"
+    rm -f "$OWNER"
+    exit "$1"
+}
