@@ -22,7 +22,8 @@ struct addr {
     };
 };
 
-/** A prefix; `length` counts from the start of the 128-bit form, so IPv4 /24 is 120. Bits behind it are zero. */
+/** A prefix; `length` counts from the start of the 128-bit form, so IPv4 /24 is 120. Bits behind it
+ * are zero. */
 struct prefix {
     struct addr base;
     uint8_t length; /* 0..128 */
@@ -76,12 +77,12 @@ static inline bool addr_equal(const struct addr *a, const struct addr *b)
 /** Whether `a` lies within `p`. */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
 
-/** Reads "198.51.100.7" or "2001:db8::7". Zone ids, ports, leading zeros in IPv4 and v4-mapped text are
- *  refused. Returns 0 or -EINVAL; `out` is untouched on error. */
+/** Reads "198.51.100.7" or "2001:db8::7". Zone ids, ports, leading zeros in IPv4 and v4-mapped text
+ * are refused. Returns 0 or -EINVAL; `out` is untouched on error. */
 int addr_parse(const char *text, struct addr *out);
 
-/** Reads "addr" or "addr/length". Host bits behind the length are masked; `*masked` (may be NULL) says
- *  whether any was set. Returns 0 or -EINVAL. */
+/** Reads "addr" or "addr/length". Host bits behind the length are masked; `*masked` (may be NULL)
+ * says whether any was set. Returns 0 or -EINVAL. */
 int prefix_parse(const char *text, struct prefix *out, bool *masked);
 
 /** Reads "198.51.100.7:80" or "[2001:db8::7]:80"; port 1..65535. Returns 0 or -EINVAL. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Strict, streaming HTTP/1.1 request parser (RFC 9112), one for the gateway and the control service, so that
- * no byte sequence means one thing to one and another to the other. Two layers:
- *   scan  a byte machine with a small state and no pointers: validates every byte, finds where the head, the
- *         body and the message end. Any split of the same bytes gives the same result.
- *   head  slices over a head that scan has accepted and that lies in one piece.
- * It never repairs, guesses or buffers. Pure; any thread. */
+ * Strict, streaming HTTP/1.1 request parser (RFC 9112), one for the gateway and the control
+ * service, so that no byte sequence means one thing to one and another to the other. Two layers:
+ *   scan  a byte machine with a small state and no pointers: validates every byte, finds where the
+ * head, the body and the message end. Any split of the same bytes gives the same result. head
+ * slices over a head that scan has accepted and that lies in one piece. It never repairs, guesses
+ * or buffers. Pure; any thread. */
 #ifndef DROPGATE_COMMON_HTTP1_H
 #define DROPGATE_COMMON_HTTP1_H
 
@@ -14,29 +14,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Why a request is refused. HTTP1_OK is no error; the order is stable, http1_error_name names it and
- *  http1_error_status gives the HTTP status a server would answer (400, 414, 417, 431, 501, 505). */
+/** Why a request is refused. HTTP1_OK is no error; the order is stable, http1_error_name names it
+ * and http1_error_status gives the HTTP status a server would answer (400, 414, 417, 431, 501,
+ * 505). */
 enum http1_error {
     HTTP1_OK,
-    HTTP1_BAD_METHOD,        /* not a token, or over 16 bytes */
-    HTTP1_BAD_TARGET,        /* not visible ASCII, or not origin-form (or "*" for OPTIONS) */
+    HTTP1_BAD_METHOD, /* not a token, or over 16 bytes */
+    HTTP1_BAD_TARGET, /* not visible ASCII, or not origin-form (or "*" for OPTIONS) */
     HTTP1_TARGET_TOO_LONG,
-    HTTP1_BAD_VERSION,       /* not HTTP/1.0 or HTTP/1.1; the HTTP/2 preface */
-    HTTP1_BAD_LINE_END,      /* bare CR or bare LF */
-    HTTP1_BAD_FIELD_NAME,    /* not a token, or white space before the colon */
-    HTTP1_BAD_FIELD_VALUE,   /* a control character */
-    HTTP1_OBS_FOLD,          /* a line that begins with white space */
+    HTTP1_BAD_VERSION,     /* not HTTP/1.0 or HTTP/1.1; the HTTP/2 preface */
+    HTTP1_BAD_LINE_END,    /* bare CR or bare LF */
+    HTTP1_BAD_FIELD_NAME,  /* not a token, or white space before the colon */
+    HTTP1_BAD_FIELD_VALUE, /* a control character */
+    HTTP1_OBS_FOLD,        /* a line that begins with white space */
     HTTP1_HEAD_TOO_LARGE,
     HTTP1_TOO_MANY_FIELDS,
     HTTP1_BAD_LENGTH,        /* Content-Length twice, empty, not digits, or over the cap */
     HTTP1_LENGTH_AND_CODING, /* Content-Length with Transfer-Encoding */
-    HTTP1_BAD_CODING,        /* Transfer-Encoding that is not exactly "chunked" once, or in HTTP/1.0 */
-    HTTP1_BAD_CHUNK,         /* chunk size, extension or line end */
-    HTTP1_BAD_TRAILER,       /* a trailer section that is not empty */
-    HTTP1_BAD_HOST,          /* HTTP/1.1 without exactly one valid Host */
+    HTTP1_BAD_CODING,  /* Transfer-Encoding that is not exactly "chunked" once, or in HTTP/1.0 */
+    HTTP1_BAD_CHUNK,   /* chunk size, extension or line end */
+    HTTP1_BAD_TRAILER, /* a trailer section that is not empty */
+    HTTP1_BAD_HOST,    /* HTTP/1.1 without exactly one valid Host */
     HTTP1_BODY_TOO_LARGE,
-    HTTP1_UPGRADE,           /* Upgrade, or CONNECT */
-    HTTP1_BAD_EXPECT,        /* Expect other than 100-continue */
+    HTTP1_UPGRADE,    /* Upgrade, or CONNECT */
+    HTTP1_BAD_EXPECT, /* Expect other than 100-continue */
     HTTP1_ERRORS
 };
 
@@ -72,14 +73,17 @@ struct http1 {
     uint32_t scratch;
 };
 
-/** Begins with the first byte of a connection; after HTTP1_END it goes on with the next request by itself. */
+/** Begins with the first byte of a connection; after HTTP1_END it goes on with the next request by
+ * itself. */
 void http1_init(struct http1 *parser);
 
-/** Reads up to `length` bytes and stops behind the first event. `*used` says how many bytes were read (never
- *  more than given; 0 is legal for HEAD and END). For HTTP1_DATA, `*data` points into `bytes` and
+/** Reads up to `length` bytes and stops behind the first event. `*used` says how many bytes were
+ * read (never more than given; 0 is legal for HEAD and END). For HTTP1_DATA, `*data` points into
+ * `bytes` and
  *  `*data_length` says how many; otherwise they are NULL and 0. */
-enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *limits, const void *bytes,
-                            size_t length, size_t *used, const void **data, size_t *data_length);
+enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *limits,
+                            const void *bytes, size_t length, size_t *used, const void **data,
+                            size_t *data_length);
 
 /** A run of bytes within a head; not terminated. */
 struct http1_slice {
@@ -104,14 +108,15 @@ struct http1_head {
     struct http1_field fields[HTTP1_MAX_FIELDS];
 };
 
-/** Slices a complete head of `length` bytes (up to and with the empty line). Refuses all that scan refuses, so
- *  it is safe on bytes that were not scanned. Returns HTTP1_OK or the error. */
+/** Slices a complete head of `length` bytes (up to and with the empty line). Refuses all that scan
+ * refuses, so it is safe on bytes that were not scanned. Returns HTTP1_OK or the error. */
 enum http1_error http1_head(const void *bytes, size_t length, const struct http1_limits *limits,
                             struct http1_head *out);
 
-/** The value of the only field of that name (ASCII case-insensitive), or NULL if none; `*count` (may be NULL)
- *  says how many there are, so that a caller can refuse two. */
-const struct http1_slice *http1_find(const struct http1_head *head, const char *name, size_t *count);
+/** The value of the only field of that name (ASCII case-insensitive), or NULL if none; `*count`
+ * (may be NULL) says how many there are, so that a caller can refuse two. */
+const struct http1_slice *http1_find(const struct http1_head *head, const char *name,
+                                     size_t *count);
 
 const char *http1_error_name(enum http1_error error);
 int http1_error_status(enum http1_error error);

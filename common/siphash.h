@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The one keyed hash of the project: SipHash (Aumasson and Bernstein, 2012) over whole 64-bit words.
- * SipHash-2-4 where the result is a MAC (SYN cookies), SipHash-1-3 where it only spreads a hash table.
- * A word is read in host order, so results are for this machine, except through siphash_bytes, which
- * follows the paper byte for byte. Pure; any thread. */
+ * The one keyed hash of the project: SipHash (Aumasson and Bernstein, 2012) over whole 64-bit
+ * words. SipHash-2-4 where the result is a MAC (SYN cookies), SipHash-1-3 where it only spreads a
+ * hash table. A word is read in host order, so results are for this machine, except through
+ * siphash_bytes, which follows the paper byte for byte. Pure; any thread. */
 #ifndef DROPGATE_COMMON_SIPHASH_H
 #define DROPGATE_COMMON_SIPHASH_H
 
