@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The Internet checksum (RFC 1071) and its incremental update (RFC 1624), in software. Sums are
+ * kept as 16-bit words in memory order, so they work on either byte order without swapping. Pure.
+ */
+#ifndef DROPGATE_DATAPLANE_NET_CHECKSUM_H
+#define DROPGATE_DATAPLANE_NET_CHECKSUM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "common/addr.h"
+
+/** The unfolded sum of `length` bytes that begin at an even offset of what is summed. */
+static inline uint64_t checksum_add(uint64_t sum, const void *bytes, size_t length)
+{
+    const uint8_t *p = bytes;
+    uint32_t word;
+    for (; length >= 4; p += 4, length -= 4) {
+        memcpy(&word, p, 4);
+        sum += word;
+    }
+    if (length) {
+        word = 0;
+        memcpy(&word, p, length);
+        sum += word;
+    }
+    return sum;
+}
+
+static inline uint16_t checksum_fold(uint64_t sum)
+{
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/** The sum of a pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). */
+static inline uint64_t checksum_pseudo(const struct addr *source, const struct addr *destination,
+                                       uint8_t protocol, uint32_t length)
+{
+    uint64_t sum = (uint64_t)__builtin_bswap32(length) + __builtin_bswap32(protocol);
+    if (addr_is_v4(source))
+        return sum + addr_v4(source) + addr_v4(destination);
+    sum = checksum_add(sum, source, sizeof *source);
+    return checksum_add(sum, destination, sizeof *destination);
+}
+
+/** A checksum field's new value after words that summed to `removed` were replaced by words that
+ * sum to `added` (RFC 1624 equation 3). */
+static inline uint16_t checksum_update(uint16_t field, uint64_t removed, uint64_t added)
+{
+    return (uint16_t)~checksum_fold((uint64_t)(uint16_t)~field + (uint16_t)~checksum_fold(removed) +
+                                    added);
+}
+
+#endif

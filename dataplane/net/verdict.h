@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Every outcome of a packet, named once. The drop counters, telemetry and the documentation all
+ * come from this table; a packet gets exactly one verdict. To add one: a row here, and the place
+ * that returns it. */
+#ifndef DROPGATE_DATAPLANE_NET_VERDICT_H
+#define DROPGATE_DATAPLANE_NET_VERDICT_H
+
+/* clang-format off */
+/* V(NAME, "name", "what an operator should know") */
+#define VERDICTS(V) \
+    /* passed or answered */ \
+    V(FORWARDED,          "forwarded",            "belongs to a flow; translated and sent on") \
+    V(OPENED,             "opened",               "first request head: a flow was created and the backend is being opened") \
+    V(SYN_COOKIE,         "syn_cookie",           "SYN to a service, answered by a SYN cookie; nothing is stored") \
+    V(ARP_ANSWERED,       "arp_answered",         "ARP request for an own address, answered") \
+    V(ND_ANSWERED,        "nd_answered",          "neighbour solicitation for an own address, answered") \
+    V(NEIGHBOR,           "neighbor",             "ARP reply or neighbour advertisement, handed to the control thread") \
+    V(ECHO_ANSWERED,      "echo_answered",        "ICMP echo request to an own address, answered") \
+    V(PROBE,              "probe",                "a backend's answer to a probe") \
+    V(BACKEND_ANSWERED,   "backend_answered",     "a backend's SYN-ACK: the flow is established and the held request sent") \
+    V(TOMBSTONE_ACK,      "tombstone_ack",        "late duplicate of a closed connection's first segment, acknowledged, not executed") \
+    V(FIN_ANSWERED,       "fin_answered",         "FIN without a flow, answered so that the peer can close") \
+    V(MISS_RESET,         "miss_reset",           "data without flow or valid cookie, seen again: answered by RST from a budget") \
+    V(INSIDE_RESET,       "inside_reset",         "a backend's segment without a flow, answered by RST from a budget") \
+    /* dropped: not for us, or not well formed */ \
+    V(TRUNCATED,          "truncated",            "shorter than its headers say") \
+    V(MULTI_SEGMENT,      "multi_segment",        "spread over several buffers: the port's MTU is larger than a buffer") \
+    V(NOT_FOR_US,         "not_for_us",           "link-layer destination, address or protocol that nobody here serves") \
+    V(VLAN,               "vlan",                 "802.1Q or 802.1ad tag on a port that is not tagged") \
+    V(VLAN_DEPTH,         "vlan_depth",           "more than two VLAN tags") \
+    V(BAD_IP,             "bad_ip",               "IP header: version, length or reserved bits") \
+    V(IP_CHECKSUM,        "ip_checksum",          "IPv4 header checksum") \
+    V(FRAGMENT,           "fragment",             "IPv4 or IPv6 fragment") \
+    V(IPV6_EXTENSION,     "ipv6_extension",       "IPv6 extension header (RFC 8504 lets a middlebox refuse; a known TCP client sends none)") \
+    V(BOGON,              "bogon",                "source address that cannot be a client: own, loopback, multicast, unspecified, v4-mapped") \
+    V(BAD_TCP,            "bad_tcp",              "TCP header: data offset, port 0 or an impossible set of flags") \
+    V(TCP_CHECKSUM,       "tcp_checksum",         "TCP checksum") \
+    V(BAD_OPTIONS,        "bad_options",          "TCP options run past the header or have an impossible length") \
+    V(BAD_ICMP,           "bad_icmp",             "ICMP checksum, length or type") \
+    V(ICMP_OTHER,         "icmp_other",           "ICMP that is neither echo nor neighbour discovery for us") \
+    V(UNSUPPORTED,        "unsupported",          "UDP, or any other protocol that is not TCP") \
+    V(NO_SERVICE,         "no_service",           "TCP to an own address and a port without a service") \
+    /* dropped: without a flow */ \
+    V(ACK_NO_FLOW,        "ack_no_flow",          "bare ACK without a flow: the third packet of a handshake, or an ACK flood") \
+    V(MISS_SILENT,        "miss_silent",          "data without flow or valid cookie, first time: silence (it may have overtaken)") \
+    V(RST_NO_FLOW,        "rst_no_flow",          "RST without a flow") \
+    V(SYN_ACK_NO_FLOW,    "syn_ack_no_flow",      "SYN-ACK from outside: nobody here connects outwards") \
+    V(HEAD_INCOMPLETE,    "head_incomplete",      "first segment without the end of the request head: not held by this version") \
+    V(HEAD_MALFORMED,     "head_malformed",       "first bytes are not a request the strict parser accepts: reset") \
+    V(TOMBSTONE_DROP,     "tombstone_drop",       "late duplicate of a connection that was reset") \
+    V(BUDGET,             "budget",               "an answer was due, but its budget per second is used up") \
+    V(FLOW_TABLE_FULL,    "flow_table_full",      "no room for a flow; see [tables] flows") \
+    V(HELD_FULL,          "held_full",            "no room to hold a request; see [tables] held") \
+    V(HELD_TOO_LARGE,     "held_too_large",       "first segment larger than a hold") \
+    V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service") \
+    V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
+    /* dropped: of a flow */ \
+    V(OPENING_BUSY,       "opening_busy",         "segment of a flow whose backend is still being opened; the client sends it again") \
+    V(OUT_OF_WINDOW,      "out_of_window",        "sequence number outside of the receiver's window") \
+    V(ACK_UNSENT,         "ack_unsent",           "acknowledges bytes that were never sent") \
+    V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
+    V(STATE,              "state",                "flags that the connection's state does not allow") \
+    V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
+    V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
+    /* ends of flows, counted beside the packet's verdict */ \
+    V(BACKEND_REFUSED,    "backend_refused",      "the backend answered the opening with RST; passed on to the client") \
+    V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \
+    V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; both were reset") \
+    V(FLOW_CLOSED,        "flow_closed",          "a flow ended by FIN in both directions") \
+    V(FLOW_RESET,         "flow_reset",           "a flow ended by RST") \
+    V(FLOW_IDLE,          "flow_idle",            "a flow was silent for too long; both sides were reset") \
+    V(FLOW_REPLACED,      "flow_replaced",        "the client began a new connection on the tuple of an old flow") \
+    V(TOMBSTONE_EVICTED,  "tombstone_evicted",    "the table of closed connections was full: the oldest went early") \
+    /* our own troubles */ \
+    V(NO_BUFFER,          "no_buffer",            "no packet buffer for an answer") \
+    V(TX_FULL,            "tx_full",              "the port's transmit queue was full; the packet is lost") \
+    V(RING_FULL,          "ring_full",            "a ring to the control thread was full; the message is lost")
+/* clang-format on */
+
+#define VERDICT_ENUM(name, text, doc) VERDICT_##name,
+enum verdict { VERDICTS(VERDICT_ENUM) VERDICT_COUNT };
+#undef VERDICT_ENUM
+
+/** The name and the explanation of a verdict; "unknown" outside of the table. Any thread. */
+const char *verdict_name(enum verdict verdict);
+const char *verdict_help(enum verdict verdict);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The flow table of one worker: a bounded array of flows and one chained hash over (client address,
+ * client port). Outside a flow is told by its service, inside by its backend; both lookups walk the
+ * same, short chain. Nothing is allocated after start; a flow is published to the table only when
+ * all that it needs has been reserved. One thread, the owner's. */
+#ifndef DROPGATE_DATAPLANE_TCP_FLOW_H
+#define DROPGATE_DATAPLANE_TCP_FLOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/siphash.h"
+#include "dataplane/net/build.h"
+#include "dataplane/tcp/states.h"
+#include "dataplane/tcp/translate.h"
+#include "dataplane/tcp/wheel.h"
+#include "dataplane/tcp/window.h"
+
+/** One spliced connection. At most 192 bytes: three cache lines, the first for every packet.
+ * worker: rw */
+struct flow {
+    /* what every packet of the flow reads */
+    struct addr client;
+    uint32_t next; /* in the hash chain or the free list: 1 + index, 0 = end */
+    uint16_t client_port;
+    uint16_t service;      /* index into the policy's services */
+    uint16_t backend;      /* index into the policy's backends */
+    uint8_t state;         /* enum flow_state */
+    uint8_t tries;         /* SYNs sent to the backend */
+    bool timestamps;       /* agreed */
+    bool sack;             /* agreed */
+    bool scaling;          /* agreed */
+    bool held_fin;         /* the held segment carried FIN */
+    struct mac client_mac; /* last hop towards the client, from its own packets */
+    struct splice splice;
+    uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
+    struct side from_client, from_backend;
+    struct wheel_node timer;
+    /* opening only */
+    uint32_t client_isn, server_isn; /* server_isn: the cookie */
+    uint32_t client_tsval, client_tsecr;
+    uint32_t held; /* index in the slab of held requests, or HELD_NONE */
+    uint16_t held_length;
+    uint16_t client_window; /* of the first segment, as sent */
+    uint16_t client_mss;
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");
+
+struct flows;
+
+/** A table for `capacity` (1..2^27) flows, hashed under `key`. NULL when memory is short. */
+struct flows *flows_new(uint32_t capacity, const struct siphash_key *key);
+void flows_free(struct flows *flows);
+
+/** The keyed hash of a client's address and port; also names a tuple in tombstones and misses. */
+uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port);
+
+/** The flow of that client and port at a service (outside) or a backend (inside), or NULL. */
+struct flow *flow_find_outside(const struct flows *flows, uint64_t hash, const struct addr *client,
+                               uint16_t client_port, uint16_t service);
+struct flow *flow_find_inside(const struct flows *flows, uint64_t hash, const struct addr *client,
+                              uint16_t client_port, uint16_t backend);
+
+/** A zeroed flow that is not in the table yet, or NULL when all are in use. Give it back by
+ * flow_release. */
+struct flow *flow_reserve(struct flows *flows);
+
+/** Puts a reserved flow, whose client, client_port, service and backend are set, into the table. */
+void flow_publish(struct flows *flows, struct flow *flow);
+
+/** Takes a flow out of the table (if it is in it) and makes it free. Its timer must not be armed.
+ */
+void flow_release(struct flows *flows, struct flow *flow);
+
+/** Index of a flow within the table's array, and back; the timing wheel speaks of indices. */
+uint32_t flow_index(const struct flows *flows, const struct flow *flow);
+struct flow *flow_at(const struct flows *flows, uint32_t index);
+
+/** Flows in use, and room in all. Any thread may read them: they may be a little old. */
+uint32_t flows_count(const struct flows *flows);
+uint32_t flows_capacity(const struct flows *flows);
+
+#endif

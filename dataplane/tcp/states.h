@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The life of a spliced connection as one table: state × direction × class of segment → action and
+ * next state. The endpoints run TCP; the gateway only follows, so that it knows when a flow may go.
+ * Window, PAWS and exact RST checks come before the table. Pure. */
+#ifndef DROPGATE_DATAPLANE_TCP_STATES_H
+#define DROPGATE_DATAPLANE_TCP_STATES_H
+
+#include <stdint.h>
+
+enum flow_state {
+    FLOW_FREE,    /* not in use */
+    FLOW_OPENING, /* our SYN is on its way to the backend; the request is held */
+    FLOW_ESTABLISHED,
+    FLOW_CLIENT_FIN,       /* the client sent FIN; the backend has not acknowledged it */
+    FLOW_CLIENT_FIN_ACKED, /* … has; the backend may go on sending (half-close) */
+    FLOW_BACKEND_FIN,
+    FLOW_BACKEND_FIN_ACKED,
+    FLOW_BOTH_FIN,           /* both sent FIN, neither is acknowledged (simultaneous close) */
+    FLOW_BOTH_CLIENT_ACKED,  /* … the client's is */
+    FLOW_BOTH_BACKEND_ACKED, /* … the backend's is */
+    FLOW_CLOSED,             /* both acknowledged; kept a little for what is sent again */
+    FLOW_STATES
+};
+
+enum direction { FROM_CLIENT, FROM_BACKEND, DIRECTIONS };
+
+/** What a segment means for the state. "Acknowledges FIN" is about the other side's FIN. */
+enum segment_class {
+    SEGMENT_SYN,
+    SEGMENT_SYN_ACK,
+    SEGMENT_RST_EXACT,  /* at the receiver's next sequence number (RFC 5961 section 3) */
+    SEGMENT_RST_WINDOW, /* elsewhere in its window: it will challenge, so the flow stays */
+    SEGMENT_FIN,
+    SEGMENT_FIN_ACKS_FIN,
+    SEGMENT_ACKS_FIN,
+    SEGMENT_DATA, /* data or ACK, and nothing of the above */
+    SEGMENT_CLASSES
+};
+
+enum action {
+    ACTION_DROP,    /* not allowed here */
+    ACTION_FORWARD, /* translate and send on */
+    ACTION_RESET,   /* send on, then forget the flow */
+    ACTION_COOKIE,  /* answer by a SYN cookie; the flow does not change: anyone can forge a SYN */
+    ACTION_BUSY,    /* the backend is not there yet: drop, the client sends it again */
+    ACTION_ABANDON, /* the client gave up while the backend was being opened: reset the backend,
+                       forget */
+    ACTION_OPENED,  /* the backend's SYN-ACK: complete, send what is held */
+    ACTION_STALE, /* an ACK in answer to our SYN: an old connection there; RST it and send SYN again
+                   */
+    ACTION_REFUSED, /* the backend's RST in answer to our SYN: tell the client, forget */
+    ACTION_REPEAT,  /* the backend's SYN-ACK again: our ACK was lost; acknowledge it again */
+    ACTIONS
+};
+
+struct transition {
+    uint8_t action; /* enum action */
+    uint8_t next;   /* enum flow_state */
+};
+
+/** What to do. All arguments must be in range. */
+struct transition states_next(enum flow_state state, enum direction from,
+                              enum segment_class segment);
+
+const char *states_name(enum flow_state state);
+
+#endif
