@@ -1,0 +1,48 @@
+-- SPDX-License-Identifier: BSD-3-Clause
+-- One reservation, for its own user: read and cancel. Another user's is as absent as none.
+set local role dropgate_owner;
+
+-- A hold whose time is over reads as expired, whether or not a batch has come by to release it.
+create or replace function dropgate.reservation_get(p_id uuid, p_user text)
+returns table (id uuid, sale int, quantity int, unit_price bigint, currency text, state text, granted_at timestamptz, expires_at timestamptz, render smallint)
+language sql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
+    select r.id, r.sale, r.quantity, r.unit_price, r.currency,
+           case when r.state = 'held' and r.expires_at <= clock_timestamp() then 'expired' else r.state::text end,
+           r.granted_at, r.expires_at, r.render
+    from reservation r where r.id = p_id and r.user_id = p_user
+$$;
+
+-- 204 given back, now or before (also by expiry) · 404 none of this user's · 409 paying or paid. The stock is there for the
+-- next batch as soon as this commits.
+create or replace function dropgate.reservation_cancel(p_id uuid, p_user text) returns int
+language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
+declare
+    the_sale int;
+    k stock;
+    r reservation;
+begin
+    select reservation.sale into the_sale from reservation where id = p_id and user_id = p_user;
+    if not found then
+        return 404;
+    end if;
+    perform lock_sale(the_sale);
+    select * into k from stock where stock.sale = the_sale for update;
+    select * into r from reservation where id = p_id for update;
+    if r.state >= 'expired' then
+        return 204;
+    elsif r.state <> 'held' then
+        return 409;
+    end if;
+    update reservation set released_entry = k.entry + 1,
+        state = case when r.expires_at <= clock_timestamp() then 'expired' else 'cancelled' end::reservation_state
+        where id = p_id and state = 'held';
+    update stock set avail = avail + r.quantity, held = held - r.quantity, released = released + r.quantity, entry = entry + 1,
+        seq = seq + (k.avail = 0)::int where stock.sale = the_sale;
+    if k.avail = 0 then
+        perform pg_notify('dropgate_catalog', the_sale::text);
+    end if;
+    return 204;
+end $$;
+
+revoke all on function dropgate.reservation_get, dropgate.reservation_cancel from public;
+grant execute on function dropgate.reservation_get, dropgate.reservation_cancel to dropgate_service;
