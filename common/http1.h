@@ -15,12 +15,14 @@
 #include <stdint.h>
 
 /** Why a request is refused. HTTP1_OK is no error; the order is stable, http1_error_name names it
- * and http1_error_status gives the HTTP status a server would answer (400, 414, 417, 431, 501,
- * 505). */
+ *  (snake_case) and http1_error_status gives the HTTP status that a server would answer. Where RFC
+ * 9112 leaves a choice, the strict side is taken: an empty line before the request line (2.2),
+ * absolute-form targets (3.2.2), obs-fold (5.2), leading zeros in Content-Length, chunk extensions
+ * and trailers are refused. */
 enum http1_error {
     HTTP1_OK,
     HTTP1_BAD_METHOD, /* not a token, or over 16 bytes */
-    HTTP1_BAD_TARGET, /* not visible ASCII, or not origin-form (or "*" for OPTIONS) */
+    HTTP1_BAD_TARGET, /* not origin-form ("*" with OPTIONS), not visible ASCII, or a '#' */
     HTTP1_TARGET_TOO_LONG,
     HTTP1_BAD_VERSION,     /* not HTTP/1.0 or HTTP/1.1; the HTTP/2 preface */
     HTTP1_BAD_LINE_END,    /* bare CR or bare LF */
@@ -29,23 +31,25 @@ enum http1_error {
     HTTP1_OBS_FOLD,        /* a line that begins with white space */
     HTTP1_HEAD_TOO_LARGE,
     HTTP1_TOO_MANY_FIELDS,
-    HTTP1_BAD_LENGTH,        /* Content-Length twice, empty, not digits, or over the cap */
+    HTTP1_BAD_LENGTH,        /* Content-Length twice, empty, or not plain digits */
     HTTP1_LENGTH_AND_CODING, /* Content-Length with Transfer-Encoding */
-    HTTP1_BAD_CODING,  /* Transfer-Encoding that is not exactly "chunked" once, or in HTTP/1.0 */
-    HTTP1_BAD_CHUNK,   /* chunk size, extension or line end */
-    HTTP1_BAD_TRAILER, /* a trailer section that is not empty */
-    HTTP1_BAD_HOST,    /* HTTP/1.1 without exactly one valid Host */
-    HTTP1_BODY_TOO_LARGE,
-    HTTP1_UPGRADE,    /* Upgrade, or CONNECT */
-    HTTP1_BAD_EXPECT, /* Expect other than 100-continue */
+    HTTP1_BAD_CODING,     /* Transfer-Encoding that is not exactly "chunked" once, or in HTTP/1.0 */
+    HTTP1_BAD_CHUNK,      /* chunk size, extension or line end */
+    HTTP1_BAD_TRAILER,    /* a trailer section that is not empty */
+    HTTP1_BAD_HOST,       /* HTTP/1.1 without exactly one valid Host */
+    HTTP1_BODY_TOO_LARGE, /* Content-Length or chunks over the cap */
+    HTTP1_UPGRADE,        /* Upgrade, or CONNECT */
+    HTTP1_BAD_EXPECT,     /* Expect other than 100-continue */
     HTTP1_ERRORS
 };
+
+enum { HTTP1_MAX_FIELDS = 64 };
 
 /** Bounds; the same values in every program (a smuggling gap is a difference of opinion). */
 struct http1_limits {
     uint32_t head;   /* bytes, request line and fields with their line ends */
     uint32_t target; /* bytes */
-    uint16_t fields; /* count */
+    uint16_t fields; /* count, up to HTTP1_MAX_FIELDS */
     uint64_t body;   /* bytes, decoded */
 };
 extern const struct http1_limits HTTP1_DEFAULT_LIMITS; /* 8,192 · 2,048 · 64 · 65,536 */
@@ -59,28 +63,30 @@ enum http1_event {
     HTTP1_BAD,  /* refused for good: `error`; every later call says so again */
 };
 
-/** The machine's whole state; zero-initialise with http1_init. Small enough to live in a flow. */
+/** The machine's whole state, private but for `error`; 32 bytes, so that it can live in a flow. */
 struct http1 {
-    uint64_t remaining; /* body or chunk bytes still to come; a number being read */
+    uint64_t remaining; /* body or chunk bytes still to come; their number while it is read */
     uint64_t body;      /* decoded body bytes so far */
-    uint32_t seen;      /* head bytes so far, within this head or chunk line */
-    uint16_t fields;
+    uint32_t seen;      /* head bytes so far */
+    uint32_t scratch;   /* target bytes so far; a port */
+    uint16_t flags;
+    uint8_t fields;
     uint8_t state;
     uint8_t error; /* enum http1_error */
-    uint8_t match; /* progress within a known field name or value */
-    uint8_t field; /* which known field is being read */
-    uint16_t flags;
-    uint32_t scratch;
+    uint8_t match; /* progress within a method, name, value or chunk size */
+    uint8_t field; /* the known names that still fit; the known field being read */
 };
 
 /** Begins with the first byte of a connection; after HTTP1_END it goes on with the next request by
  * itself. */
 void http1_init(struct http1 *parser);
 
-/** Reads up to `length` bytes and stops behind the first event. `*used` says how many bytes were
- * read (never more than given; 0 is legal for HEAD and END). For HTTP1_DATA, `*data` points into
- * `bytes` and
- *  `*data_length` says how many; otherwise they are NULL and 0. */
+/** Reads up to `length` bytes and stops behind the first event; call again with the rest until it
+ * says HTTP1_MORE (all bytes were read then) or HTTP1_BAD. `*used` says how many bytes were read:
+ * HTTP1_END may read none, and so comes even when `length` is 0; HTTP1_BAD leaves the refused byte
+ * and all behind it. For HTTP1_DATA, `*data` points into `bytes` and `*data_length`, above 0, says
+ * how many; otherwise they are NULL and 0. Connection is not looked at: whether a next request may
+ * follow is http1_head's keep_alive. */
 enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *limits,
                             const void *bytes, size_t length, size_t *used, const void **data,
                             size_t *data_length);
@@ -95,8 +101,6 @@ struct http1_field {
     struct http1_slice name, value; /* value without surrounding white space */
 };
 
-enum { HTTP1_MAX_FIELDS = 64 };
-
 /** A head's parts; slices point into the caller's bytes. */
 struct http1_head {
     struct http1_slice method, target, path, query; /* query without '?', empty if none */
@@ -109,11 +113,13 @@ struct http1_head {
 };
 
 /** Slices a complete head of `length` bytes (up to and with the empty line). Refuses all that scan
- * refuses, so it is safe on bytes that were not scanned. Returns HTTP1_OK or the error. */
+ * refuses, so it is safe on bytes that were not scanned. Returns HTTP1_OK or the error;
+ * HTTP1_BAD_LINE_END for bytes that stop short of the empty line or go on behind it. `out` is only
+ * written on success. */
 enum http1_error http1_head(const void *bytes, size_t length, const struct http1_limits *limits,
                             struct http1_head *out);
 
-/** The value of the only field of that name (ASCII case-insensitive), or NULL if none; `*count`
+/** The value of the first field of that name (ASCII case-insensitive), or NULL if none; `*count`
  * (may be NULL) says how many there are, so that a caller can refuse two. */
 const struct http1_slice *http1_find(const struct http1_head *head, const char *name,
                                      size_t *count);
