@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/siphash.h"
+
 static_assert(sizeof(struct tombstone) == 32, "two to a cache line");
 
 enum { TOMBSTONES_MOST = 1 << 27, MS_PER_S = 1000 };
@@ -51,11 +53,13 @@ void tombstones_free(struct tombstones *table)
     free(table);
 }
 
-/* A client may leave many entries with one tuple and ISNs of its choice. Multiply-shift under the
- * tuple's hash, which it does not know, spreads them (Dietzfelbinger et al., 1997). */
+/* A client may leave many entries with one tuple and ISNs of its choice; under the tuple's hash,
+ * which it does not know, they do not gather in one chain. */
 static uint32_t *bucket_of(const struct tombstones *table, uint64_t tuple, uint32_t client_isn)
 {
-    return &table->buckets[((tuple | 1) * client_isn + tuple) >> table->shift];
+    const struct siphash_key key = {tuple, 0};
+    const uint64_t word = client_isn;
+    return &table->buckets[siphash13(&key, &word, 1) >> table->shift];
 }
 
 static bool living(const struct tombstone *entry, uint64_t now_ms)
@@ -69,7 +73,7 @@ static void drop_oldest(struct tombstones *table)
     uint32_t *link = bucket_of(table, entry->tuple, entry->client_isn);
     while (*link != table->oldest + 1)
         link = &table->ring[*link - 1].next;
-    *link = entry->next;
+    *link = 0; /* the oldest of all is the last of its chain */
 
     table->oldest = table->oldest + 1 == table->capacity ? 0 : table->oldest + 1;
     table->count--;

@@ -37,9 +37,10 @@ void wheel_cancel(struct wheel *wheel, uint32_t index);
 bool wheel_armed(const struct wheel *wheel, uint32_t index);
 
 /** Moves the clock to `now_ms` (never back) and hands out due objects, disarmed, into `due`;
- * returns how many, at most `room`. If it returns `room`, more may be due: call again with the same
- * time. Work per call is bounded by `room` + slots passed + nodes looked at; at most `room` * 4
- * nodes are looked at per call. */
+ *  returns how many, at most `room`. If it returns `room`, more may be due: call again with the
+ * same time. Work per call is bounded by `room` + slots passed + nodes looked at; at most `room` *
+ * 4 nodes are looked at per call, so after a great many that are not due yet a due one may wait for
+ *  the next call. Objects may be set and cancelled between any two calls. */
 uint32_t wheel_advance(struct wheel *wheel, uint64_t now_ms, uint32_t *due, uint32_t room);
 
 #endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Policy: what operators, feeds and probes have decided, as a row of pointers to immutable parts. A
+ * change builds one new part aside, checks it, and swaps one pointer (ops/builder); a worker reads
+ * the row once per burst. Nothing here is ever written after it was published. */
+#ifndef DROPGATE_DATAPLANE_ADMIT_POLICY_H
+#define DROPGATE_DATAPLANE_ADMIT_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "dataplane/admit/endpoints.h"
+#include "dataplane/net/build.h"
+#include "dataplane/net/packet.h"
+#include "dataplane/tcp/cookie.h"
+
+/** The two sides of the gateway; also the index of their port. */
+enum port_side { OUTSIDE, INSIDE, PORT_SIDES, PORT_NONE = PORT_SIDES };
+
+/** One address and port that clients connect to. A configured service that listens on several is
+ * several of these. */
+struct service {
+    struct endpoint listen;
+    char name[64];
+    uint16_t backend; /* index into backends */
+};
+
+struct backend {
+    struct endpoint address;
+    char name[64];
+    struct addr source;   /* own inside address of the same family: probes come from here */
+    struct addr next_hop; /* itself when on-link, else the router */
+};
+
+/** Part: who is served, by whom, and which addresses are ours. */
+struct services {
+    uint32_t count, backend_count;
+    struct service *service;
+    struct backend *backend;
+    struct endpoints *by_listen;       /* → index of service */
+    struct endpoints *by_backend;      /* → index of backend */
+    struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
+};
+
+/** What a service may promise in a SYN-ACK: what its backend has shown in a probe. Until it is
+ * known, only MSS. The window scale decides how windows are read for a connection's whole life, so
+ * it is part of the number by which cookies name the service; promise[1] is the one before, whose
+ * cookies are still out. */
+struct offer {
+    uint16_t mss;
+    bool sack, timestamps;
+    struct promise {
+        uint32_t cookie_service;
+        uint8_t window_scale; /* announced to clients; COOKIE_NO_SCALE = none */
+    } promise[2];
+};
+
+/** Part: one offer per service, in the order of the services. */
+struct offers {
+    uint32_t count;
+    struct offer offer[];
+};
+
+/** Part: the link-layer address of each backend's next hop, in the order of the backends. */
+struct neighbors {
+    uint32_t count;
+    struct {
+        struct mac mac;
+        bool known;
+    } backend[];
+};
+
+/** Part: bounds and times; milliseconds and events per second. */
+struct limits {
+    uint32_t syn_timeout_ms, syn_tries;
+    uint32_t idle_ms, half_closed_ms, closing_ms, linger_ms;
+    uint16_t window; /* announced in a SYN-ACK, bytes */
+    uint16_t mss_v4, mss_v6;
+    uint32_t resets_per_s, fins_per_s, echoes_per_s, inside_resets_per_s;
+    uint32_t probe_interval_ms, probe_timeout_ms;
+};
+
+/** The row. Read by workers once per burst; each pointer is replaced as a whole. worker: ro,
+ * builder: rw */
+struct policy {
+    const struct services *services;
+    const struct offers *offers;
+    const struct neighbors *neighbors;
+    const struct limits *limits;
+    const struct cookie_keys *keys;
+};
+
+/** The number by which cookies name a service that announces `window_scale`: the same on every
+ * gateway. */
+uint32_t policy_cookie_service(const struct endpoint *listen, uint8_t window_scale);
+
+/** The index of the service that listens there, or -1. */
+static inline int policy_service(const struct services *services, const struct addr *addr,
+                                 uint16_t port)
+{
+    return endpoints_find(services->by_listen, addr, port);
+}
+
+/** The index of the backend with that address and port, or -1. */
+static inline int policy_backend(const struct services *services, const struct addr *addr,
+                                 uint16_t port)
+{
+    return endpoints_find(services->by_backend, addr, port);
+}
+
+/** Whether we answer for `addr` on that side. */
+static inline bool policy_own(const struct services *services, enum port_side side,
+                              const struct addr *addr)
+{
+    return endpoints_find(services->own[side], addr, 0) >= 0;
+}
+
+/** Frees the part and all that it holds; NULL is nothing. The other parts are single blocks for
+ * free(). */
+void services_free(struct services *services);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What backends send: segments of flows, and answers to probes. Only a flow's own backend may speak
+ * for it; anything that is not from a backend's address and port is a spoof or a mistake. */
+#include "dataplane/tcp/shard.h"
+
+/* A backend's connection that we do not know (any more): RST, so that it does not keep it (RFC 9293
+ * section 3.10.7.1). */
+static enum verdict stray(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    if (packet->flags & TCP_RST)
+        return VERDICT_INSIDE_NO_FLOW;
+    if (!budget_take(&shard->inside_resets, shard->now_ms))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    if (packet->flags & TCP_ACK) {
+        answer.seq = packet->ack;
+        answer.flags = TCP_RST;
+    } else {
+        answer.ack = packet->seq + packet->length + ((packet->flags & TCP_SYN) != 0) +
+                     ((packet->flags & TCP_FIN) != 0);
+        answer.flags = TCP_RST | TCP_ACK;
+    }
+    shard_replace(frame, INSIDE, &answer);
+    return VERDICT_INSIDE_RESET;
+}
+
+enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    const struct services *services = shard->policy.services;
+    int backend = policy_backend(services, &packet->source, packet->source_port);
+    if (backend < 0)
+        return policy_own(services, INSIDE, &packet->destination) ? VERDICT_NO_SERVICE
+                                                                  : VERDICT_INSIDE_SPOOF;
+    if (policy_own(services, INSIDE, &packet->destination))
+        return probe_answer(shard, frame, packet);
+    uint64_t hash = flow_hash(shard->flows, &packet->destination, packet->destination_port);
+    struct flow *flow = flow_find_inside(shard->flows, hash, &packet->destination,
+                                         packet->destination_port, (uint16_t)backend);
+    if (flow == NULL)
+        return stray(shard, frame, packet);
+    if (flow->state == FLOW_OPENING)
+        return opening_answer(shard, frame, packet, flow);
+    return forward_packet(shard, frame, packet, flow, FROM_BACKEND);
+}

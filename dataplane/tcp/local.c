@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What a host must answer for its own addresses: ARP (RFC 826), neighbour discovery (RFC 4861) and
+ * echo (RFC 792, RFC 4443). Answers to our own questions are handed to the control thread, which
+ * keeps the neighbours. */
+#include "dataplane/net/checksum.h"
+#include "dataplane/tcp/shard.h"
+
+enum { ND_TTL = 255, ECHO_TTL = 64 };
+
+static void tell_neighbor(struct shard *shard, const struct frame *frame, const struct addr *addr,
+                          const uint8_t *mac)
+{
+    struct message message = {.kind = MESSAGE_NEIGHBOR, .side = frame->side, .addr = *addr};
+    memcpy(&message.mac, mac, sizeof message.mac);
+    shard->output.tell(shard->output.context, &message);
+}
+
+enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    const uint8_t *arp = frame->bytes + packet->l3;
+    uint32_t v4;
+    if (load16(arp) != 1 || load16(arp + 2) != ETHERTYPE_IPV4 || arp[4] != 6 || arp[5] != 4)
+        return VERDICT_NOT_FOR_US;
+    memcpy(&v4, arp + 14, 4);
+    struct addr sender = addr_from_v4(v4);
+    memcpy(&v4, arp + 24, 4);
+    struct addr target = addr_from_v4(v4);
+    if (!policy_own(shard->policy.services, frame->side, &target))
+        return VERDICT_NOT_FOR_US;
+    if (load16(arp + 6) == 2) {
+        tell_neighbor(shard, frame, &sender, arp + 8);
+        return VERDICT_NEIGHBOR;
+    }
+    if (load16(arp + 6) != 1)
+        return VERDICT_NOT_FOR_US;
+    struct mac asker;
+    memcpy(&asker, arp + 8, sizeof asker);
+    frame->length =
+        build_arp(frame->bytes, frame->room, 2, &shard->mac[frame->side], &target, &asker, &sender);
+    frame->to = frame->length ? frame->side : PORT_NONE;
+    return VERDICT_ARP_ANSWERED;
+}
+
+/* A solicitation for one of our addresses. From "::" it is duplicate address detection: answered to
+ * all nodes. */
+static enum verdict answer_solicitation(struct shard *shard, struct frame *frame,
+                                        const struct packet *packet)
+{
+    static const struct mac all_nodes_mac = {{0x33, 0x33, 0, 0, 0, 1}};
+    static const struct addr unspecified, all_nodes = {.bytes = {0xff, 0x02, [15] = 1}};
+    struct addr target = addr_from_v6(frame->bytes + packet->l4 + 8);
+    if (!policy_own(shard->policy.services, frame->side, &target))
+        return VERDICT_NOT_FOR_US;
+    bool detection = addr_equal(&packet->source, &unspecified);
+    struct mac asker;
+    memcpy(&asker, frame->bytes + 6, sizeof asker);
+    frame->length = build_advertisement(frame->bytes, frame->room, &shard->mac[frame->side],
+                                        &target, detection ? &all_nodes_mac : &asker,
+                                        detection ? &all_nodes : &packet->source, !detection);
+    frame->to = frame->length ? frame->side : PORT_NONE;
+    return VERDICT_ND_ANSWERED;
+}
+
+/* The target link-layer address option of an advertisement, or NULL (RFC 4861 section 4.6.1). */
+static const uint8_t *target_link_address(const uint8_t *at, const uint8_t *end)
+{
+    enum { TARGET_LINK_ADDRESS = 2 };
+    while (end - at >= 8 && at[1] != 0 && at[1] * 8 <= end - at) {
+        if (at[0] == TARGET_LINK_ADDRESS)
+            return at + 2;
+        at += at[1] * 8;
+    }
+    return NULL;
+}
+
+static enum verdict note_advertisement(struct shard *shard, const struct frame *frame,
+                                       const struct packet *packet)
+{
+    const uint8_t *icmp = frame->bytes + packet->l4;
+    const uint8_t *mac = target_link_address(icmp + 24, frame->bytes + packet->end);
+    if (mac == NULL || !policy_own(shard->policy.services, frame->side, &packet->destination))
+        return VERDICT_NOT_FOR_US;
+    struct addr target = addr_from_v6(icmp + 8);
+    tell_neighbor(shard, frame, &target, mac);
+    return VERDICT_NEIGHBOR;
+}
+
+/* Swaps the addresses and turns request into reply. Swapping does not change a sum; type and TTL
+ * do. */
+static enum verdict answer_echo(struct shard *shard, struct frame *frame,
+                                const struct packet *packet, uint8_t reply)
+{
+    if (!policy_own(shard->policy.services, frame->side, &packet->destination) ||
+        packet_bogon(&packet->source, packet->v4) || (frame->bytes[0] & 1))
+        return VERDICT_NOT_FOR_US;
+    if (!budget_take(&shard->echoes, shard->now_ms))
+        return VERDICT_BUDGET;
+    uint8_t *ip = frame->bytes + packet->l3, *icmp = frame->bytes + packet->l4;
+    uint64_t removed = checksum_add(0, icmp, 2);
+    uint16_t sum;
+    icmp[0] = reply;
+    memcpy(&sum, icmp + 2, 2);
+    sum = checksum_update(sum, removed, checksum_add(0, icmp, 2));
+    memcpy(icmp + 2, &sum, 2);
+    if (packet->v4) {
+        removed = checksum_add(0, ip + 8, 2);
+        ip[8] = ECHO_TTL;
+        memcpy(&sum, ip + 10, 2);
+        sum = checksum_update(sum, removed, checksum_add(0, ip + 8, 2));
+        memcpy(ip + 10, &sum, 2);
+        memcpy(ip + 12, &packet->destination.words[3], 4);
+        memcpy(ip + 16, &packet->source.words[3], 4);
+    } else {
+        ip[7] = ECHO_TTL;
+        memcpy(ip + 8, &packet->destination, 16);
+        memcpy(ip + 24, &packet->source, 16);
+    }
+    memcpy(frame->bytes, frame->bytes + 6, 6);
+    memcpy(frame->bytes + 6, &shard->mac[frame->side], 6);
+    frame->length = packet->end;
+    frame->to = frame->side;
+    return VERDICT_ECHO_ANSWERED;
+}
+
+enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    enum {
+        ECHO4 = 8,
+        ECHO4_REPLY = 0,
+        ECHO6 = 128,
+        ECHO6_REPLY = 129,
+        SOLICITATION = 135,
+        ADVERTISEMENT = 136,
+        ND_LEAST = 24
+    };
+    uint8_t type = frame->bytes[packet->l4];
+    if (packet->v4)
+        return type == ECHO4 ? answer_echo(shard, frame, packet, ECHO4_REPLY) : VERDICT_ICMP_OTHER;
+    if (type == ECHO6)
+        return answer_echo(shard, frame, packet, ECHO6_REPLY);
+    if (type != SOLICITATION && type != ADVERTISEMENT)
+        return VERDICT_ICMP_OTHER;
+    /* A hop limit below 255 has crossed a router: not our neighbour (RFC 4861 section 7.1). */
+    if (packet->end - packet->l4 < ND_LEAST || frame->bytes[packet->l3 + 7] != ND_TTL ||
+        frame->bytes[packet->l4 + 1] != 0)
+        return VERDICT_BAD_ICMP;
+    return type == SOLICITATION ? answer_solicitation(shard, frame, packet)
+                                : note_advertisement(shard, frame, packet);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * From the first data with a valid cookie to an open flow. The request's head is read before
+ * anything is opened; its bytes are copied and held; the backend gets a SYN with the client's own
+ * ISN and options, and, the moment it answers, the held bytes. They are not acknowledged here: a
+ * loss on the inside is covered by the client's own retransmission. */
+#include "common/http1.h"
+#include "dataplane/tcp/shard.h"
+
+/* Whether the first segment holds a whole request head. VERDICT_FORWARDED if so. */
+static enum verdict read_head(const uint8_t *bytes, uint32_t length)
+{
+    struct http1 parser;
+    const void *data;
+    size_t used, data_length;
+    http1_init(&parser);
+    switch (http1_scan(&parser, &HTTP1_DEFAULT_LIMITS, bytes, length, &used, &data, &data_length)) {
+    case HTTP1_MORE: return VERDICT_HEAD_INCOMPLETE;
+    case HTTP1_BAD: return VERDICT_HEAD_MALFORMED;
+    default: return VERDICT_FORWARDED;
+    }
+}
+
+/* The client is verified, so it may be told at once that this will not work. */
+static void reset_client(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.flags = TCP_RST;
+    shard_replace(frame, OUTSIDE, &answer);
+}
+
+/* From inside, too, a flow must be the only one of its tuple: another service may lead to the same
+ * backend. */
+static bool tuple_taken(const struct shard *shard, const struct packet *packet, uint64_t hash,
+                        uint16_t backend)
+{
+    return flow_find_inside(shard->flows, hash, &packet->source, packet->source_port, backend) !=
+           NULL;
+}
+
+/* A segment of the client's, as the backend is to see it; numbers and flags are the caller's. */
+static struct segment towards_backend(const struct shard *shard, const struct flow *flow)
+{
+    const struct backend *backend = &shard->policy.services->backend[flow->backend];
+    return (struct segment){
+        .from = shard->mac[INSIDE],
+        .to = shard->policy.neighbors->backend[flow->backend].mac,
+        .source = flow->client,
+        .destination = backend->address.addr,
+        .source_port = flow->client_port,
+        .destination_port = backend->address.port,
+        .options = NO_OPTIONS,
+    };
+}
+
+/* Built anew from the flow each time it is sent (tcp-pitfalls 13). Its options are what the client
+ * was granted. */
+static struct segment backend_syn(const struct shard *shard, const struct flow *flow)
+{
+    struct segment syn = towards_backend(shard, flow);
+    uint32_t window = (uint32_t)flow->client_window << flow->splice.scale_of_client;
+    syn.seq = flow->client_isn;
+    syn.flags = TCP_SYN;
+    syn.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
+    syn.options.mss = flow->client_mss;
+    syn.options.sack_ok = flow->sack;
+    syn.options.window_scale = flow->scaling ? flow->splice.scale_of_client : COOKIE_NO_SCALE;
+    syn.options.timestamps = flow->timestamps;
+    syn.options.tsval = flow->client_tsval;
+    return syn;
+}
+
+static void fill_flow(struct shard *shard, struct flow *flow, const struct frame *frame,
+                      const struct packet *packet, const struct tcp_options *options,
+                      const struct opening *opening)
+{
+    const struct services *services = shard->policy.services;
+    const struct service *service = &services->service[opening->service];
+    flow->client = packet->source;
+    flow->client_port = packet->source_port;
+    flow->service = opening->service;
+    flow->backend = service->backend;
+    flow->state = FLOW_OPENING;
+    flow->tries = 1;
+    flow->timestamps = options->timestamps;
+    flow->sack = opening->options.sack;
+    flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
+    flow->held_fin = (packet->flags & TCP_FIN) != 0;
+    memcpy(&flow->client_mac, frame->bytes + 6, sizeof flow->client_mac);
+    splice_addresses(&flow->splice, &service->listen, &services->backend[flow->backend].address);
+    flow->splice.scale_of_client = flow->scaling ? opening->options.window_scale : 0;
+    flow->splice.scale_told_backend = flow->splice.scale_of_client;
+    flow->splice.scale_told_client = flow->scaling ? opening->window_scale : 0;
+    flow->last_ms = (uint32_t)shard->now_ms;
+    flow->client_isn = opening->client_isn;
+    flow->server_isn = opening->server_isn;
+    flow->client_tsval = options->tsval;
+    flow->client_tsecr = options->tsecr;
+    flow->held_length = packet->length;
+    flow->client_window = packet->window;
+    flow->client_mss = cookie_mss(opening->options.mss_class);
+}
+
+/* Everything is reserved before anything is published (tcp-pitfalls 10). */
+static enum verdict open_flow(struct shard *shard, struct frame *frame, const struct packet *packet,
+                              const struct tcp_options *options, const struct opening *opening)
+{
+    struct flow *flow = flow_reserve(shard->flows);
+    if (flow == NULL)
+        return VERDICT_FLOW_TABLE_FULL;
+    fill_flow(shard, flow, frame, packet, options, opening);
+    flow->held = held_put(shard->held, frame->bytes + packet->payload, packet->length);
+    if (flow->held == HELD_NONE) {
+        flow_release(shard->flows, flow);
+        return VERDICT_HELD_FULL;
+    }
+    flow_publish(shard->flows, flow);
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
+    struct segment syn = backend_syn(shard, flow);
+    shard_replace(frame, INSIDE, &syn);
+    return VERDICT_OPENED;
+}
+
+enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           const struct opening *opening)
+{
+    struct tcp_options options;
+    uint16_t backend = shard->policy.services->service[opening->service].backend;
+    if (!packet_options(frame->bytes, packet, &options))
+        return VERDICT_BAD_OPTIONS;
+    if (packet->length > HELD_SLOT)
+        return VERDICT_HELD_TOO_LARGE;
+    enum verdict verdict = read_head(frame->bytes + packet->payload, packet->length);
+    if (verdict == VERDICT_HEAD_MALFORMED)
+        reset_client(shard, frame, packet);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    if (!shard->policy.neighbors->backend[backend].known)
+        return VERDICT_BACKEND_UNRESOLVED;
+    if (tuple_taken(shard, packet, opening->hash, backend))
+        return VERDICT_TUPLE_CONFLICT;
+    return open_flow(shard, frame, packet, &options, opening);
+}
+
+void opening_timeout(struct shard *shard, struct flow *flow)
+{
+    const struct limits *limits = shard->policy.limits;
+    if (flow->tries >= limits->syn_tries) {
+        flow_reset_backend(shard, flow);
+        flow_reset_client(shard, flow);
+        flow_end(shard, flow, true);
+        shard_count(shard, VERDICT_BACKEND_TIMEOUT);
+        return;
+    }
+    struct segment syn = backend_syn(shard, flow);
+    shard_send(shard, INSIDE, &syn);
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), limits->syn_timeout_ms << flow->tries);
+    flow->tries++;
+}
+
+/* Something else than an answer to our SYN: the backend still has an old connection on this tuple.
+ * It is reset, and the SYN goes out again (tcp-pitfalls 27). */
+static enum verdict clear_stale(struct shard *shard, struct frame *frame,
+                                const struct packet *packet, const struct flow *flow)
+{
+    if (!(packet->flags & TCP_ACK))
+        return VERDICT_STATE;
+    struct segment reset = shard_answer(shard, frame, packet);
+    reset.seq = packet->ack;
+    reset.flags = TCP_RST;
+    shard_replace(frame, INSIDE, &reset);
+    /* Ordered behind the RST: the timer sends it if this one overtakes. */
+    struct segment syn = backend_syn(shard, flow);
+    shard_send(shard, INSIDE, &syn);
+    return VERDICT_FORWARDED;
+}
+
+static enum verdict refused(struct shard *shard, struct flow *flow)
+{
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+    return VERDICT_BACKEND_REFUSED;
+}
+
+/* The client was promised what the backend had shown in a probe; it cannot be taken back. */
+static enum verdict options_refused(struct shard *shard, struct frame *frame,
+                                    const struct packet *packet, struct flow *flow)
+{
+    struct message message = {.kind = MESSAGE_BACKEND_OPTIONS, .backend = flow->backend};
+    shard->output.tell(shard->output.context, &message);
+    struct segment reset = shard_answer(shard, frame, packet);
+    reset.seq = packet->ack;
+    reset.flags = TCP_RST;
+    shard_replace(frame, INSIDE, &reset);
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+    return VERDICT_BACKEND_OPTIONS;
+}
+
+/* What both halves have said until now, in the client's numbers. */
+static void begin_sides(const struct shard *shard, struct flow *flow, const struct packet *packet,
+                        const struct tcp_options *options)
+{
+    uint32_t first = flow->client_isn + 1, server_first = flow->server_isn + 1;
+    uint32_t client_window = (uint32_t)flow->client_window << flow->splice.scale_of_client;
+    uint32_t granted = shard->policy.limits->window > packet->window ? shard->policy.limits->window
+                                                                     : packet->window;
+    flow->from_client = (struct side){
+        .end = first,
+        .acked = server_first,
+        .limit = first + granted,
+        .window = client_window,
+        .ts_recent = flow->client_tsval,
+    };
+    flow->from_backend = (struct side){
+        .end = server_first,
+        .acked = first,
+        .limit = server_first + client_window,
+        .window = packet->window,
+        .ts_recent = options->tsval + flow->splice.ts_delta,
+    };
+}
+
+/* Sends the held bytes, cut at the backend's MSS; the last piece replaces the frame in hand, with
+ * the client's FIN. */
+static void send_held(struct shard *shard, struct frame *frame, const struct packet *packet,
+                      struct flow *flow, const struct tcp_options *options)
+{
+    enum { DEFAULT_MSS = 536, TIMESTAMPS = 12 };
+    uint32_t mss = options->mss ? options->mss : DEFAULT_MSS, at = 0;
+    const uint8_t *held = held_bytes(shard->held, flow->held);
+    struct segment data = towards_backend(shard, flow);
+    if (flow->timestamps)
+        mss = mss > TIMESTAMPS + 1 ? mss - TIMESTAMPS : 1;
+    data.ack = packet->seq + 1;
+    data.flags = TCP_ACK;
+    data.window = translate_window(flow->client_window, flow->splice.scale_of_client,
+                                   flow->splice.scale_told_backend);
+    data.options.timestamps = flow->timestamps;
+    data.options.tsval = flow->client_tsval;
+    data.options.tsecr = options->tsval;
+    for (; flow->held_length - at > mss; at += mss) {
+        data.seq = flow->client_isn + 1 + at;
+        data.payload = held + at;
+        data.length = (uint16_t)mss;
+        shard_send(shard, INSIDE, &data);
+    }
+    data.seq = flow->client_isn + 1 + at;
+    data.payload = held + at;
+    data.length = (uint16_t)(flow->held_length - at);
+    data.flags |= (uint8_t)(TCP_PSH | (flow->held_fin ? TCP_FIN : 0));
+    shard_replace(frame, INSIDE, &data);
+    flow->from_client.end += flow->held_length + flow->held_fin;
+    flow->from_client.fin = flow->from_client.end;
+}
+
+static enum verdict opened(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           struct flow *flow)
+{
+    struct tcp_options options;
+    if (!packet_options(frame->bytes, packet, &options))
+        return VERDICT_BAD_OPTIONS;
+    if ((flow->scaling && options.window_scale == COOKIE_NO_SCALE) ||
+        (flow->sack && !options.sack_ok) || (flow->timestamps && !options.timestamps))
+        return options_refused(shard, frame, packet, flow);
+    flow->splice.seq_delta = flow->server_isn - packet->seq;
+    flow->splice.ts_delta = flow->timestamps ? flow->client_tsecr - options.tsval : 0;
+    flow->splice.scale_of_backend = flow->scaling ? options.window_scale : 0;
+    begin_sides(shard, flow, packet, &options);
+    send_held(shard, frame, packet, flow, &options);
+    held_drop(shard->held, flow->held);
+    flow->held = HELD_NONE;
+    flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
+    flow->last_ms = (uint32_t)shard->now_ms;
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->idle_ms);
+    return VERDICT_BACKEND_ANSWERED;
+}
+
+/* What a backend's segment is while our SYN is out: the answer to it, or something of an old
+ * connection. */
+static enum segment_class classify_answer(const struct packet *packet, const struct flow *flow)
+{
+    bool ours = (packet->flags & TCP_ACK) && packet->ack == flow->client_isn + 1;
+    if (packet->flags & TCP_RST)
+        return ours ? SEGMENT_RST_EXACT : SEGMENT_RST_WINDOW;
+    if ((packet->flags & TCP_SYN) && ours)
+        return SEGMENT_SYN_ACK;
+    return packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
+}
+
+enum verdict opening_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow)
+{
+    switch (states_next(FLOW_OPENING, FROM_BACKEND, classify_answer(packet, flow)).action) {
+    case ACTION_OPENED: return opened(shard, frame, packet, flow);
+    case ACTION_STALE: return clear_stale(shard, frame, packet, flow);
+    case ACTION_REFUSED: return refused(shard, flow);
+    default: return VERDICT_STATE;
+    }
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What clients send. A SYN gets a cookie and leaves nothing behind; a bare ACK is dropped unread;
+ * the first data with a valid cookie opens a flow; all else without a flow is answered sparingly or
+ * not at all. */
+#include "dataplane/tcp/shard.h"
+
+static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
+{
+    return offered == COOKIE_NO_SCALE || announced == COOKIE_NO_SCALE ? COOKIE_NO_SCALE : offered;
+}
+
+/* SYN → SYN-ACK in the same buffer. Each option only if the client offered it and the backend
+ * supports it. */
+static enum verdict answer_syn(struct shard *shard, struct frame *frame,
+                               const struct packet *packet, uint16_t service)
+{
+    const struct offer *offer = &shard->policy.offers->offer[service];
+    const struct promise *promise = &offer->promise[0];
+    struct tcp_options offered;
+    if (!packet_options(frame->bytes, packet, &offered))
+        return VERDICT_BAD_OPTIONS;
+    struct cookie_tuple tuple = {packet->source, packet->source_port, packet->destination_port,
+                                 promise->cookie_service};
+    struct cookie_options granted = {
+        .mss_class = cookie_mss_class(offered.mss),
+        .window_scale = smaller_scale(offered.window_scale, promise->window_scale),
+        .sack = offered.sack_ok && offer->sack,
+    };
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = cookie_make(shard->policy.keys, &tuple, packet->seq, granted, shard->unix_ms);
+    answer.ack = packet->seq + 1; /* not the payload: it comes again, with the cookie */
+    answer.flags = TCP_SYN | TCP_ACK;
+    answer.window = shard->policy.limits->window;
+    answer.options.mss = offer->mss;
+    answer.options.sack_ok = granted.sack;
+    if (granted.window_scale != COOKIE_NO_SCALE)
+        answer.options.window_scale = promise->window_scale;
+    if (offered.timestamps && offer->timestamps) {
+        answer.options.timestamps = true;
+        answer.options.tsval = cookie_timestamp(shard->policy.keys, &packet->source,
+                                                &packet->destination, shard->unix_ms);
+        answer.options.tsecr = offered.tsval;
+    }
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_SYN_COOKIE;
+}
+
+/* Whether the segment's acknowledgement is a cookie of ours, under today's promise or the one
+ * before it. */
+static bool check_cookie(const struct shard *shard, const struct packet *packet,
+                         struct opening *opening)
+{
+    const struct offer *offer = &shard->policy.offers->offer[opening->service];
+    opening->client_isn = packet->seq - 1;
+    opening->server_isn = packet->ack - 1;
+    for (int i = 0; i < 2; i++) {
+        const struct promise *promise = &offer->promise[i];
+        if (i == 1 && promise->cookie_service == offer->promise[0].cookie_service)
+            break;
+        struct cookie_tuple tuple = {packet->source, packet->source_port, packet->destination_port,
+                                     promise->cookie_service};
+        if (cookie_check(shard->policy.keys, &tuple, opening->client_isn, opening->server_isn,
+                         shard->unix_ms, &opening->options)) {
+            opening->window_scale = promise->window_scale;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A FIN of a connection that never sent anything can be closed properly; any other gets one ACK, so
+ * that a peer that lost our state stops repeating it. Never RST. */
+static enum verdict answer_fin(struct shard *shard, struct frame *frame,
+                               const struct packet *packet, struct opening *opening)
+{
+    bool ours = check_cookie(shard, packet, opening);
+    if (!budget_take(&shard->fins, shard->now_ms))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.ack = packet->seq + packet->length + 1;
+    answer.flags = ours ? TCP_FIN | TCP_ACK : TCP_ACK;
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_FIN_ANSWERED;
+}
+
+/* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
+ * again. */
+static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
+                                     const struct packet *packet, const struct tombstone *tombstone)
+{
+    if (tombstone->reset)
+        return VERDICT_TOMBSTONE_DROP;
+    if (!budget_take(&shard->fins, shard->now_ms))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = tombstone->server_end;
+    answer.ack = tombstone->client_end;
+    answer.flags = TCP_ACK;
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_TOMBSTONE_ACK;
+}
+
+/* Data that belongs to nothing. The first time it may have overtaken the segment that opens the
+ * flow. */
+static enum verdict miss(struct shard *shard, struct frame *frame, const struct packet *packet,
+                         uint64_t hash)
+{
+    if (!miss_again(shard->misses, hash ^ (uint64_t)packet->destination_port << 48, shard->now_ms))
+        return VERDICT_MISS_SILENT;
+    if (!budget_take(&shard->resets, shard->now_ms))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.flags = TCP_RST;
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_MISS_RESET;
+}
+
+static enum verdict without_flow(struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, struct opening *opening)
+{
+    if (packet->flags & TCP_RST)
+        return VERDICT_RST_NO_FLOW;
+    if (packet->flags & TCP_SYN)
+        return packet->flags & TCP_ACK ? VERDICT_SYN_ACK_NO_FLOW
+                                       : answer_syn(shard, frame, packet, opening->service);
+    if (packet->length == 0)
+        return packet->flags & TCP_FIN ? answer_fin(shard, frame, packet, opening)
+                                       : VERDICT_ACK_NO_FLOW;
+    if (!check_cookie(shard, packet, opening))
+        return miss(shard, frame, packet, opening->hash);
+    const struct tombstone *tombstone = tombstones_find(
+        shard->tombstones, opening->hash ^ opening->service, opening->client_isn, shard->now_ms);
+    if (tombstone != NULL)
+        return answer_tombstone(shard, frame, packet, tombstone);
+    return opening_start(shard, frame, packet, opening);
+}
+
+/* Data that does not fit the flow on its tuple, but carries a cookie for another ISN: the client
+ * rebooted or used its port again. The cookie proves that it is the client, so the old connection
+ * goes. */
+static enum verdict try_replace(struct shard *shard, struct frame *frame,
+                                const struct packet *packet, struct flow *flow,
+                                struct opening *opening, enum verdict verdict)
+{
+    bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
+                  verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
+    if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
+        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, packet, opening))
+        return verdict;
+    if (flow->state != FLOW_CLOSED)
+        flow_reset_backend(shard, flow);
+    flow_end(shard, flow, true);
+    shard_count(shard, VERDICT_FLOW_REPLACED);
+    return without_flow(shard, frame, packet, opening);
+}
+
+/* A client's segment while its backend is being opened. */
+static enum verdict while_opening(struct shard *shard, const struct packet *packet,
+                                  struct flow *flow)
+{
+    uint32_t first = flow->client_isn + 1, end = first + flow->held_length + flow->held_fin;
+    enum segment_class segment = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
+    if (packet->flags & TCP_RST)
+        segment =
+            packet->seq == first || packet->seq == end ? SEGMENT_RST_EXACT : SEGMENT_RST_WINDOW;
+    switch (states_next(FLOW_OPENING, FROM_CLIENT, segment).action) {
+    case ACTION_ABANDON:
+        flow_reset_backend(shard, flow);
+        flow_end(shard, flow, true);
+        return VERDICT_FLOW_RESET;
+    case ACTION_BUSY: return VERDICT_OPENING_BUSY;
+    default: return VERDICT_STATE;
+    }
+}
+
+enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    const struct services *services = shard->policy.services;
+    if (packet_bogon(&packet->source, packet->v4) || policy_own(services, OUTSIDE, &packet->source))
+        return VERDICT_BOGON;
+    int service = policy_service(services, &packet->destination, packet->destination_port);
+    if (service < 0)
+        return policy_own(services, OUTSIDE, &packet->destination) ? VERDICT_NO_SERVICE
+                                                                   : VERDICT_NOT_FOR_US;
+    struct opening opening = {.service = (uint16_t)service,
+                              .hash =
+                                  flow_hash(shard->flows, &packet->source, packet->source_port)};
+    struct flow *flow = flow_find_outside(shard->flows, opening.hash, &packet->source,
+                                          packet->source_port, (uint16_t)service);
+    if (flow == NULL)
+        return without_flow(shard, frame, packet, &opening);
+    if ((packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+        states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
+        return answer_syn(shard, frame, packet, (uint16_t)service);
+    enum verdict verdict = flow->state == FLOW_OPENING
+                               ? while_opening(shard, packet, flow)
+                               : forward_packet(shard, frame, packet, flow, FROM_CLIENT);
+    return try_replace(shard, frame, packet, flow, &opening, verdict);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The frame of the packet walk: life of a shard, sorting, timers, and the few helpers that every
+ * step uses. */
+#include "dataplane/tcp/shard.h"
+
+#include <stdlib.h>
+
+enum { TIMERS_PER_TICK = 64 };
+
+struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
+                        const struct shard_output *output, const struct mac mac[PORT_SIDES],
+                        uint64_t now_ms)
+{
+    struct shard *shard = calloc(1, sizeof *shard);
+    if (shard == NULL)
+        return NULL;
+    const uint64_t purpose[2] = {1, 2};
+    struct siphash_key table_key = {siphash24(secret, &purpose[0], 1),
+                                    siphash24(secret, &purpose[1], 1)};
+    shard->random_key = (struct siphash_key){secret->k1, secret->k0};
+    shard->output = *output;
+    shard->now_ms = now_ms;
+    shard->mac[OUTSIDE] = mac[OUTSIDE];
+    shard->mac[INSIDE] = mac[INSIDE];
+    shard->flows = flows_new(sizes->flows, &table_key);
+    shard->tombstones = tombstones_new(sizes->tombstones);
+    shard->held = held_new(sizes->held);
+    shard->misses = calloc(1, sizeof *shard->misses);
+    if (shard->flows != NULL)
+        shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
+                                 offsetof(struct flow, timer), sizes->flows, now_ms);
+    if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
+        shard->misses == NULL) {
+        shard_free(shard);
+        return NULL;
+    }
+    return shard;
+}
+
+void shard_free(struct shard *shard)
+{
+    if (shard == NULL)
+        return;
+    wheel_free(shard->wheel);
+    flows_free(shard->flows);
+    tombstones_free(shard->tombstones);
+    held_free(shard->held);
+    free(shard->misses);
+    free(shard->probes);
+    free(shard);
+}
+
+void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_ms,
+                 uint64_t unix_ms)
+{
+    const struct limits *limits = policy->limits;
+    shard->policy = *policy;
+    shard->now_ms = now_ms;
+    shard->unix_ms = unix_ms;
+    shard->resets.per_second = limits->resets_per_s;
+    shard->fins.per_second = limits->fins_per_s;
+    shard->echoes.per_second = limits->echoes_per_s;
+    shard->inside_resets.per_second = limits->inside_resets_per_s;
+}
+
+static enum verdict sort_packet(struct shard *shard, struct frame *frame,
+                                const struct packet *packet)
+{
+    switch (packet->kind) {
+    case PACKET_ARP: return local_arp(shard, frame, packet);
+    case PACKET_ICMP4:
+    case PACKET_ICMP6: return local_icmp(shard, frame, packet);
+    default:
+        if (frame->bytes[0] & 1) /* TCP to a link-layer group (RFC 1122 section 4.2.3.10) */
+            return VERDICT_NOT_FOR_US;
+        return frame->side == OUTSIDE ? outside_packet(shard, frame, packet)
+                                      : inside_packet(shard, frame, packet);
+    }
+}
+
+enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)
+{
+    struct packet packet;
+    frame->to = PORT_NONE;
+    enum verdict verdict = packet_parse(frame->bytes, frame->length, checked, &packet);
+    if (verdict == VERDICT_FORWARDED)
+        verdict = sort_packet(shard, frame, &packet);
+    shard->verdicts[verdict]++;
+    return verdict;
+}
+
+uint32_t shard_tick(struct shard *shard)
+{
+    uint32_t due[TIMERS_PER_TICK];
+    uint32_t count = wheel_advance(shard->wheel, shard->now_ms, due, TIMERS_PER_TICK);
+    for (uint32_t i = 0; i < count; i++) {
+        struct flow *flow = flow_at(shard->flows, due[i]);
+        if (flow->state == FLOW_OPENING)
+            opening_timeout(shard, flow);
+        else
+            forward_timeout(shard, flow);
+    }
+    tombstones_expire(shard->tombstones, shard->now_ms, TIMERS_PER_TICK);
+    if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
+        probe_tick(shard);
+    return count;
+}
+
+struct segment shard_answer(const struct shard *shard, const struct frame *frame,
+                            const struct packet *packet)
+{
+    struct segment answer = {
+        .from = shard->mac[frame->side],
+        .source = packet->destination,
+        .destination = packet->source,
+        .source_port = packet->destination_port,
+        .destination_port = packet->source_port,
+        .options = NO_OPTIONS,
+    };
+    memcpy(&answer.to, frame->bytes + 6, sizeof answer.to);
+    return answer;
+}
+
+void shard_replace(struct frame *frame, enum port_side to, const struct segment *segment)
+{
+    frame->length = build_segment(frame->bytes, frame->room, segment);
+    frame->to = frame->length ? (uint8_t)to : PORT_NONE;
+}
+
+void shard_send(struct shard *shard, enum port_side to, const struct segment *segment)
+{
+    uint8_t bytes[SEGMENT_HEADERS + HELD_SLOT];
+    uint16_t length = build_segment(bytes, sizeof bytes, segment);
+    if (length)
+        shard->output.send(shard->output.context, to, bytes, length);
+}
+
+uint64_t shard_random(struct shard *shard)
+{
+    shard->random_count++;
+    return siphash24(&shard->random_key, &shard->random_count, 1);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * A shard is what one worker owns: its flows, timers, tombstones, held requests, budgets and
+ * counters, and the packet walk over them. It takes frames as bytes and a clock as numbers, and
+ * knows neither DPDK nor threads, so tests drive it in process. It never blocks, allocates, logs or
+ * does a system call. One thread, the owner's.
+ *
+ * The walk, in the order to read it:
+ *   shard.c    parse, sort by side and protocol
+ *   outside.c  clients: SYN, packets without a flow, packets of a flow
+ *   opening.c  a held request and its backend: SYN, SYN-ACK, first data
+ *   forward.c  packets of an open flow, either direction; ends of flows
+ *   inside.c   backends: flows, probes, strays
+ *   local.c    ARP, neighbour discovery and echo for own addresses
+ *   probe.c    what backends support */
+#ifndef DROPGATE_DATAPLANE_TCP_SHARD_H
+#define DROPGATE_DATAPLANE_TCP_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/admit/policy.h"
+#include "dataplane/net/packet.h"
+#include "dataplane/net/verdict.h"
+#include "dataplane/tcp/flow.h"
+#include "dataplane/tcp/held.h"
+#include "dataplane/tcp/miss.h"
+#include "dataplane/tcp/tombstone.h"
+#include "dataplane/tcp/wheel.h"
+
+/** A received frame, and what becomes of it: answers and translations are made in place. */
+struct frame {
+    uint8_t *bytes;
+    uint32_t room; /* bytes that may be written from `bytes` on */
+    uint32_t length;
+    uint8_t side; /* enum port_side: where it was received */
+    uint8_t to;   /* out: where `length` bytes are to be sent, or PORT_NONE */
+};
+
+/** What a shard tells the control thread. */
+struct message {
+    enum { MESSAGE_NEIGHBOR, MESSAGE_PROBE, MESSAGE_BACKEND_OPTIONS } kind;
+    uint16_t backend; /* PROBE, BACKEND_OPTIONS: index */
+    uint8_t side;     /* NEIGHBOR: enum port_side */
+    enum { PROBE_ANSWERED, PROBE_REFUSED, PROBE_SILENT } probe;
+    struct mac mac;             /* NEIGHBOR */
+    struct addr addr;           /* NEIGHBOR */
+    struct tcp_options options; /* PROBE_ANSWERED: of the backend's SYN-ACK */
+};
+
+/** How frames and messages beside the one in hand leave a shard. Both copy what they are given and
+ * may fail, which they count themselves (TX_FULL, NO_BUFFER, RING_FULL). */
+struct shard_output {
+    void (*send)(void *context, enum port_side to, const uint8_t *bytes, uint32_t length);
+    void (*tell)(void *context, const struct message *message);
+    void *context;
+};
+
+/** Sizes of the bounded tables. */
+struct shard_sizes {
+    uint32_t flows, tombstones, held;
+};
+
+struct probe;
+
+/** All fields: worker rw; `verdicts` and table counts: others ro, a little old. */
+struct shard {
+    struct policy policy; /* as read at the start of the burst */
+    uint64_t now_ms, unix_ms;
+    struct mac mac[PORT_SIDES];
+    struct shard_output output;
+    struct flows *flows;
+    struct wheel *wheel;
+    struct tombstones *tombstones;
+    struct held *held;
+    struct miss_table *misses;
+    struct probe *probes; /* NULL on all shards but the first */
+    uint64_t probes_due_ms;
+    uint32_t probe_count;
+    struct budget resets, fins, echoes, inside_resets;
+    struct siphash_key random_key;
+    uint64_t random_count;
+    uint64_t verdicts[VERDICT_COUNT];
+};
+
+/** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes; `probes` says
+ * whether this one probes the backends. The policy and the clock are set before its first packet.
+ */
+struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
+                        const struct shard_output *output, const struct mac mac[PORT_SIDES],
+                        uint64_t now_ms);
+void shard_free(struct shard *shard);
+
+/** Begins probing `count` backends; once, before the first packet. Returns 0 or -ENOMEM. */
+int shard_probe_backends(struct shard *shard, uint32_t count);
+
+/** Sets the clock and the policy for the packets and timers that follow: `now_ms` never goes back.
+ */
+void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_ms,
+                 uint64_t unix_ms);
+
+/** Decides about one frame; afterwards frame->to says whether it is to be sent. Returns the
+ * verdict, which has been counted. `checked` as in packet_parse. */
+enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked);
+
+/** Runs due timers and probes; bounded work. Returns how many timers fired. */
+uint32_t shard_tick(struct shard *shard);
+
+/* ---- between the files of the walk ---- */
+
+/** Counts an outcome beside the packet's own verdict. */
+static inline void shard_count(struct shard *shard, enum verdict verdict)
+{
+    shard->verdicts[verdict]++;
+}
+
+/** A segment that goes back where the packet came from: addresses, ports and link layer swapped,
+ * nothing else set. */
+struct segment shard_answer(const struct shard *shard, const struct frame *frame,
+                            const struct packet *packet);
+
+/** Writes the segment over the frame and marks it to be sent to that side. */
+void shard_replace(struct frame *frame, enum port_side to, const struct segment *segment);
+
+/** Sends a segment beside the frame in hand. */
+void shard_send(struct shard *shard, enum port_side to, const struct segment *segment);
+
+/** 64 unpredictable bits. */
+uint64_t shard_random(struct shard *shard);
+
+enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct packet *packet);
+enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct packet *packet);
+enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet);
+enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct packet *packet);
+
+/** A cookie that checked: what the client was promised. */
+struct opening {
+    uint16_t service;
+    uint64_t hash; /* flow_hash of the client */
+    uint32_t client_isn, server_isn;
+    uint8_t window_scale; /* that we announced; COOKIE_NO_SCALE = none */
+    struct cookie_options options;
+};
+
+/** First data with a valid cookie, and no flow on its tuple. */
+enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           const struct opening *opening);
+/** A backend's segment for a flow that is being opened. */
+enum verdict opening_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow);
+/** The SYN's timer has fired. */
+void opening_timeout(struct shard *shard, struct flow *flow);
+
+/** A segment of an existing flow, in any state but opening. */
+enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow, enum direction from);
+/** The idle timer has fired. */
+void forward_timeout(struct shard *shard, struct flow *flow);
+
+/** Ends a flow: tombstone, held request, timer and table entry. `reset` as in struct tombstone. */
+void flow_end(struct shard *shard, struct flow *flow, bool reset);
+/** Resets one side of a flow with exact numbers; the flow stays. */
+void flow_reset_client(struct shard *shard, const struct flow *flow);
+void flow_reset_backend(struct shard *shard, const struct flow *flow);
+
+void probe_tick(struct shard *shard);
+enum verdict probe_answer(struct shard *shard, struct frame *frame, const struct packet *packet);
+
+#endif
