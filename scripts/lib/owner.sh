@@ -7,7 +7,7 @@
 OWNER=$LAB_STATE/owner
 
 # own_lab: takes the laboratory for this script until it ends, however it ends; cleans what a killed
-# predecessor left. OWN_TREE is set to the tree of that predecessor while its leftovers are being removed.
+# predecessor left.
 own_lab() {
     local pid birth tree waited=0
     mkdir -p "$LAB_STATE"
@@ -29,12 +29,8 @@ own_lab() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
-    if [[ -n $pid ]]; then
-        say "cleaning up after process $pid of $tree, which was killed"
-        lab_sweep "${tree:-$ROOT}"
-    elif compgen -G "$LAB_STATE/run/*" >/dev/null; then
-        lab_sweep "$ROOT"
-    fi
+    [[ -z $pid ]] || say "cleaning up after process $pid of $tree, which was killed"
+    lab_sweep "${tree:-$ROOT}"
 }
 
 # lab_sweep TREE: ends everything that was started for the laboratory, wherever it stands.

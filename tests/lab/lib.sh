@@ -1,0 +1,262 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026, the Dropgate authors
+#
+# What a scenario has at hand. A scenario is a file tests/lab/NN_name.sh of some forty lines about one feature:
+#
+#     # What must hold, in a sentence or two.
+#     # limit: 60                             seconds until it is ended; 120 unless it says so
+#     . "${0%/*}/lib.sh"
+#     needs dataplane control                 started now, or still running from the scenario before
+#     sale=$(new_sale 100)                    each scenario sells something of its own
+#     expect "a purchase is answered 201" client curl …
+#
+# Services are started once and shared; a scenario that breaks one stops it at its end, and the next one that needs it
+# starts a fresh one. Verdict counters are compared as differences. Logs are in $LAB_DIR/log.
+
+. "$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/scripts/lib/common.sh"
+. "$ROOT/scripts/lib/process.sh"
+. "$ROOT/scripts/lib/postgres.sh"
+
+BUILD=${DROPGATE_BUILD:-$ROOT/build/release}
+TOOLS=$BUILD/tests/lab
+DATAPLANE=$BUILD/dataplane/dropgate-dataplane
+CONTROL=$BUILD/control/dropgate-control
+LOGS=$LAB_DIR/log
+VIP4=198.18.0.80 VIP6=2001:db8::80           # the shop's service, port 80
+TRANSFER_PORT=81                             # the same addresses: the transfer server, plain bytes
+mkdir -p "$LOGS"
+
+# Sanitizers report to the service's log and end it, so that a finding cannot be overlooked.
+export ASAN_OPTIONS=exitcode=99:detect_leaks=1:abort_on_error=0
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export LSAN_OPTIONS=suppressions=$ROOT/tests/lab/leaks.supp:print_suppressions=0
+
+# --- where a command runs -------------------------------------------------------------------------------------
+
+client() { ip netns exec "$DROPGATE_LAB-client" "$@"; }
+gateway() { ip netns exec "$DROPGATE_LAB-gateway" "$@"; }
+server() { ip netns exec "$DROPGATE_LAB-server" "$@"; }
+
+# --- what is seen ---------------------------------------------------------------------------------------------
+
+FAILURES=0
+
+ok() { printf 'ok: %s\n' "$*"; }
+
+fail() { # fail "sentence" [detail]: counted; the scenario goes on
+    printf 'not ok: %s\n' "$1"
+    [[ -z ${2:-} ]] || printf '%s\n' "$2" | sed 's/^/    /'
+    FAILURES=$((FAILURES + 1))
+}
+
+expect() { # expect "sentence" CMD…: the command succeeds
+    local sentence=$1 output rc=0
+    shift
+    output=$("$@" 2>&1) || rc=$?
+    if ((rc == 0)); then ok "$sentence"; else fail "$sentence" "exit $rc of: $*"$'\n'"$output"; fi
+}
+
+expect_equal() { # expect_equal "sentence" WANTED SEEN
+    if [[ $2 == "$3" ]]; then ok "$1"; else fail "$1" "wanted: $2"$'\n'"seen:   $3"; fi
+}
+
+expect_match() { # expect_match "sentence" REGEX TEXT
+    if [[ $3 =~ $2 ]]; then ok "$1"; else fail "$1" "wanted: $2"$'\n'"seen:   $3"; fi
+}
+
+expect_at_least() { # expect_at_least "sentence" LIMIT SEEN
+    if (($3 >= $2)); then ok "$1 ($3)"; else fail "$1" "wanted at least $2, seen $3"; fi
+}
+
+expect_at_most() { # expect_at_most "sentence" LIMIT SEEN
+    if (($3 <= $2)); then ok "$1 ($3)"; else fail "$1" "wanted at most $2, seen $3"; fi
+}
+
+skip() { # skip "reason": this machine cannot show it
+    printf 'skipped: %s\n' "$*"
+    FINISHED=yes
+    exit 77
+}
+
+# until_true SECONDS CMD…: waits until the command succeeds; fails when it does not in time.
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || return 1
+        sleep 0.05
+    done
+}
+
+# --- the services ---------------------------------------------------------------------------------------------
+
+# A fresh log for each start, with NAME.log leading to the newest.
+service_log() {
+    local n=1
+    while [[ -e $LOGS/$1.$n.log ]]; do n=$((n + 1)); done
+    : >"$LOGS/$1.$n.log"
+    ln -sfn "$1.$n.log" "$LOGS/$1.log"
+    printf '%s' "$LOGS/$1.$n.log"
+}
+
+# lab_config NAME OUT: tests/lab/NAME with the places of this lab filled in.
+lab_config() {
+    sed -e "s|@DSN@|$(pg_dsn "$LAB_DIR/postgres" dropgate_service)|" -e "s|@LAB@|$DROPGATE_LAB|" \
+        -e "s|@LAB_DIR@|$LAB_DIR|" "$ROOT/tests/lab/$1" >"$2"
+}
+
+sql() { psql -XAtqv ON_ERROR_STOP=1 -d "$(pg_dsn "$LAB_DIR/postgres")" "$@"; }
+
+start_postgres() {
+    pg_start "$LAB_DIR/postgres" || return 1
+    "$ROOT/scripts/migrate" "$(pg_dsn "$LAB_DIR/postgres")" >"$LOGS/migrate.log" 2>&1 || {
+        cat "$LOGS/migrate.log"
+        return 1
+    }
+    sql -o /dev/null -f "$ROOT/sql/lab.sql"
+}
+
+start_control() { # start_control [CONF]
+    local conf=${1:-$LAB_DIR/control.conf}
+    [[ -n ${1:-} ]] || lab_config control.conf "$conf"
+    proc_stop control
+    proc_start control "$(service_log control)" ip netns exec "$DROPGATE_LAB-server" "$CONTROL" -c "$conf"
+    until_true 20 control_ready || {
+        tail -n 20 "$LOGS/control.log"
+        return 1
+    }
+}
+
+control_ready() {
+    proc_alive control || return 0 # it has ended: no use in waiting
+    server curl -fsS -m 2 -o /dev/null "http://198.18.128.2:8080/readyz"
+}
+
+start_dataplane() { # start_dataplane [CONF]
+    local conf=${1:-$LAB_DIR/dropgate.conf}
+    [[ -n ${1:-} ]] || lab_config dropgate.conf "$conf"
+    proc_stop dataplane
+    proc_start dataplane "$(service_log dataplane)" ip netns exec "$DROPGATE_LAB-gateway" "$DATAPLANE" -c "$conf"
+    ln -sfn "$conf" "$LAB_STATE/dataplane.conf"
+    until_true 40 dataplane_ready || return 1
+    proc_alive dataplane || {
+        tail -n 20 "$LOGS/dataplane.log"
+        return 1
+    }
+}
+
+# Ready when it answers and has seen its backends; with the transfer server or the shop down it never is.
+dataplane_ready() {
+    proc_alive dataplane || return 0
+    telemetry /dropgate/backends
+}
+
+start_transfer() {
+    proc_start transfer "$(service_log transfer)" ip netns exec "$DROPGATE_LAB-server" \
+        "$TOOLS/transfer" serve --to 198.18.128.2:8081 --to '[2001:db8:0:1::2]:8081'
+    until_true 5 server bash -c ': </dev/tcp/198.18.128.2/8081'
+}
+
+# needs SERVICE…: postgres, control, dataplane, transfer, with what each of them needs; left running for the next one.
+needs() {
+    local service
+    for service in "$@"; do
+        case $service in
+        postgres) pg__pid "$LAB_DIR/postgres" >/dev/null || start_postgres ;;
+        control)
+            needs postgres
+            proc_alive control || start_control
+            ;;
+        transfer) proc_alive transfer || start_transfer ;;
+        dataplane) proc_alive dataplane || start_dataplane ;;
+        *) die "needs $service: there is no such service" ;;
+        esac || {
+            fail "$service starts"
+            exit 1
+        }
+    done
+}
+
+# --- the dataplane's own account --------------------------------------------------------------------------------
+
+telemetry() { # telemetry /dropgate/verdicts: the answer as JSON
+    "$ROOT/tests/lab/telemetry.py" "$(telemetry_socket)" "$1"
+}
+
+telemetry_socket() { printf '/var/run/dpdk/%s/dpdk_telemetry.v2' "dropgate-$DROPGATE_LAB"; }
+
+verdict() { # verdict NAME: how many packets had it so far
+    telemetry /dropgate/verdicts | jq -er ".\"$1\""
+}
+
+# --- the ledger's own account -----------------------------------------------------------------------------------
+
+# new_sale UNITS [PER_USER [HOLD]]: opens a sale, waits until the service knows it, prints its number.
+new_sale() {
+    local sale
+    sale=$(sql -c "select coalesce(max(id), 0) + 1 from dropgate.sale")
+    sql -o /dev/null <<SQL
+select dropgate.item_put('item-$sale', 'Item $sale', 'Sold in the laboratory.');
+select dropgate.sale_put($sale, 'item-$sale', $1, ${2:-1}, '${3:-10 minutes}', 4900, 'EUR', clock_timestamp(), null);
+SQL
+    until_true 10 server curl -fsS -m 2 -o /dev/null "http://198.18.128.2:8080/v1/sales/$sale" ||
+        fail "the service knows sale $sale"
+    printf '%s' "$sale"
+}
+
+# reserve ADDRESS SALE USER KEY [CURL-OPTION…]: one purchase by curl from the client; prints "STATUS BODY".
+reserve() {
+    local to=$1 sale=$2 user=$3 key=$4 answer
+    shift 4
+    answer=$(client curl -sS -m 15 -w '\n%{http_code}' -H "X-Dropgate-User: $user" -H "Idempotency-Key: $key" \
+        -H 'Content-Type: application/json' -d '{"quantity":1}' "$@" "http://$to/v1/sales/$sale/reservations" 2>&1)
+    printf '%s %s' "${answer##*$'\n'}" "${answer%$'\n'*}"
+}
+
+# ledger_json SALE: the ledger as history.py reads it, in one look.
+ledger_json() {
+    sql <<SQL
+select json_build_object('total', k.total, 'avail', k.avail, 'per_user', s.per_user_highest, 'rows', coalesce((
+    select json_agg(json_build_object('id', r.id, 'user', r.user_id, 'quantity', r.quantity, 'state', r.state,
+        'granted', r.granted_entry, 'released', r.released_entry)) from dropgate.reservation r where r.sale = s.id), '[]'))
+from dropgate.sale s join dropgate.stock k on k.sale = s.id where s.id = $1
+SQL
+}
+
+# expect_history SALE FILE…: what shoppers were told is what the ledger holds.
+expect_history() {
+    local sale=$1 report
+    shift
+    ledger_json "$sale" >"$LAB_DIR/ledger-$sale.json"
+    report=$("$ROOT/tests/lab/history.py" "$LAB_DIR/ledger-$sale.json" "$@") &&
+        ok "every shopper was told what the ledger of sale $sale holds" ||
+        fail "every shopper was told what the ledger of sale $sale holds" "$report"
+}
+
+expect_invariants() { # expect_invariants SALE: every invariant that the ledger can tell holds
+    local broken
+    broken=$(sql --csv -f "$ROOT/sql/invariants.sql" | jq -rRn --arg sale "$1" '
+        (input | split(",")) as $names | inputs | split(",") | [$names, .] | transpose
+        | map({(.[0]): .[1]}) | add | select(.sale == $sale) | to_entries[] | select(.value == "f") | .key')
+    expect_equal "the ledger's invariants hold for sale $1" "" "$broken"
+}
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+FINISHED=no
+done_testing() { FINISHED=yes; }
+
+lab__finish() {
+    local rc=$?
+    if ((rc == 77)) && [[ $FINISHED == yes ]]; then exit 77; fi
+    ((rc == 0)) || printf 'not ok: died at line %s (exit %d)\n' "${LAST_LINE:-?}" "$rc"
+    ((rc == 0 && FAILURES == 0)) || exit 1
+}
+
+# Only scenarios end this way; the demo and the runner have ends of their own.
+if [[ $0 == */tests/lab/[0-9]*.sh ]]; then
+    set -E
+    trap 'LAST_LINE=$LINENO' ERR
+    trap lab__finish EXIT
+fi
