@@ -7,6 +7,8 @@
  * verdict falls on the same byte however the stream was cut. */
 #include "http1.h"
 
+_Static_assert(sizeof(struct http1) <= 40, "a flow has room for no more");
+
 const struct http1_limits HTTP1_DEFAULT_LIMITS = {
     .head = 8192, .target = 2048, .fields = HTTP1_MAX_FIELDS, .body = 65536};
 

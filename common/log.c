@@ -194,20 +194,21 @@ static void render(struct line *line, enum log_level level, const char *event, c
 
 void log_write(enum log_level level, const char *event, const char *format, ...)
 {
-    int saved = errno;
-    uint64_t left_out = 0;
-    if (level < logger.lowest || !admit(event, &left_out))
-        return;
     char message[MESSAGE_SIZE];
     struct line line;
+    uint64_t left_out;
     va_list args;
-    va_start(args, format);
-    errno = saved; /* for %m */
-    if (vsnprintf(message, sizeof message, format, args) < 0)
-        message[0] = '\0';
-    va_end(args);
-    render(&line, level, event, message, left_out);
-    while (write(STDERR_FILENO, line.bytes, line.length) < 0 && errno == EINTR)
-        continue;
+    int saved = errno;
+    if (level < logger.lowest)
+        return;
+    if (admit(event, &left_out)) {
+        va_start(args, format);
+        if (vsnprintf(message, sizeof message, format, args) < 0)
+            message[0] = '\0';
+        va_end(args);
+        render(&line, level, event, message, left_out);
+        while (write(STDERR_FILENO, line.bytes, line.length) < 0 && errno == EINTR)
+            continue;
+    }
     errno = saved;
 }
