@@ -2,7 +2,8 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * SYN cookies (RFC 4987 section 3.6): the whole state of a half-open connection, carried by the
- * client. ISN = epoch parity 1 | MSS class 2 | client window scale 4 (15 = none) | SACK 1 | MAC 24
+ * client. Its bits, from the highest:
+ *   epoch parity 1 | MSS class 2 | client window scale 4 (15 = none) | SACK 1 | MAC 24
  * The MAC is SipHash-2-4 under a key per epoch of 64 s. Nothing is stored, so a SYN flood costs no
  * memory. Pure: bytes and a clock value in, a cookie or a verdict out. Any thread. */
 #ifndef DROPGATE_DATAPLANE_TCP_COOKIE_H

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Misses and budgets: silence the first time, an answer to whoever insists, and never more answers
+ * than the budget allows (tcp-pitfalls 7 and 23). */
+#include "dataplane/tcp/miss.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "tests/unit/random.h"
+
+static const uint64_t tuple = UINT64_C(0x0123456789abcdef);
+static struct miss_table table;
+
+static int empty_table(void **state)
+{
+    (void)state;
+    memset(&table, 0, sizeof table);
+    return 0;
+}
+
+static void pitfall_23_the_first_miss_is_silent(void **state)
+{
+    (void)state;
+    assert_false(miss_again(&table, tuple, 1000));
+    assert_false(miss_again(&table, tuple, 1001)); /* more segments of the same burst */
+    assert_false(miss_again(&table, tuple, 1299));
+}
+
+static void pitfall_23_the_same_tuple_is_answered_from_300_ms_to_30_s_later(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t later;
+        bool again;
+    } rows[] = {{0, false},    {299, false},  {300, true},    {301, true},     {1000, true},
+                {29999, true}, {30000, true}, {30001, false}, {3600000, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        empty_table(NULL);
+        assert_false(miss_again(&table, tuple, 5000));
+        assert_int_equal(miss_again(&table, tuple, 5000 + rows[i].later), rows[i].again);
+    }
+}
+
+static void the_300_ms_count_from_the_first_miss(void **state)
+{
+    (void)state;
+    for (uint64_t at = 1000; at < 1300; at += 50)
+        assert_false(miss_again(&table, tuple, at));
+    assert_true(miss_again(&table, tuple, 1300));
+}
+
+static void after_an_answer_the_tuple_starts_anew(void **state)
+{
+    (void)state;
+    assert_false(miss_again(&table, tuple, 1000));
+    assert_true(miss_again(&table, tuple, 2000));
+    assert_false(miss_again(&table, tuple, 2001));
+    assert_false(miss_again(&table, tuple, 2300));
+    assert_true(miss_again(&table, tuple, 2301));
+}
+
+static void a_forgotten_miss_is_a_first_one_again(void **state)
+{
+    (void)state;
+    assert_false(miss_again(&table, tuple, 1000));
+    assert_false(miss_again(&table, tuple, 40000));
+    assert_true(miss_again(&table, tuple, 40300));
+}
+
+static void a_collision_only_delays_the_answer(void **state)
+{
+    (void)state;
+    const uint64_t other = tuple ^ UINT64_C(1) << 40; /* same slot, other tag */
+    assert_false(miss_again(&table, tuple, 1000));
+    assert_false(miss_again(&table, other, 1100));
+    assert_false(miss_again(&table, tuple, 1400)); /* not the other's turn */
+    assert_true(miss_again(&table, tuple, 1700));
+}
+
+static void different_slots_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < MISS_SLOTS; i++)
+        assert_false(miss_again(&table, i << 32 | i, 1000));
+    for (uint64_t i = 0; i < MISS_SLOTS; i++)
+        assert_true(miss_again(&table, i << 32 | i, 1300));
+}
+
+static void an_empty_slot_matches_no_tuple(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < MISS_SLOTS;
+         i++) /* the hash's upper half is 0, as an empty slot's tag */
+        assert_false(miss_again(&table, i, 1000));
+}
+
+static void the_clock_may_wrap_at_32_bits_and_may_go_back(void **state)
+{
+    (void)state;
+    const uint64_t wrap = UINT64_C(1) << 32;
+    assert_false(miss_again(&table, tuple, wrap - 100));
+    assert_true(miss_again(&table, tuple, wrap + 200));
+    assert_false(miss_again(&table, tuple, wrap + 5000));
+    assert_false(miss_again(&table, tuple, wrap + 1000)); /* back: a first miss */
+    assert_true(miss_again(&table, tuple, wrap + 1300));
+}
+
+static void pitfall_07_a_budget_allows_one_second_of_events_at_once(void **state)
+{
+    (void)state;
+    struct budget budget = {.per_second = 50};
+    for (int i = 0; i < 50; i++)
+        assert_true(budget_take(&budget, 100000));
+    assert_false(budget_take(&budget, 100000));
+    assert_false(budget_take(&budget, 100019));
+    assert_true(budget_take(&budget, 100020));
+    assert_false(budget_take(&budget, 100020));
+    for (int i = 0; i < 50; i++) /* a long rest saves no more than a second's worth */
+        assert_true(budget_take(&budget, 900000));
+    assert_false(budget_take(&budget, 900000));
+}
+
+static void a_budget_is_exact_however_often_it_is_asked(void **state)
+{
+    (void)state;
+    static const uint32_t rates[] = {2, 3, 7, 50, 333, 700, 999, 1000, 1001, 10000, 4000000};
+    for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
+        struct random random = {r};
+        struct budget budget = {.per_second = rates[r]};
+        while (budget_take(&budget, 1000)) {
+        }
+        uint64_t now = 1000, taken = 0;
+        const uint64_t seconds = rates[r] > 10000 ? 2 : 60;
+        while (now < 1000 + seconds * 1000) {
+            now += 1 + random_below(&random, 20);
+            while (budget_take(&budget, now))
+                taken++;
+        }
+        assert_int_equal(taken, (now - 1000) * rates[r] / 1000);
+    }
+}
+
+static void a_budget_of_nothing_allows_nothing(void **state)
+{
+    (void)state;
+    struct budget budget = {.per_second = 0};
+    for (uint64_t now = 0; now < 100000; now += 100)
+        assert_false(budget_take(&budget, now));
+}
+
+static void a_lowered_budget_holds_at_once_and_a_clock_set_back_gives_nothing(void **state)
+{
+    (void)state;
+    struct budget budget = {.per_second = 1000};
+    assert_true(budget_take(&budget, 5000));
+    budget.per_second = 2;
+    assert_true(budget_take(&budget, 5000));
+    assert_true(budget_take(&budget, 5000));
+    assert_false(budget_take(&budget, 5000));
+    assert_false(budget_take(&budget, 4000));
+    assert_false(budget_take(&budget, 5499));
+    assert_true(budget_take(&budget, 5500));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(pitfall_23_the_first_miss_is_silent, empty_table),
+        cmocka_unit_test_setup(pitfall_23_the_same_tuple_is_answered_from_300_ms_to_30_s_later,
+                               empty_table),
+        cmocka_unit_test_setup(the_300_ms_count_from_the_first_miss, empty_table),
+        cmocka_unit_test_setup(after_an_answer_the_tuple_starts_anew, empty_table),
+        cmocka_unit_test_setup(a_forgotten_miss_is_a_first_one_again, empty_table),
+        cmocka_unit_test_setup(a_collision_only_delays_the_answer, empty_table),
+        cmocka_unit_test_setup(different_slots_do_not_disturb_each_other, empty_table),
+        cmocka_unit_test_setup(an_empty_slot_matches_no_tuple, empty_table),
+        cmocka_unit_test_setup(the_clock_may_wrap_at_32_bits_and_may_go_back, empty_table),
+        cmocka_unit_test(pitfall_07_a_budget_allows_one_second_of_events_at_once),
+        cmocka_unit_test(a_budget_is_exact_however_often_it_is_asked),
+        cmocka_unit_test(a_budget_of_nothing_allows_nothing),
+        cmocka_unit_test(a_lowered_budget_holds_at_once_and_a_clock_set_back_gives_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
