@@ -188,7 +188,7 @@ enum verdict packet_parse(const uint8_t *frame, uint32_t length, unsigned checke
 }
 
 /* Notes one known option; false if its length is wrong. */
-static bool note_option(const struct option *o, bool syn, struct tcp_options *out)
+static bool note_option(const struct tcp_option *o, bool syn, struct tcp_options *out)
 {
     switch (o->kind) {
     case OPTION_MSS:
@@ -215,11 +215,11 @@ static bool note_option(const struct option *o, bool syn, struct tcp_options *ou
 bool packet_options(const uint8_t *frame, const struct packet *packet, struct tcp_options *out)
 {
     /* The iterator is shared with the translator, which writes; reading alone does not. */
-    struct option_iterator it = {(uint8_t *)(uintptr_t)frame + packet->l4 + TCP_HEADER,
-                                 (uint8_t *)(uintptr_t)frame + packet->payload, false};
-    struct option o;
+    struct tcp_option_iterator it = {(uint8_t *)(uintptr_t)frame + packet->l4 + TCP_HEADER,
+                                     (uint8_t *)(uintptr_t)frame + packet->payload, false};
+    struct tcp_option o;
     *out = (struct tcp_options){.window_scale = 15};
-    while (option_next(&it, &o))
+    while (tcp_option_next(&it, &o))
         if (!note_option(&o, packet->flags & TCP_SYN, out))
             return false;
     return !it.bad;

@@ -107,20 +107,20 @@ enum {
 };
 
 /** The one iterator over TCP options. Start with {first byte, byte behind the last}. */
-struct option_iterator {
+struct tcp_option_iterator {
     uint8_t *at, *end;
     bool bad; /* set when an option runs past the header or is shorter than 2 */
 };
 
 /** One option: `data` are `length` bytes behind kind and length. */
-struct option {
+struct tcp_option {
     uint8_t kind, length;
     uint8_t *data;
     uint8_t *start; /* its kind byte; it occupies length + 2 bytes from here */
 };
 
 /** The next option that is neither padding nor end; false at the end or when `bad`. */
-static inline bool option_next(struct option_iterator *it, struct option *out)
+static inline bool tcp_option_next(struct tcp_option_iterator *it, struct tcp_option *out)
 {
     while (it->at < it->end) {
         uint8_t kind = *it->at;
@@ -134,7 +134,7 @@ static inline bool option_next(struct option_iterator *it, struct option *out)
             it->bad = true;
             return false;
         }
-        *out = (struct option){kind, (uint8_t)(it->at[1] - 2), it->at + 2, it->at};
+        *out = (struct tcp_option){kind, (uint8_t)(it->at[1] - 2), it->at + 2, it->at};
         it->at += it->at[1];
         return true;
     }

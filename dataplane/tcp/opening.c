@@ -167,13 +167,11 @@ static enum verdict clear_stale(struct shard *shard, struct frame *frame,
 {
     if (!(packet->flags & TCP_ACK))
         return VERDICT_STATE;
-    struct segment reset = shard_answer(shard, frame, packet);
+    struct segment reset = shard_answer(shard, frame, packet), syn = backend_syn(shard, flow);
     reset.seq = packet->ack;
     reset.flags = TCP_RST;
-    shard_replace(frame, INSIDE, &reset);
-    /* Ordered behind the RST: the timer sends it if this one overtakes. */
-    struct segment syn = backend_syn(shard, flow);
-    shard_send(shard, INSIDE, &syn);
+    shard_send(shard, INSIDE, &reset);
+    shard_replace(frame, INSIDE, &syn);
     return VERDICT_FORWARDED;
 }
 

@@ -36,7 +36,7 @@ static void add32(uint8_t *at, uint32_t delta)
     store32(at, load32(at) + delta);
 }
 
-static void change_option(const struct option *o, const struct option_change *change)
+static void change_option(const struct tcp_option *o, const struct option_change *change)
 {
     switch (o->kind) {
     case OPTION_TIMESTAMPS:
@@ -59,10 +59,10 @@ static void change_options(uint8_t *tcp, uint32_t header, const struct option_ch
     uint32_t length = header - TCP_HEADER;
     if (length == 0)
         return;
-    struct option_iterator it = {tcp + TCP_HEADER, tcp + header, false};
-    struct option o;
+    struct tcp_option_iterator it = {tcp + TCP_HEADER, tcp + header, false};
+    struct tcp_option o;
     *removed = checksum_add(*removed, it.at, length);
-    while (option_next(&it, &o))
+    while (tcp_option_next(&it, &o))
         change_option(&o, change);
     if (it.at < it.end)
         memset(it.at, OPTION_NOP, (size_t)(it.end - it.at));

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * dropgate-dataplane: reads the configuration, opens the ports, builds the first policy, starts the
+ * worker, then does the control thread's upkeep until a signal ends it. */
+#include <errno.h>
+#include <getopt.h>
+#include <rte_eal.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "dataplane/ops/metrics.h"
+#include "dataplane/ops/settings.h"
+#include "dataplane/ops/upkeep.h"
+#include "dataplane/worker.h"
+
+enum { EXIT_CONFIGURATION = 2, UPKEEP_NS = 5000000, POOL_CACHE = 256 };
+
+static bool stop; /* signal handler: rw, all loops: ro */
+
+/* All that the process owns, in the order in which it is made. */
+struct gateway {
+    struct settings *settings;
+    struct rte_mempool *pool;
+    struct port ports[PORT_SIDES];
+    struct policy policy;
+    struct services *services;
+    struct limits *limits;
+    struct worker worker;
+    struct upkeep upkeep;
+    bool opened[PORT_SIDES];
+};
+
+static void on_signal(int number)
+{
+    (void)number;
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int open_ports(struct gateway *gateway)
+{
+    static const char *const names[PORT_SIDES] = {[OUTSIDE] = "outside", [INSIDE] = "inside"};
+    gateway->pool =
+        rte_pktmbuf_pool_create("packets", (unsigned)gateway->settings->gateway.buffers, POOL_CACHE,
+                                0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
+    if (gateway->pool == NULL) {
+        log_error("no_memory",
+                  "no room for %lld packet buffers: raise [gateway] memory, or lower buffers",
+                  (long long)gateway->settings->gateway.buffers);
+        return -1;
+    }
+    for (int side = 0; side < PORT_SIDES; side++) {
+        if (ports_open(&gateway->ports[side], &gateway->settings->port[side], names[side],
+                       gateway->pool) != 0)
+            return -1;
+        gateway->opened[side] = true;
+    }
+    return 0;
+}
+
+static int make_policy(struct gateway *gateway)
+{
+    gateway->services = settings_services(gateway->settings);
+    gateway->limits = settings_limits(gateway->settings);
+    if (gateway->services == NULL || gateway->limits == NULL)
+        return -ENOMEM;
+    gateway->policy.services = gateway->services;
+    gateway->policy.limits = gateway->limits;
+    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker);
+}
+
+static int make_worker(struct gateway *gateway)
+{
+    struct worker *worker = &gateway->worker;
+    const struct settings *settings = gateway->settings;
+    struct siphash_key secret;
+    struct shard_sizes sizes = {(uint32_t)settings->tables.flows,
+                                (uint32_t)settings->tables.tombstones,
+                                (uint32_t)settings->tables.held};
+    struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
+    *worker = (struct worker){
+        .policy = &gateway->policy,
+        .ports = gateway->ports,
+        .pool = gateway->pool,
+        .poll = settings->gateway.idle == IDLE_POLL,
+        .stop = &stop,
+        .lcore = rte_get_next_lcore(-1, 1, 0),
+        .messages = rte_ring_create_elem("messages", sizeof(struct message), WORKER_RING,
+                                         (int)rte_socket_id(), RING_F_SP_ENQ | RING_F_SC_DEQ),
+        .commands = rte_ring_create_elem("commands", sizeof(struct command), WORKER_RING,
+                                         (int)rte_socket_id(), RING_F_SP_ENQ | RING_F_SC_DEQ),
+    };
+    if (getrandom(&secret, sizeof secret, 0) != sizeof secret || worker->messages == NULL ||
+        worker->commands == NULL)
+        return -ENOMEM;
+    struct shard_output output = worker_output(worker);
+    worker->shard = shard_new(&sizes, &secret, &output, macs, worker_clock_ms());
+    if (worker->shard == NULL)
+        return -ENOMEM;
+    return shard_probe_backends(worker->shard, gateway->services->backend_count);
+}
+
+static int run(struct gateway *gateway)
+{
+    const struct timespec pause = {.tv_nsec = UPKEEP_NS};
+    struct builder *builder = builder_start(&gateway->policy);
+    if (builder == NULL)
+        return -ENOMEM;
+    gateway->upkeep.builder = builder;
+    if (rte_eal_remote_launch(worker_run, &gateway->worker, gateway->worker.lcore) != 0) {
+        builder_stop(builder);
+        return -EBUSY;
+    }
+    log_info("started", "%u addresses served by %u backends", gateway->services->count,
+             gateway->services->backend_count);
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        upkeep_run(&gateway->upkeep);
+        nanosleep(&pause, NULL);
+    }
+    rte_eal_wait_lcore(gateway->worker.lcore);
+    builder_stop(builder);
+    log_info("stopped", "ended by a signal, %u flows were open",
+             flows_count(gateway->worker.shard->flows));
+    return 0;
+}
+
+static int serve(struct gateway *gateway)
+{
+    if (ports_start_eal(gateway->settings, "dropgate-dataplane") != 0)
+        return EXIT_FAILURE;
+    if (rte_lcore_count() != (unsigned)gateway->settings->gateway.workers + 1) {
+        log_error(
+            "cores",
+            "[gateway] cores names %u processors; one for control and one per worker make %lld",
+            rte_lcore_count(), (long long)gateway->settings->gateway.workers + 1);
+        return EXIT_CONFIGURATION;
+    }
+    if (open_ports(gateway) != 0)
+        return EXIT_FAILURE;
+    int error = make_policy(gateway);
+    if (error == 0)
+        error = make_worker(gateway);
+    if (error == 0)
+        error = metrics_register(gateway->settings, &gateway->worker, &gateway->upkeep);
+    if (error == 0)
+        error = run(gateway);
+    if (error != 0)
+        log_error("start", "could not start: %s; lower [tables] if memory is short",
+                  strerror(-error));
+    return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void clean_up(struct gateway *gateway)
+{
+    for (int side = 0; side < PORT_SIDES; side++)
+        if (gateway->opened[side])
+            ports_close(&gateway->ports[side]);
+    rte_eal_cleanup(); /* ends telemetry, which reads what follows */
+    shard_free(gateway->worker.shard);
+    if (gateway->upkeep.policy != NULL)
+        upkeep_end(&gateway->upkeep);
+    services_free(gateway->services);
+    free(gateway->limits);
+    conf_free(&SETTINGS_SCHEMA, gateway->settings);
+}
+
+static void usage(FILE *out)
+{
+    fputs("usage: dropgate-dataplane -c FILE [--check | --show-config]\n"
+          "       dropgate-dataplane --sample\n"
+          "  -c, --config FILE  configuration (see --sample)\n"
+          "      --check        read it, say what is wrong with it, and exit (0 good, 2 bad)\n"
+          "      --show-config  print it with every default filled in\n"
+          "      --sample       print a commented sample\n",
+          out);
+}
+
+int main(int argc, char **argv)
+{
+    enum { OPTION_CHECK = 256, OPTION_SHOW, OPTION_SAMPLE };
+    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
+                                          {"check", no_argument, NULL, OPTION_CHECK},
+                                          {"show-config", no_argument, NULL, OPTION_SHOW},
+                                          {"sample", no_argument, NULL, OPTION_SAMPLE},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    const char *path = NULL;
+    int mode = 0, letter;
+    while ((letter = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
+        switch (letter) {
+        case 'c': path = optarg; break;
+        case 'h': usage(stdout); return EXIT_SUCCESS;
+        case OPTION_SAMPLE: conf_sample(&SETTINGS_SCHEMA, stdout); return EXIT_SUCCESS;
+        case OPTION_CHECK:
+        case OPTION_SHOW: mode = letter; break;
+        default: usage(stderr); return EXIT_CONFIGURATION;
+        }
+    }
+    char why[CONF_WHY];
+    struct gateway gateway = {0};
+    if (path == NULL || optind != argc) {
+        usage(stderr);
+        return EXIT_CONFIGURATION;
+    }
+    gateway.settings = conf_load(&SETTINGS_SCHEMA, path, why);
+    if (gateway.settings == NULL) {
+        fprintf(stderr, "%s\n", why);
+        return EXIT_CONFIGURATION;
+    }
+    if (mode == OPTION_SHOW)
+        conf_show(&SETTINGS_SCHEMA, gateway.settings, stdout);
+    if (mode != 0) {
+        conf_free(&SETTINGS_SCHEMA, gateway.settings);
+        return EXIT_SUCCESS;
+    }
+    log_open("dropgate-dataplane", (enum log_level)gateway.settings->gateway.log_level);
+    catch_signals();
+    int status = serve(&gateway);
+    clean_up(&gateway);
+    return status;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * A device is a PCI address or a virtual device with arguments; both are handed to EAL, then found
+ * by name. */
+#include "dataplane/net/ports.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+
+static bool is_pci(const char *device)
+{
+    unsigned domain, bus, slot, function;
+    return sscanf(device, "%x:%x:%x.%x", &domain, &bus, &slot, &function) == 4;
+}
+
+int ports_start_eal(const struct settings *settings, const char *program)
+{
+    enum { ARGUMENTS = 24 };
+    char memory[32], *argv[ARGUMENTS];
+    int argc = 0;
+    bool pci = false;
+    snprintf(memory, sizeof memory, "%lld", (long long)(settings->gateway.memory >> 20));
+    argv[argc++] =
+        (char *)(uintptr_t)program; /* EAL's prototype is not const, but it does not write them */
+    argv[argc++] = "-l";
+    argv[argc++] = settings->gateway.cores;
+    argv[argc++] = "--file-prefix";
+    argv[argc++] = settings->gateway.instance;
+    argv[argc++] = "-m";
+    argv[argc++] = memory;
+    argv[argc++] = "--log-level";
+    argv[argc++] = settings->gateway.log_level == LOG_LEVEL_DEBUG ? "info" : "warning";
+    if (settings->gateway.hugepages) {
+        argv[argc++] = "--in-memory"; /* no file of ours stays behind */
+    } else {
+        argv[argc++] = "--no-huge";
+        argv[argc++] = "--no-shconf";
+    }
+    for (int side = 0; side < PORT_SIDES; side++) {
+        char *device = settings->port[side].device;
+        pci |= is_pci(device);
+        argv[argc++] = is_pci(device) ? "-a" : "--vdev";
+        argv[argc++] = device;
+    }
+    if (!pci)
+        argv[argc++] = "--no-pci";
+    if (rte_eal_init(argc, argv) < 0) {
+        log_error(
+            "eal_start",
+            "DPDK did not start: %s. Check [gateway] cores, memory and hugepages, and the devices; "
+            "log_level = debug shows more",
+            rte_strerror(rte_errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* EAL's name of a device: what stands before its arguments. */
+static int find_port(const char *device, uint16_t *id)
+{
+    char name[RTE_ETH_NAME_MAX_LEN];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(device, ","), device);
+    return rte_eth_dev_get_port_by_name(name, id);
+}
+
+static int start_queues(struct port *port, const struct port_settings *settings,
+                        struct rte_mempool *pool, const struct rte_eth_dev_info *info)
+{
+    struct rte_eth_conf conf = {.rxmode = {.offloads = 0}};
+    uint16_t rx = (uint16_t)settings->rx_descriptors, tx = (uint16_t)settings->tx_descriptors;
+    if (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM) {
+        conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+        port->ip_good = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+    }
+    if (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) {
+        conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+        port->tcp_good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+    }
+    int error = rte_eth_dev_configure(port->id, 1, 1, &conf);
+    if (error == 0)
+        error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
+    if (error == 0)
+        error = rte_eth_rx_queue_setup(port->id, 0, rx, (unsigned)rte_eth_dev_socket_id(port->id),
+                                       NULL, pool);
+    if (error == 0)
+        error = rte_eth_tx_queue_setup(port->id, 0, tx, (unsigned)rte_eth_dev_socket_id(port->id),
+                                       NULL);
+    return error == 0 ? rte_eth_dev_start(port->id) : error;
+}
+
+int ports_open(struct port *port, const struct port_settings *settings, const char *name,
+               struct rte_mempool *pool)
+{
+    struct rte_eth_dev_info info;
+    struct rte_ether_addr mac;
+    *port = (struct port){0};
+    if (find_port(settings->device, &port->id) != 0) {
+        log_error("port_missing", "[%s] device = %s: DPDK has no such port", name,
+                  settings->device);
+        return -1;
+    }
+    int error = rte_eth_dev_info_get(port->id, &info);
+    if (error == 0)
+        error = rte_eth_macaddr_get(port->id, &mac);
+    if (error == 0)
+        error = start_queues(port, settings, pool, &info);
+    if (error != 0) {
+        log_error("port_start", "[%s] device = %s: %s", name, settings->device,
+                  rte_strerror(-error));
+        return -1;
+    }
+    memcpy(&port->mac, &mac, sizeof port->mac);
+    /* Neighbour solicitations come to a group. Drivers that receive everything anyhow do not know
+     * the call. */
+    error = rte_eth_allmulticast_enable(port->id);
+    if (error != 0 && error != -ENOTSUP)
+        log_warn("port_multicast",
+                 "[%s] device = %s: cannot receive multicast (%s): IPv6 clients may not find us",
+                 name, settings->device, rte_strerror(-error));
+    log_info("port_up", "[%s] %s, driver %s, checksums verified by the port: IPv4 %s, TCP %s", name,
+             settings->device, info.driver_name, port->ip_good ? "yes" : "no",
+             port->tcp_good ? "yes" : "no");
+    return 0;
+}
+
+void ports_close(struct port *port)
+{
+    if (rte_eth_dev_stop(port->id) == 0)
+        rte_eth_dev_close(port->id);
+}

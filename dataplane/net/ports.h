@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The two network ports: starting EAL with the devices that the configuration names, opening,
+ * closing. What a port can do is read bit by bit; what it cannot do is done in software. Main
+ * thread, before and after the workers. */
+#ifndef DROPGATE_DATAPLANE_NET_PORTS_H
+#define DROPGATE_DATAPLANE_NET_PORTS_H
+
+#include <rte_mempool.h>
+#include <stdint.h>
+
+#include "dataplane/net/build.h"
+#include "dataplane/ops/settings.h"
+
+struct port {
+    uint16_t id; /* DPDK's */
+    struct mac mac;
+    uint64_t ip_good,
+        tcp_good; /* mbuf flags that mean "checksum verified"; 0 where the port cannot tell */
+};
+
+/** Starts EAL on the configured cores with the configured devices. Returns 0, or -1 after an error
+ * was logged. */
+int ports_start_eal(const struct settings *settings, const char *program);
+
+/** Opens, configures and starts one port with a single queue pair. Returns 0, or -1 after an error
+ * was logged. */
+int ports_open(struct port *port, const struct port_settings *settings, const char *name,
+               struct rte_mempool *pool);
+
+void ports_close(struct port *port);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * DPDK calls back without a context, so the three pointers are file-wide. */
+#include "dataplane/ops/metrics.h"
+
+#include <rte_telemetry.h>
+
+static const struct settings *conf;
+static const struct worker *worker;
+static const struct upkeep *upkeep;
+
+/* A 64-bit counter that another thread writes. */
+static uint64_t read_counter(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static int show_verdicts(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command, (void)parameters;
+    rte_tel_data_start_dict(data);
+    for (int i = 0; i < VERDICT_COUNT; i++)
+        rte_tel_data_add_dict_u64(data, verdict_name((enum verdict)i),
+                                  read_counter(&worker->shard->verdicts[i]));
+    return 0;
+}
+
+static int show_tables(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command, (void)parameters;
+    const struct shard *shard = worker->shard;
+    rte_tel_data_start_dict(data);
+    rte_tel_data_add_dict_u64(data, "flows", flows_count(shard->flows));
+    rte_tel_data_add_dict_u64(data, "flows_max", flows_capacity(shard->flows));
+    rte_tel_data_add_dict_u64(data, "tombstones", tombstones_count(shard->tombstones));
+    rte_tel_data_add_dict_u64(data, "tombstones_max", (uint64_t)conf->tables.tombstones);
+    rte_tel_data_add_dict_u64(data, "held", held_count(shard->held));
+    rte_tel_data_add_dict_u64(data, "held_max", (uint64_t)conf->tables.held);
+    return 0;
+}
+
+static void add_backend(struct rte_tel_data *into, const struct backend *backend,
+                        const struct backend_state *state)
+{
+    char text[ADDR_TEXT];
+    struct rte_tel_data *one = rte_tel_data_alloc();
+    if (one == NULL)
+        return;
+    rte_tel_data_start_dict(one);
+    rte_tel_data_add_dict_string(one, "address", endpoint_print(&backend->address, text));
+    rte_tel_data_add_dict_int(one, "resolved", state->resolved);
+    rte_tel_data_add_dict_int(one, "answering", state->answering);
+    rte_tel_data_add_dict_int(one, "learned", state->learned);
+    rte_tel_data_add_dict_int(one, "mss", state->options.mss);
+    rte_tel_data_add_dict_int(one, "window_scale",
+                              state->learned && state->options.window_scale != COOKIE_NO_SCALE
+                                  ? state->options.window_scale
+                                  : -1);
+    rte_tel_data_add_dict_int(one, "sack", state->options.sack_ok);
+    rte_tel_data_add_dict_int(one, "timestamps", state->options.timestamps);
+    rte_tel_data_add_dict_container(into, backend->name, one, 0);
+}
+
+static int show_backends(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command, (void)parameters;
+    const struct services *services = upkeep->policy->services;
+    rte_tel_data_start_dict(data);
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        add_backend(data, &services->backend[i], &upkeep->backends[i]);
+    return 0;
+}
+
+static int show_worker(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command, (void)parameters;
+    rte_tel_data_start_dict(data);
+    rte_tel_data_add_dict_u64(data, "received_outside", read_counter(&worker->received[OUTSIDE]));
+    rte_tel_data_add_dict_u64(data, "received_inside", read_counter(&worker->received[INSIDE]));
+    rte_tel_data_add_dict_u64(data, "sent_outside", read_counter(&worker->sent[OUTSIDE]));
+    rte_tel_data_add_dict_u64(data, "sent_inside", read_counter(&worker->sent[INSIDE]));
+    rte_tel_data_add_dict_u64(data, "busy_loops", read_counter(&worker->busy_loops));
+    rte_tel_data_add_dict_u64(data, "idle_loops", read_counter(&worker->idle_loops));
+    rte_tel_data_add_dict_u64(data, "buffers_free", rte_mempool_avail_count(worker->pool));
+    return 0;
+}
+
+int metrics_register(const struct settings *settings, const struct worker *one,
+                     const struct upkeep *kept)
+{
+    conf = settings;
+    worker = one;
+    upkeep = kept;
+    int error = rte_telemetry_register_cmd("/dropgate/verdicts", show_verdicts,
+                                           "Packets per verdict. No parameters.");
+    if (error == 0)
+        error = rte_telemetry_register_cmd("/dropgate/tables", show_tables,
+                                           "Table sizes. No parameters.");
+    if (error == 0)
+        error = rte_telemetry_register_cmd("/dropgate/backends", show_backends,
+                                           "State of each backend. No parameters.");
+    if (error == 0)
+        error = rte_telemetry_register_cmd("/dropgate/worker", show_worker,
+                                           "Counters of the worker. No parameters.");
+    return error;
+}

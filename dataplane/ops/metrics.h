@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Counters and table sizes over DPDK's telemetry socket (/run/dpdk/INSTANCE/dpdk_telemetry.v2):
+ *   /dropgate/verdicts  name → packets (or ends of flows)
+ *   /dropgate/tables    flows, tombstones, held, with their capacities
+ *   /dropgate/backends  per backend: resolved, answering, learned options
+ *   /dropgate/worker    packets in and out per side, busy and idle loops
+ * Reads what the owners write, without locks: numbers may be a little old. */
+#ifndef DROPGATE_DATAPLANE_OPS_METRICS_H
+#define DROPGATE_DATAPLANE_OPS_METRICS_H
+
+#include "dataplane/ops/settings.h"
+#include "dataplane/ops/upkeep.h"
+#include "dataplane/worker.h"
+
+/** Registers the commands; the arguments must live until the process ends. Main thread, once.
+ * Returns 0 or -errno. */
+int metrics_register(const struct settings *settings, const struct worker *worker,
+                     const struct upkeep *upkeep);
+
+#endif

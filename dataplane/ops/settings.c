@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * One row per key; nothing about a key is written anywhere else. */
+#include "dataplane/ops/settings.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+static const char *const idle_modes[] = {"adaptive", "poll", NULL};
+static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
+static const char *const protocols[] = {"http", NULL};
+
+#define SECTION(n, field, text)                                    \
+    {                                                              \
+        .name = n, .offset = offsetof(struct settings, field),     \
+        .size = sizeof(((struct settings *)0)->field), .doc = text \
+    }
+#define NAMED(n, field, type, most, text)                                  \
+    {                                                                      \
+        .name = n, .named = 1, .offset = offsetof(struct settings, field), \
+        .size = sizeof(struct type), .min = 1, .max = most, .doc = text    \
+    }
+#define ANONYMOUS(field, member) \
+    (offsetof(struct settings, field.member) - offsetof(struct settings, field))
+
+/* clang-format off */
+static const struct conf_section sections[] = {
+    SECTION("gateway", gateway, "The process: cores, memory, logging."),
+    SECTION("outside", port[OUTSIDE], "The port towards the clients."),
+    SECTION("inside", port[INSIDE], "The port towards the backends."),
+    SECTION("tables", tables, "Bounds of the tables of one worker; all are allocated at start."),
+    SECTION("tcp", tcp, "Times and sizes of connections."),
+    SECTION("budgets", budgets, "Answers per second and worker that a forger could ask for."),
+    SECTION("probe", probe, "How backends are asked what TCP options they support."),
+    NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
+    NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
+};
+
+#define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
+#define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
+#define PORT(s) \
+    {s, "device", CONF_STRING, offsetof(struct port_settings, device), 1, 255, NULL, NULL, CONF_BOOT, \
+     "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1)."}, \
+    {s, "addresses", CONF_INTERFACES, offsetof(struct port_settings, addresses), 1, 64, NULL, NULL, CONF_BOOT, \
+     "Own addresses with their on-link prefix length (198.18.0.1/17, 2001:db8::1/64): answered to ARP, neighbour discovery and echo."}, \
+    {s, "routers", CONF_ADDRS, offsetof(struct port_settings, routers), 0, 2, "", NULL, CONF_BOOT, \
+     "Next hop for backends that are not on-link, at most one per family. Clients need none: they are answered where they came from."}, \
+    {s, "rx_descriptors", CONF_INT, offsetof(struct port_settings, rx_descriptors), 64, 32768, "2048", NULL, CONF_BOOT, \
+     "Receive ring, in packets (the driver may round it)."}, \
+    {s, "tx_descriptors", CONF_INT, offsetof(struct port_settings, tx_descriptors), 64, 32768, "2048", NULL, CONF_BOOT, \
+     "Transmit ring, in packets (the driver may round it)."}
+
+static const struct conf_row rows[] = {
+    GATEWAY("instance", CONF_STRING, instance, 1, 63, "dropgate", NULL, CONF_BOOT, "Name of this process among DPDK's on the machine: /run/dpdk/INSTANCE holds its telemetry socket."),
+    GATEWAY("cores", CONF_STRING, cores, 1, 255, "0,1", NULL, CONF_BOOT, "Processors: the first for the control thread, each further one for a worker."),
+    GATEWAY("workers", CONF_INT, workers, 1, 1, "1", NULL, CONF_BOOT, "Workers. This version has one; steering clients over several comes later."),
+    GATEWAY("idle", CONF_ENUM, idle, 0, 0, "adaptive", idle_modes, CONF_BOOT, "What a worker does without packets: sleep ever longer (adaptive), or spin (poll, for production)."),
+    GATEWAY("hugepages", CONF_BOOL, hugepages, 0, 0, "no", NULL, CONF_BOOT, "Take packet buffers from hugepages, which must have been reserved."),
+    GATEWAY("memory", CONF_SIZE, memory, 64 << 20, INT64_C(64) << 30, "256M", NULL, CONF_BOOT, "Memory for packet buffers and rings. Tables are counted by [tables]."),
+    GATEWAY("buffers", CONF_INT, buffers, 1024, 1 << 22, "32768", NULL, CONF_BOOT, "Packet buffers."),
+    GATEWAY("log_level", CONF_ENUM, log_level, 0, 0, "info", log_levels, CONF_BOOT, "The least severe lines that are logged."),
+    PORT("outside"),
+    PORT("inside"),
+    ROW(tables, "flows", CONF_INT, flows, 1, 1 << 26, "262144", "Open connections; 192 bytes each."),
+    ROW(tables, "tombstones", CONF_INT, tombstones, 1, 1 << 26, "1048576", "Closed connections remembered for the life of a cookie (130 s); 32 bytes each. Closing more per second than this / 130 is counted as tombstone_evicted."),
+    ROW(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held while their backend is being opened; 1,536 bytes each."),
+    ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK; doubles with each try."),
+    ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent to a backend before the client is reset."),
+    ROW(tcp, "idle", CONF_DURATION, idle, 1000, 86400000, "15m", "Silence after which an open connection is reset on both sides."),
+    ROW(tcp, "half_closed", CONF_DURATION, half_closed, 1000, 86400000, "5m", "The same after one side has sent FIN."),
+    ROW(tcp, "closing", CONF_DURATION, closing, 1000, 3600000, "60s", "The same after both have."),
+    ROW(tcp, "linger", CONF_DURATION, linger, 100, 240000, "3s", "How long a closed connection still passes what is sent again."),
+    ROW(tcp, "window", CONF_SIZE, window, 536, 65535, "8K", "Window announced in a SYN-ACK: what a client may send before the backend has answered."),
+    ROW(tcp, "mss_v4", CONF_INT, mss_v4, 536, 8960, "1460", "Largest segment announced to IPv4 clients and in probes, bytes."),
+    ROW(tcp, "mss_v6", CONF_INT, mss_v6, 1220, 8940, "1440", "The same for IPv6, bytes."),
+    ROW(budgets, "resets", CONF_INT, resets, 0, 1000000, "1000", "RSTs to clients for data that belongs to no connection, per second."),
+    ROW(budgets, "fins", CONF_INT, fins, 0, 1000000, "1000", "Answers to FINs and late duplicates without a connection, per second."),
+    ROW(budgets, "echoes", CONF_INT, echoes, 0, 1000000, "1000", "Echo replies, per second."),
+    ROW(budgets, "inside_resets", CONF_INT, inside_resets, 0, 1000000, "10000", "RSTs to backends for connections that no longer exist, per second."),
+    ROW(probe, "interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend."),
+    ROW(probe, "timeout", CONF_DURATION, timeout, 50, 60000, "1s", "How long a probe waits for the SYN-ACK."),
+    {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
+    {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak. TLS and raw TCP come later."},
+    {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_BOOT, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
+    {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 2, NULL, NULL, CONF_BOOT, "Names of [backend] sections: one for each family that the service listens on."},
+};
+/* clang-format on */
+
+static int refuse(char *why, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int refuse(char *why, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(why, size, format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+static const struct backend_settings *backends_of(const struct settings *s)
+{
+    return s->backends.items;
+}
+
+static const struct service_settings *services_of(const struct settings *s)
+{
+    return s->services.items;
+}
+
+static int find_backend(const struct settings *s, const char *name)
+{
+    for (size_t i = 0; i < s->backends.count; i++)
+        if (strcmp(backends_of(s)[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* The service's backend of a family, or -1. */
+static int backend_of_family(const struct settings *s, const struct service_settings *service,
+                             bool v4)
+{
+    char *const *names = service->backends.items;
+    for (size_t i = 0; i < service->backends.count; i++) {
+        int index = find_backend(s, names[i]);
+        if (index >= 0 && addr_is_v4(&backends_of(s)[index].address.addr) == v4)
+            return index;
+    }
+    return -1;
+}
+
+/* An own inside address of that family, preferring one on whose link `to` is; NULL if there is
+ * none. */
+static const struct conf_interface *inside_source(const struct settings *s, const struct addr *to)
+{
+    const struct conf_interface *own = s->port[INSIDE].addresses.items, *any = NULL;
+    for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++) {
+        if (addr_is_v4(&own[i].addr) != addr_is_v4(to))
+            continue;
+        if (prefix_contains(&own[i].on_link, to))
+            return &own[i];
+        any = &own[i];
+    }
+    return any;
+}
+
+static const struct addr *router_of_family(const struct port_settings *port, bool v4)
+{
+    const struct addr *routers = port->routers.items;
+    for (size_t i = 0; i < port->routers.count; i++)
+        if (addr_is_v4(&routers[i]) == v4)
+            return &routers[i];
+    return NULL;
+}
+
+static int check_backend(const struct settings *s, size_t index, char *why, size_t size)
+{
+    const struct backend_settings *b = &backends_of(s)[index];
+    const struct conf_interface *source = inside_source(s, &b->address.addr);
+    char text[ADDR_TEXT];
+    endpoint_print(&b->address, text);
+    for (size_t i = 0; i < index; i++)
+        if (addr_equal(&backends_of(s)[i].address.addr, &b->address.addr) &&
+            backends_of(s)[i].address.port == b->address.port)
+            return refuse(why, size,
+                          "[backend %s] address = %s: already the address of [backend %s]", b->name,
+                          text, backends_of(s)[i].name);
+    if (source == NULL)
+        return refuse(why, size,
+                      "[backend %s] address = %s: [inside] addresses has none of that family",
+                      b->name, text);
+    if (addr_equal(&source->addr, &b->address.addr))
+        return refuse(why, size, "[backend %s] address = %s: is the gateway's own address", b->name,
+                      text);
+    if (!prefix_contains(&source->on_link, &b->address.addr) &&
+        router_of_family(&s->port[INSIDE], addr_is_v4(&b->address.addr)) == NULL)
+        return refuse(why, size,
+                      "[backend %s] address = %s: not on-link on the inside, and [inside] routers "
+                      "has none of that family",
+                      b->name, text);
+    return 0;
+}
+
+static int check_listen(const struct settings *s, const struct service_settings *service,
+                        const struct endpoint *listen, char *why, size_t size)
+{
+    char text[ADDR_TEXT];
+    endpoint_print(listen, text);
+    if (packet_bogon(&listen->addr, addr_is_v4(&listen->addr)))
+        return refuse(why, size, "[service %s] listen = %s: not an address that clients can reach",
+                      service->name, text);
+    if (backend_of_family(s, service, addr_is_v4(&listen->addr)) < 0)
+        return refuse(why, size,
+                      "[service %s] listen = %s: backends names no backend of that family "
+                      "(addresses are not translated between families)",
+                      service->name, text);
+    return 0;
+}
+
+static int check_service(const struct settings *s, const struct service_settings *service,
+                         char *why, size_t size)
+{
+    char *const *names = service->backends.items;
+    const struct endpoint *listen = service->listen.items;
+    bool met[2] = {false, false};
+    for (size_t i = 0; i < service->backends.count; i++) {
+        int index = find_backend(s, names[i]);
+        if (index < 0)
+            return refuse(why, size, "[service %s] backends = %s: there is no [backend %s]",
+                          service->name, names[i], names[i]);
+        bool v4 = addr_is_v4(&backends_of(s)[index].address.addr);
+        if (met[v4])
+            return refuse(why, size,
+                          "[service %s] backends = %s: a second backend of one family; this "
+                          "version has one each",
+                          service->name, names[i]);
+        met[v4] = true;
+    }
+    for (size_t i = 0; i < service->listen.count; i++)
+        if (check_listen(s, service, &listen[i], why, size) != 0)
+            return -EINVAL;
+    return 0;
+}
+
+static int check_routers(const struct settings *s, const char *name, enum port_side side, char *why,
+                         size_t size)
+{
+    const struct addr *routers = s->port[side].routers.items;
+    if (s->port[side].routers.count == 2 && addr_is_v4(&routers[0]) == addr_is_v4(&routers[1]))
+        return refuse(why, size, "[%s] routers: two of one family; at most one each", name);
+    return 0;
+}
+
+/* No two services on one address and port; no service on a backend's. */
+static int check_overlap(const struct settings *s, char *why, size_t size)
+{
+    for (size_t i = 0; i < s->services.count; i++) {
+        const struct service_settings *a = &services_of(s)[i];
+        for (size_t n = 0; n < a->listen.count; n++) {
+            const struct endpoint *e = &((const struct endpoint *)a->listen.items)[n];
+            char text[ADDR_TEXT];
+            for (size_t j = 0; j <= i; j++) {
+                const struct service_settings *b = &services_of(s)[j];
+                for (size_t m = 0; m < (j == i ? n : b->listen.count); m++) {
+                    const struct endpoint *f = &((const struct endpoint *)b->listen.items)[m];
+                    if (e->port == f->port && addr_equal(&e->addr, &f->addr))
+                        return refuse(why, size,
+                                      "[service %s] listen = %s: already served by [service %s]",
+                                      a->name, endpoint_print(e, text), b->name);
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+static int check(const void *root, char *why, size_t size)
+{
+    const struct settings *s = root;
+    if (check_routers(s, "outside", OUTSIDE, why, size) != 0 ||
+        check_routers(s, "inside", INSIDE, why, size) != 0)
+        return -EINVAL;
+    for (size_t i = 0; i < s->backends.count; i++)
+        if (check_backend(s, i, why, size) != 0)
+            return -EINVAL;
+    for (size_t i = 0; i < s->services.count; i++)
+        if (check_service(s, &services_of(s)[i], why, size) != 0)
+            return -EINVAL;
+    return check_overlap(s, why, size);
+}
+
+const struct conf_schema SETTINGS_SCHEMA = {
+    .program = "dropgate-dataplane",
+    .size = sizeof(struct settings),
+    .sections = sections,
+    .section_count = sizeof sections / sizeof sections[0],
+    .rows = rows,
+    .row_count = sizeof rows / sizeof rows[0],
+    .check = check,
+};
+
+static size_t listen_count(const struct settings *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->services.count; i++)
+        count += services_of(s)[i].listen.count;
+    return count;
+}
+
+static void fill_backends(const struct settings *s, struct services *out)
+{
+    for (size_t i = 0; i < s->backends.count; i++) {
+        const struct backend_settings *from = &backends_of(s)[i];
+        struct backend *to = &out->backend[out->backend_count];
+        const struct conf_interface *source = inside_source(s, &from->address.addr);
+        to->address = from->address;
+        snprintf(to->name, sizeof to->name, "%s", from->name);
+        to->source = source->addr;
+        to->next_hop = prefix_contains(&source->on_link, &from->address.addr)
+                           ? from->address.addr
+                           : *router_of_family(&s->port[INSIDE], addr_is_v4(&from->address.addr));
+        endpoints_add(out->by_backend, &to->address.addr, to->address.port,
+                      (int32_t)out->backend_count++);
+    }
+}
+
+static void fill_services(const struct settings *s, struct services *out)
+{
+    for (size_t i = 0; i < s->services.count; i++) {
+        const struct service_settings *from = &services_of(s)[i];
+        const struct endpoint *listen = from->listen.items;
+        for (size_t n = 0; n < from->listen.count; n++) {
+            struct service *to = &out->service[out->count];
+            to->listen = listen[n];
+            snprintf(to->name, sizeof to->name, "%s", from->name);
+            to->backend = (uint16_t)backend_of_family(s, from, addr_is_v4(&listen[n].addr));
+            endpoints_add(out->by_listen, &to->listen.addr, to->listen.port, (int32_t)out->count++);
+            endpoints_add(out->own[OUTSIDE], &to->listen.addr, 0,
+                          0); /* several ports share one address */
+        }
+    }
+}
+
+static void fill_own(const struct settings *s, enum port_side side, struct endpoints *own)
+{
+    const struct conf_interface *addresses = s->port[side].addresses.items;
+    for (size_t i = 0; i < s->port[side].addresses.count; i++)
+        endpoints_add(own, &addresses[i].addr, 0, 0);
+}
+
+struct services *settings_services(const struct settings *s)
+{
+    size_t listens = listen_count(s);
+    struct services *out = calloc(1, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    out->service = calloc(listens, sizeof *out->service);
+    out->backend = calloc(s->backends.count, sizeof *out->backend);
+    out->by_listen = endpoints_new((uint32_t)listens);
+    out->by_backend = endpoints_new((uint32_t)s->backends.count);
+    out->own[OUTSIDE] = endpoints_new((uint32_t)(listens + s->port[OUTSIDE].addresses.count));
+    out->own[INSIDE] = endpoints_new((uint32_t)s->port[INSIDE].addresses.count);
+    if (out->service == NULL || out->backend == NULL || out->by_listen == NULL ||
+        out->by_backend == NULL || out->own[OUTSIDE] == NULL || out->own[INSIDE] == NULL) {
+        services_free(out);
+        return NULL;
+    }
+    fill_backends(s, out);
+    fill_services(s, out);
+    fill_own(s, OUTSIDE, out->own[OUTSIDE]);
+    fill_own(s, INSIDE, out->own[INSIDE]);
+    return out;
+}
+
+struct limits *settings_limits(const struct settings *s)
+{
+    struct limits *out = calloc(1, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    *out = (struct limits){
+        .syn_timeout_ms = (uint32_t)s->tcp.syn_timeout,
+        .syn_tries = (uint32_t)s->tcp.syn_tries,
+        .idle_ms = (uint32_t)s->tcp.idle,
+        .half_closed_ms = (uint32_t)s->tcp.half_closed,
+        .closing_ms = (uint32_t)s->tcp.closing,
+        .linger_ms = (uint32_t)s->tcp.linger,
+        .window = (uint16_t)s->tcp.window,
+        .mss_v4 = (uint16_t)s->tcp.mss_v4,
+        .mss_v6 = (uint16_t)s->tcp.mss_v6,
+        .resets_per_s = (uint32_t)s->budgets.resets,
+        .fins_per_s = (uint32_t)s->budgets.fins,
+        .echoes_per_s = (uint32_t)s->budgets.echoes,
+        .inside_resets_per_s = (uint32_t)s->budgets.inside_resets,
+        .probe_interval_ms = (uint32_t)s->probe.interval,
+        .probe_timeout_ms = (uint32_t)s->probe.timeout,
+    };
+    return out;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * dropgate.conf: its rows, the struct that they fill, the checks across rows, and the policy parts
+ * that follow from it alone. Main and builder thread. */
+#ifndef DROPGATE_DATAPLANE_OPS_SETTINGS_H
+#define DROPGATE_DATAPLANE_OPS_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "dataplane/admit/policy.h"
+
+enum idle_mode { IDLE_ADAPTIVE, IDLE_POLL };
+enum service_protocol { PROTOCOL_HTTP };
+
+struct port_settings {
+    char *device;
+    struct conf_list addresses; /* struct conf_interface */
+    struct conf_list routers;   /* struct addr: at most one per family */
+    int64_t rx_descriptors, tx_descriptors;
+};
+
+struct backend_settings {
+    char *name;
+    struct endpoint address;
+};
+
+struct service_settings {
+    char *name;
+    int protocol;              /* enum service_protocol */
+    struct conf_list listen;   /* struct endpoint */
+    struct conf_list backends; /* char *: at most one per family */
+};
+
+struct settings {
+    struct {
+        char *instance, *cores;
+        int idle; /* enum idle_mode */
+        bool hugepages;
+        int64_t workers, memory, buffers;
+        int log_level; /* enum log_level */
+    } gateway;
+    struct port_settings port[PORT_SIDES];
+    struct {
+        int64_t flows, tombstones, held;
+    } tables;
+    struct {
+        int64_t syn_timeout, syn_tries, idle, half_closed, closing, linger, window, mss_v4, mss_v6;
+    } tcp;
+    struct {
+        int64_t resets, fins, echoes, inside_resets;
+    } budgets;
+    struct {
+        int64_t interval, timeout;
+    } probe;
+    struct conf_list backends; /* struct backend_settings */
+    struct conf_list services; /* struct service_settings */
+};
+
+extern const struct conf_schema SETTINGS_SCHEMA;
+
+/** The parts of policy that follow from checked settings; the caller owns them. NULL when memory is
+ * short. */
+struct services *settings_services(const struct settings *settings);
+struct limits *settings_limits(const struct settings *settings);
+
+#endif

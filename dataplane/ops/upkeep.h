@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What the control thread does over and over: reads what workers tell, resolves and refreshes next
+ * hops, turns probe results into offers, rolls the cookie keys. Every change becomes a new policy
+ * part, published by the builder. Control thread only, but for upkeep_backend. */
+#ifndef DROPGATE_DATAPLANE_OPS_UPKEEP_H
+#define DROPGATE_DATAPLANE_OPS_UPKEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/admit/policy.h"
+#include "dataplane/ops/builder.h"
+#include "dataplane/worker.h"
+
+/** What is known of a backend. control: rw, telemetry: ro, a little old. */
+struct backend_state {
+    struct mac mac;
+    bool resolved;
+    uint64_t confirmed_ms; /* last answer to ARP or neighbour discovery */
+    uint64_t asked_ms;
+    bool answering; /* the last probe was answered by SYN-ACK */
+    bool learned;   /* options are known */
+    struct tcp_options options;
+};
+
+struct upkeep {
+    struct policy *policy;
+    struct builder *builder;
+    struct worker *worker;
+    struct backend_state *backends;
+    struct offers *offers; /* own copy of what was published last */
+    uint64_t key_epoch;
+    uint8_t master[32];
+};
+
+/** Prepares; `policy` must have services and limits, and gets its first offers, neighbours and
+ * keys. The master key of the cookies is drawn from the kernel. Returns 0 or -errno. Before workers
+ * start. */
+int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *worker);
+
+/** One round; call every few milliseconds. The builder must have been set. */
+void upkeep_run(struct upkeep *upkeep);
+
+/** Frees what upkeep_init made, with the policy's parts; after workers and builder have ended. */
+void upkeep_end(struct upkeep *upkeep);
+
+#endif

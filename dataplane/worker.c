@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The packet path begins here. One loop: read the policy and the clock once, take a burst from each
+ * port, let the shard decide about each frame, send what it decided, run timers, report a quiescent
+ * state. Nothing in it blocks, locks, logs, allocates or makes a system call, but for the drivers,
+ * and for the sleep when there is nothing to do. */
+#include "dataplane/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_pause.h>
+#include <time.h>
+#include <urcu/urcu-qsbr.h>
+
+uint64_t worker_clock_ms(void)
+{
+    static uint64_t hz; /* the same value whoever writes it */
+    if (hz == 0)
+        hz = rte_get_tsc_hz();
+    uint64_t tsc = rte_rdtsc();
+    return tsc / hz * 1000 + tsc % hz * 1000 / hz;
+}
+
+static void flush(struct worker *worker, enum port_side side)
+{
+    uint16_t count = worker->tx[side].count;
+    if (count == 0)
+        return;
+    uint16_t sent = rte_eth_tx_burst(worker->ports[side].id, 0, worker->tx[side].mbufs, count);
+    worker->sent[side] += sent;
+    if (sent < count) {
+        rte_pktmbuf_free_bulk(worker->tx[side].mbufs + sent, count - sent);
+        worker->shard->verdicts[VERDICT_TX_FULL] += (uint64_t)(count - sent);
+    }
+    worker->tx[side].count = 0;
+}
+
+static void transmit(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
+{
+    if (worker->tx[side].count == WORKER_BURST)
+        flush(worker, side);
+    worker->tx[side].mbufs[worker->tx[side].count++] = mbuf;
+}
+
+/* A shard's frame beside the one in hand. */
+static void output_send(void *context, enum port_side to, const uint8_t *bytes, uint32_t length)
+{
+    struct worker *worker = context;
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(worker->pool);
+    char *room = mbuf != NULL ? rte_pktmbuf_append(mbuf, (uint16_t)length) : NULL;
+    if (room == NULL) {
+        rte_pktmbuf_free(mbuf);
+        shard_count(worker->shard, VERDICT_NO_BUFFER);
+        return;
+    }
+    memcpy(room, bytes, length);
+    transmit(worker, to, mbuf);
+}
+
+static void output_tell(void *context, const struct message *message)
+{
+    struct worker *worker = context;
+    if (rte_ring_sp_enqueue_elem(worker->messages, (void *)(uintptr_t)message, sizeof *message) !=
+        0)
+        shard_count(worker->shard, VERDICT_RING_FULL);
+}
+
+struct shard_output worker_output(struct worker *worker)
+{
+    return (struct shard_output){output_send, output_tell, worker};
+}
+
+static unsigned checked_by_port(const struct port *port, const struct rte_mbuf *mbuf)
+{
+    unsigned checked = 0;
+    if (port->ip_good && (mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == port->ip_good)
+        checked |= PACKET_IP_CHECKED;
+    if (port->tcp_good && (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == port->tcp_good)
+        checked |= PACKET_TCP_CHECKED;
+    return checked;
+}
+
+static void handle(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
+{
+    if (mbuf->nb_segs != 1) {
+        shard_count(worker->shard, VERDICT_MULTI_SEGMENT);
+        rte_pktmbuf_free(mbuf);
+        return;
+    }
+    struct frame frame = {
+        .bytes = rte_pktmbuf_mtod(mbuf, uint8_t *),
+        .room = (uint32_t)mbuf->buf_len - mbuf->data_off,
+        .length = mbuf->data_len,
+        .side = (uint8_t)side,
+    };
+    shard_packet(worker->shard, &frame, checked_by_port(&worker->ports[side], mbuf));
+    if (frame.to == PORT_NONE) {
+        rte_pktmbuf_free(mbuf);
+        return;
+    }
+    mbuf->data_len = (uint16_t)frame.length;
+    mbuf->pkt_len = frame.length;
+    mbuf->ol_flags = 0;
+    transmit(worker, frame.to, mbuf);
+}
+
+static uint16_t receive(struct worker *worker, enum port_side side)
+{
+    enum { AHEAD = 4 };
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    uint16_t count = rte_eth_rx_burst(worker->ports[side].id, 0, mbufs, WORKER_BURST);
+    worker->received[side] += count;
+    for (uint16_t i = 0; i < count && i < AHEAD; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    for (uint16_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + AHEAD], void *));
+        handle(worker, side, mbufs[i]);
+    }
+    return count;
+}
+
+static void take_commands(struct worker *worker)
+{
+    struct command command;
+    for (int i = 0; i < WORKER_BURST; i++) {
+        if (rte_ring_sc_dequeue_elem(worker->commands, &command, sizeof command) != 0)
+            return;
+        transmit(worker, (enum port_side)command.side, command.mbuf);
+    }
+}
+
+/* The policy's parts and the clock, once per burst. The wall clock is read once a second (through
+ * the vDSO). */
+static void begin(struct worker *worker)
+{
+    enum { EPOCH_MS = 1000 };
+    const struct policy *shared = worker->policy;
+    struct policy policy = {
+        .services = rcu_dereference(shared->services),
+        .offers = rcu_dereference(shared->offers),
+        .neighbors = rcu_dereference(shared->neighbors),
+        .limits = rcu_dereference(shared->limits),
+        .keys = rcu_dereference(shared->keys),
+    };
+    uint64_t now = worker_clock_ms();
+    if (worker->epoch_ms == 0 || now - worker->epoch_read_ms >= EPOCH_MS) {
+        struct timespec wall;
+        clock_gettime(CLOCK_REALTIME, &wall);
+        worker->epoch_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000 - now;
+        worker->epoch_read_ms = now;
+    }
+    shard_begin(worker->shard, &policy, now, worker->epoch_ms + now);
+}
+
+/* Nothing came: spin a little, then sleep, longer each time, up to a quarter of a millisecond. */
+static void rest(const struct worker *worker, uint32_t idle)
+{
+    enum { SPINS = 2000, SHORT_SLEEPS = 4000, SHORT_NS = 20000, LONG_NS = 250000 };
+    if (worker->poll || idle < SPINS) {
+        rte_pause();
+        return;
+    }
+    struct timespec nap = {.tv_nsec = idle < SHORT_SLEEPS ? SHORT_NS : LONG_NS};
+    urcu_qsbr_thread_offline();
+    nanosleep(&nap, NULL);
+    urcu_qsbr_thread_online();
+}
+
+int worker_run(void *argument)
+{
+    struct worker *worker = argument;
+    uint32_t idle = 0;
+    urcu_qsbr_register_thread();
+    while (!__atomic_load_n(worker->stop, __ATOMIC_RELAXED)) {
+        begin(worker);
+        uint32_t work = receive(worker, OUTSIDE);
+        work += receive(worker, INSIDE);
+        work += shard_tick(worker->shard);
+        take_commands(worker);
+        flush(worker, OUTSIDE);
+        flush(worker, INSIDE);
+        urcu_qsbr_quiescent_state();
+        if (work) {
+            worker->busy_loops++;
+            idle = 0;
+        } else {
+            worker->idle_loops++;
+            rest(worker, idle++);
+        }
+    }
+    urcu_qsbr_unregister_thread();
+    return 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * A worker: one lcore, its shard, and the plumbing between the shard and DPDK. */
+#ifndef DROPGATE_DATAPLANE_WORKER_H
+#define DROPGATE_DATAPLANE_WORKER_H
+
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/net/ports.h"
+#include "dataplane/tcp/shard.h"
+
+enum { WORKER_BURST = 64, WORKER_RING = 1024 };
+
+/** What the control thread asks of a worker. */
+struct command {
+    struct rte_mbuf *mbuf; /* to send; the worker owns it from here on */
+    uint64_t side;         /* enum port_side (a ring element's size is a multiple of 4) */
+};
+
+struct worker {
+    struct shard *shard;         /* worker: rw, others read counters */
+    const struct policy *policy; /* builder: rw, worker: ro */
+    const struct port *ports;    /* main: rw before start, worker: ro */
+    struct rte_mempool *pool;
+    struct rte_ring *messages; /* worker → control, struct message */
+    struct rte_ring *commands; /* control → worker, struct command */
+    bool poll;                 /* never sleep */
+    const bool *stop;          /* main: rw, worker: ro */
+    unsigned lcore;
+    struct {
+        struct rte_mbuf *mbufs[WORKER_BURST];
+        uint16_t count;
+    } tx[PORT_SIDES];  /* worker: rw */
+    uint64_t epoch_ms; /* worker: rw; unix time less the monotonic clock */
+    uint64_t epoch_read_ms;
+    uint64_t busy_loops, idle_loops, received[PORT_SIDES],
+        sent[PORT_SIDES]; /* worker: rw, others ro */
+};
+
+/** Connects a worker's shard to its ports and rings; `output` is what shard_new is to be given. */
+struct shard_output worker_output(struct worker *worker);
+
+/** The loop: runs on the worker's lcore until *stop. For rte_eal_remote_launch. */
+int worker_run(void *worker);
+
+/** A millisecond clock that never goes back, from the TSC. Any thread. */
+uint64_t worker_clock_ms(void);
+
+#endif
