@@ -32,7 +32,7 @@ struct load {
     unsigned line;
     char *root;
     bool *met;                       /* per kind of section: seen at all */
-    bool *set;                       /* per row: seen in the open section */
+    unsigned *set;                   /* per row: the line in the open section, or 0 */
     const struct conf_section *open; /* NULL before the first heading */
     char *fields;                    /* the open section's struct */
     char heading[HEADING_SIZE];      /* "[service shop]" */
@@ -133,6 +133,8 @@ static bool unknown_key(struct load *load, const char *key)
         const struct conf_row *row = &load->schema->rows[i];
         if (strcmp(row->section, load->open->name) == 0)
             names_add(&names, row->key);
+        else if (strcmp(row->key, key) == 0)
+            return refuse(load, load->line, "%s; it belongs into [%s]", what, row->section);
     }
     return refuse_unknown(load, &names, what);
 }
@@ -160,9 +162,11 @@ static bool set_field(struct load *load, const struct conf_row *row, const char 
     if (error != -EINVAL)
         return no_memory(load);
     conf_value_describe(row, allowed, sizeof allowed);
-    bool cut = strlen(text) > SHOWN_VALUE;
+    if (row->type == CONF_STRING) /* may hold a secret, and only its length can be wrong */
+        return refuse(load, line, "%s %s: %s; allowed: %s", load->heading, row->key, wrong,
+                      allowed);
     return refuse(load, line, "%s %s = %.*s%s: %s; allowed: %s", load->heading, row->key,
-                  SHOWN_VALUE, text, cut ? "..." : "", wrong, allowed);
+                  SHOWN_VALUE, text, strlen(text) > SHOWN_VALUE ? "..." : "", wrong, allowed);
 }
 
 /* Gives the open section its defaults, or refuses it for a key that has none. */
@@ -172,7 +176,7 @@ static bool close_section(struct load *load)
         return true;
     for (size_t i = 0; i < load->schema->row_count; i++) {
         const struct conf_row *row = &load->schema->rows[i];
-        if (load->set[i] || strcmp(row->section, load->open->name) != 0)
+        if (load->set[i] > 0 || strcmp(row->section, load->open->name) != 0)
             continue;
         if (!row->fallback) {
             char allowed[256];
@@ -251,6 +255,8 @@ static bool take_heading(struct load *load, char *line)
         return refuse(load, load->line, "%.*s: text behind ']'; a comment has a line of its own",
                       SHOWN_VALUE, line);
     *end = '\0';
+    if (line[1] == ' ' || line[1] == '\t')
+        return refuse(load, load->line, "%.*s]: white space behind '['", SHOWN_VALUE, line);
     char *kind = line + 1, *name = kind + strcspn(kind, " \t");
     if (*name)
         *name++ = '\0';
@@ -283,12 +289,15 @@ static bool check_pair(struct load *load, const char *line)
     if (!equals || equals == line || memchr(line, ':', (size_t)(equals - line)))
         return refuse(load, load->line, "%s %.*s: not a setting; allowed: key = value",
                       load->heading, SHOWN_VALUE, line);
+    size_t key = (size_t)(equals - line);
+    while (line[key - 1] == ' ' || line[key - 1] == '\t')
+        key--;
     for (const char *p = equals; (p = strpbrk(p, " \t")) != NULL; p++)
         if (p[1] == ';' || p[1] == '#')
             return refuse(load, load->line,
-                          "%s %.*s: white space and then '%c' in a value could be meant as a "
-                          "comment; a comment has a line of its own",
-                          load->heading, SHOWN_VALUE, line, p[1]);
+                          "%s %.*s: '%c' after white space in a value could be meant as a comment; "
+                          "a comment has a line of its own",
+                          load->heading, key < SHOWN_VALUE ? (int)key : SHOWN_VALUE, line, p[1]);
     return true;
 }
 
@@ -306,8 +315,7 @@ static bool check_line(struct load *load, char *line, size_t length)
         return true;
     if (blank > 0)
         return refuse(load, load->line,
-                      "%.*s: the line begins with white space; a value stands on one line",
-                      SHOWN_VALUE, line + blank);
+                      "the line begins with white space; a value stands on one line");
     return line[0] == '[' || check_pair(load, line);
 }
 
@@ -353,10 +361,10 @@ static int take_pair(void *user, const char *section, const char *key, const cha
         const struct conf_row *row = &load->schema->rows[i];
         if (strcmp(row->section, load->open->name) != 0 || strcmp(row->key, key) != 0)
             continue;
-        if (load->set[i])
-            return refuse(load, load->line, "%s %s = %.*s: this key is already set in this section",
-                          load->heading, key, SHOWN_VALUE, value);
-        load->set[i] = true;
+        if (load->set[i] > 0)
+            return refuse(load, load->line, "%s %s: this key is already set in line %u",
+                          load->heading, key, load->set[i]);
+        load->set[i] = load->line;
         return set_field(load, row, value, load->line);
     }
     return unknown_key(load, key);

@@ -68,7 +68,7 @@ static int parse_integer(const struct conf_row *row, const char *text, int64_t *
     const char *rest = text;
     int error = parse_digits(text, out, &rest);
     if (error == -ERANGE)
-        return refuse(wrong, size, "too large for any number here");
+        return refuse(wrong, size, "too %s for any number here", *text == '-' ? "small" : "large");
     if (error != 0 || *rest != '\0')
         return refuse(wrong, size, "not a whole number");
     return check_bounds(row, *out, wrong, size);
@@ -81,7 +81,7 @@ static int parse_with_unit(const struct conf_row *row, const struct unit *units,
     int64_t value;
     int error = parse_digits(text, &value, &rest);
     if (error == -ERANGE)
-        return refuse(wrong, size, "too large for any number here");
+        return refuse(wrong, size, "too %s for any number here", *text == '-' ? "small" : "large");
     if (error != 0)
         return refuse(wrong, size, "not a whole number with a unit");
     if (*rest == '\0') {
@@ -94,7 +94,7 @@ static int parse_with_unit(const struct conf_row *row, const struct unit *units,
         if (strcmp(units->name, rest) != 0)
             continue;
         if (__builtin_mul_overflow(value, units->factor, out))
-            return refuse(wrong, size, "too large for any number here");
+            return refuse(wrong, size, "too %s for any number here", value < 0 ? "small" : "large");
         return check_bounds(row, *out, wrong, size);
     }
     return refuse(wrong, size, "\"%.16s\" is not a unit known here", rest);
