@@ -10,6 +10,7 @@
 #include <rte_ethdev.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
@@ -26,6 +27,9 @@ int ports_start_eal(const struct settings *settings, const char *program)
     char memory[32], *argv[ARGUMENTS];
     int argc = 0;
     bool pci = false;
+    /* AF_XDP: one program per device is all that is wanted; libxdp's dispatcher would need a
+     * mounted bpffs. */
+    setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
     snprintf(memory, sizeof memory, "%lld", (long long)(settings->gateway.memory >> 20));
     argv[argc++] =
         (char *)(uintptr_t)program; /* EAL's prototype is not const, but it does not write them */

@@ -151,10 +151,11 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
         (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, packet, opening))
         return verdict;
-    if (flow->state != FLOW_CLOSED)
+    bool closed = flow->state == FLOW_CLOSED;
+    if (!closed)
         flow_reset_backend(shard, flow);
-    flow_end(shard, flow, true);
-    shard_count(shard, VERDICT_FLOW_REPLACED);
+    flow_end(shard, flow, !closed);
+    shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
     return without_flow(shard, frame, packet, opening);
 }
 
