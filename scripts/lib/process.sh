@@ -30,13 +30,14 @@ proc_alive() { [[ -n $(proc_pid "$1") ]]; }
 # proc_start NAME LOG CMD…: starts CMD in the background with its output in LOG. The record is written by the
 # child before it becomes CMD, so there is no moment at which it runs unrecorded.
 proc_start() {
-    local name=$1 log=$2 record
+    local name=$1 log=$2 record self
     shift 2
     record=$(proc_record_path "$name")
     mkdir -p "${record%/*}" "${log%/*}"
     (
         trap - EXIT INT TERM HUP
-        echo "$BASHPID $(proc_birth "$BASHPID")" >"$record"
+        self=$BASHPID # not within $(…): that is another process
+        echo "$self $(proc_birth "$self")" >"$record"
         exec setsid -- "$@" >"$log" 2>&1 </dev/null
     ) &
     PROC_LAST=$!

@@ -120,12 +120,13 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &set, NULL);
     struct pollfd end = {.fd = signalfd(-1, &set, SFD_CLOEXEC), .events = POLLIN};
     uint64_t packets = 0;
-    int stop;
-    do {
-        stop = poll(&end, 1, 1000);
+    int stop = 0;
+    for (;;) { /* the first line, at once, says that it is counting */
         packets += count_more(fd);
         printf("{\"packets\":%" PRIu64 "}\n", packets);
         fflush(stdout);
-    } while (stop == 0);
-    return 0;
+        if (stop != 0)
+            return 0;
+        stop = poll(&end, 1, 1000);
+    }
 }
