@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Names are for ever: clients match on them. Titles may be reworded. */
+#include "control/api/problem.h"
+
+const struct problem_row PROBLEM_ROWS[PROBLEMS] = {
+    [PROBLEM_BAD_REQUEST] = {"bad-request", 400, "The request is not valid HTTP"},
+    [PROBLEM_BAD_BODY] = {"bad-body", 400, "The body is not what this call expects"},
+    [PROBLEM_BAD_KEY] = {"bad-key", 400, "The Idempotency-Key is not valid"},
+    [PROBLEM_MISSING_KEY] = {"missing-key", 400, "An Idempotency-Key is required"},
+    [PROBLEM_BAD_USER] = {"bad-user", 400, "The user is not valid"},
+    [PROBLEM_IDENTITY_REQUIRED] = {"identity-required", 401, "It is not known who is asking"},
+    [PROBLEM_NOT_FOUND] = {"not-found", 404, "There is no such path"},
+    [PROBLEM_METHOD_NOT_ALLOWED] = {"method-not-allowed", 405,
+                                    "This path does not know that method"},
+    [PROBLEM_REQUEST_TIMEOUT] = {"request-timeout", 408, "The request took too long to arrive"},
+    [PROBLEM_BODY_TOO_LARGE] = {"body-too-large", 413, "The body is too large"},
+    [PROBLEM_TARGET_TOO_LONG] = {"target-too-long", 414, "The request target is too long"},
+    [PROBLEM_MEDIA_TYPE] = {"media-type", 415, "The body must be application/json"},
+    [PROBLEM_EXPECTATION] = {"expectation-failed", 417, "That expectation cannot be met"},
+    [PROBLEM_HEAD_TOO_LARGE] = {"head-too-large", 431, "The request head is too large"},
+    [PROBLEM_NOT_IMPLEMENTED] = {"not-implemented", 501, "That is not implemented"},
+    [PROBLEM_VERSION] = {"version-not-supported", 505,
+                         "Only HTTP/1.1 and HTTP/1.0 are spoken here"},
+    [PROBLEM_NO_ITEM] = {"no-such-item", 404, "There is no such item"},
+    [PROBLEM_NO_SALE] = {"no-such-sale", 404, "There is no such sale"},
+    [PROBLEM_NO_RESERVATION] = {"no-such-reservation", 404, "There is no such reservation"},
+    [PROBLEM_NOT_OPEN] = {"not-open", 403, "The sale has not opened yet"},
+    [PROBLEM_SOLD_OUT] = {"sold-out", 409, "Sold out"},
+    [PROBLEM_INSUFFICIENT_STOCK] = {"insufficient-stock", 409, "Fewer are left than asked for"},
+    [PROBLEM_LIMIT_REACHED] = {"limit-reached", 409, "The limit per user is reached"},
+    [PROBLEM_KEY_IN_FLIGHT] = {"key-in-flight", 409, "This key is in work with another body"},
+    [PROBLEM_KEY_REUSED] = {"key-reused", 422, "This key was used with another body"},
+    [PROBLEM_SALE_CLOSED] = {"sale-closed", 410, "The sale is over"},
+    [PROBLEM_WRONG_STATE] = {"wrong-state", 409, "The reservation is being paid or is paid"},
+    [PROBLEM_INTERNAL] = {"internal", 500, "Something is wrong on our side"},
+    [PROBLEM_STARTING] = {"starting", 503, "The service is starting"},
+    [PROBLEM_BUSY] = {"busy", 503, "Too many requests are waiting"},
+    [PROBLEM_OUTCOME_UNKNOWN] = {"outcome-unknown", 503,
+                                 "It is not known yet whether this took effect"},
+    [PROBLEM_LEDGER_UNAVAILABLE] = {"ledger-unavailable", 503, "The ledger cannot answer now"},
+    [PROBLEM_TOO_MANY_CONNECTIONS] = {"too-many-connections", 503,
+                                      "There are too many connections"},
+    [PROBLEM_DRAINING] = {"draining", 503, "This instance is shutting down"},
+};

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The configuration table of dropgate-control: every key once, with its bounds, default and one
+ * sentence; and the checks that look at more than one key. It opens nothing: a file that passes
+ * here may still name a port in use. */
+#include "control/settings.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const IDENTITY_CHOICES[] = {"none", "header", "jwt", NULL};
+static const char *const QUEUE_CHOICES[] = {"memory", "redis", NULL};
+static const char *const LEVEL_CHOICES[] = {"debug", "info", "warning", "error", NULL};
+
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+
+#define IN_CONTROL(field)  offsetof(struct control_settings, field)
+#define IN_DATABASE(field) offsetof(struct database_settings, field)
+
+static const struct conf_section SECTIONS[] = {
+    {"control", 0, offsetof(struct settings, control), sizeof(struct control_settings), 0, 0,
+     "The HTTP side and the queues behind it."},
+    {"database", 0, offsetof(struct settings, database), sizeof(struct database_settings), 0, 0,
+     "PostgreSQL, the ledger."},
+    {"catalog", 0, offsetof(struct settings, catalog), sizeof(struct catalog_settings), 0, 0,
+     "The copy of items and sales in memory."},
+};
+
+static const struct conf_row ROWS[] = {
+    {"control", "listen", CONF_ENDPOINTS, IN_CONTROL(listen), 1, 16, "127.0.0.1:8080, [::1]:8080",
+     NULL, CONF_BOOT,
+     "Addresses and ports to listen on; [::] means IPv6 only, so name 0.0.0.0 beside it for both."},
+    {"control", "network_threads", CONF_INT, IN_CONTROL(network_threads), 1, 64, "2", NULL,
+     CONF_BOOT, "Threads that speak HTTP; each has its own listening sockets."},
+    {"control", "ledger_threads", CONF_INT, IN_CONTROL(ledger_threads), 1, 64, "2", NULL, CONF_BOOT,
+     "Threads that send batches, one PostgreSQL connection each; a sale stays with one. One more "
+     "connection is kept "
+     "for sales whose lock another session holds."},
+    {"control", "lookup_connections", CONF_INT, IN_CONTROL(lookup_connections), 1, 64, "2", NULL,
+     CONF_BOOT, "PostgreSQL connections for reading and cancelling single reservations."},
+    {"control", "identity", CONF_ENUM, IN_CONTROL(identity), 0, 0, "none", IDENTITY_CHOICES,
+     CONF_BOOT,
+     "Who the shopper is: none refuses reservations; header trusts user_header, for trials behind "
+     "a trusted proxy "
+     "only; jwt is not built yet."},
+    {"control", "user_header", CONF_STRING, IN_CONTROL(user_header), 1, 64, "X-Dropgate-User", NULL,
+     CONF_BOOT, "The request header that holds the user when identity = header."},
+    {"control", "queue", CONF_ENUM, IN_CONTROL(queue), 0, 0, "memory", QUEUE_CHOICES, CONF_BOOT,
+     "Where requests wait for their batch: memory is this process; redis is not built yet."},
+    {"control", "connections_max", CONF_INT, IN_CONTROL(connections_max), 16, 1000000, "16384",
+     NULL, CONF_BOOT, "Client connections at once; one more is told 503 and closed."},
+    {"control", "idle_timeout", CONF_DURATION, IN_CONTROL(idle_timeout), SECOND, HOUR, "60s", NULL,
+     CONF_BOOT, "A kept-alive connection without a request is closed after this time."},
+    {"control", "head_timeout", CONF_DURATION, IN_CONTROL(head_timeout), 100, 10 * MINUTE, "10s",
+     NULL, CONF_BOOT, "From the first byte of a request until its head is complete."},
+    {"control", "body_timeout", CONF_DURATION, IN_CONTROL(body_timeout), 100, 10 * MINUTE, "10s",
+     NULL, CONF_BOOT, "From the end of a request's head until its body is complete."},
+    {"control", "write_timeout", CONF_DURATION, IN_CONTROL(write_timeout), 100, 10 * MINUTE, "30s",
+     NULL, CONF_BOOT, "A client that does not take its answers for this time is closed."},
+    {"control", "deadline", CONF_DURATION, IN_CONTROL(deadline), 50, MINUTE, "5s", NULL, CONF_BOOT,
+     "A request that PostgreSQL has not answered by then is answered 503; also the longest wait "
+     "for a restart of it."},
+    {"control", "batch_max", CONF_INT, IN_CONTROL(batch_max), 1, 1024, "256", NULL, CONF_BOOT,
+     "Reservations in one transaction at most; what has collected is sent at once, so this only "
+     "bounds the lock time."},
+    {"control", "queue_per_sale", CONF_INT, IN_CONTROL(queue_per_sale), 1, 1000000, "8192", NULL,
+     CONF_BOOT, "Reservations that may wait per sale; one more is told 503 with Retry-After."},
+    {"control", "queue_total", CONF_INT, IN_CONTROL(queue_total), 1, 4000000, "32768", NULL,
+     CONF_BOOT, "Reservations that may wait over all sales; about 512 bytes each."},
+    {"control", "queue_lookups", CONF_INT, IN_CONTROL(queue_lookups), 1, 1000000, "4096", NULL,
+     CONF_BOOT, "Reads and cancellations that may wait."},
+    {"control", "drain_notice", CONF_DURATION, IN_CONTROL(drain_notice), 0, 5 * MINUTE, "0s", NULL,
+     CONF_BOOT, "After SIGTERM, how long /readyz says 503 while connections are still accepted."},
+    {"control", "drain_max", CONF_DURATION, IN_CONTROL(drain_max), 0, 10 * MINUTE, "10s", NULL,
+     CONF_BOOT,
+     "After that, how long requests in work may take before their connections are closed."},
+    {"control", "log_level", CONF_ENUM, IN_CONTROL(log_level), 0, 0, "info", LEVEL_CHOICES,
+     CONF_BOOT, "Lowest level that is logged."},
+    {"database", "dsn", CONF_STRING, IN_DATABASE(dsn), 1, 2048, NULL, NULL, CONF_BOOT,
+     "libpq connection string of the primary, without a password: passwords come from passfile= or "
+     "PGPASSFILE."},
+    {"database", "lock_timeout", CONF_DURATION, IN_DATABASE(lock_timeout), 10, MINUTE, "1s", NULL,
+     CONF_BOOT,
+     "How long a batch waits for its sale's lock before it is put back and the sale moves to the "
+     "spare connection."},
+    {"database", "connect_timeout", CONF_DURATION, IN_DATABASE(connect_timeout), 2 * SECOND, MINUTE,
+     "5s", NULL, CONF_BOOT,
+     "How long one attempt to connect may take; whole seconds, unless dsn says otherwise."},
+    {"catalog", "refresh", CONF_DURATION, offsetof(struct catalog_settings, refresh), 100,
+     10 * MINUTE, "1s", NULL, CONF_BOOT,
+     "How often the catalogue is read again without being told of a change; also how often expiry "
+     "runs."},
+};
+
+/* A secret in the configuration ends up in backups and in --show-config, so it is refused here. */
+static int check_dsn(const char *dsn, char *why, size_t why_size)
+{
+    char *error = NULL;
+    PQconninfoOption *options = PQconninfoParse(dsn, &error);
+    if (!options) {
+        snprintf(why, why_size, "[database] dsn: %s", error ? error : "out of memory");
+        why[strcspn(why, "\n")] = '\0';
+        PQfreemem(error);
+        return -EINVAL;
+    }
+    int status = 0;
+    for (const PQconninfoOption *o = options; o->keyword; o++)
+        if (o->val && (!strcmp(o->keyword, "password") || !strcmp(o->keyword, "sslpassword")))
+            status = -EINVAL;
+    PQconninfoFree(options);
+    if (status)
+        snprintf(why, why_size,
+                 "[database] dsn must not hold a password; put it into a file of mode 0600 and "
+                 "name that with "
+                 "passfile= or PGPASSFILE");
+    return status;
+}
+
+/* A header name is an HTTP token (RFC 9110 section 5.6.2). */
+static int check_header(const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
+              strchr("!#$%&'*+-.^_`|~", *c)))
+            return -EINVAL;
+    return 0;
+}
+
+static int check(const void *root, char *why, size_t why_size)
+{
+    const struct settings *s = root;
+    if (s->control.identity == IDENTITY_JWT) {
+        snprintf(why, why_size,
+                 "[control] identity = jwt is not built yet; allowed now: none, header");
+        return -EINVAL;
+    }
+    if (s->control.queue != QUEUE_MEMORY) {
+        snprintf(why, why_size, "[control] queue = redis is not built yet; allowed now: memory");
+        return -EINVAL;
+    }
+    if (check_header(s->control.user_header)) {
+        snprintf(
+            why, why_size,
+            "[control] user_header = %s is not a header name; letters, digits and - are allowed",
+            s->control.user_header);
+        return -EINVAL;
+    }
+    if (s->control.queue_per_sale > s->control.queue_total) {
+        snprintf(why, why_size,
+                 "[control] queue_per_sale (%lld) must not be above queue_total (%lld)",
+                 (long long)s->control.queue_per_sale, (long long)s->control.queue_total);
+        return -EINVAL;
+    }
+    if (s->database.lock_timeout >= s->control.deadline) {
+        snprintf(why, why_size,
+                 "[database] lock_timeout (%lld ms) must be below [control] deadline (%lld ms)",
+                 (long long)s->database.lock_timeout, (long long)s->control.deadline);
+        return -EINVAL;
+    }
+    return check_dsn(s->database.dsn, why, why_size);
+}
+
+const struct conf_schema SETTINGS_SCHEMA = {
+    .program = "dropgate-control",
+    .size = sizeof(struct settings),
+    .sections = SECTIONS,
+    .section_count = sizeof SECTIONS / sizeof *SECTIONS,
+    .rows = ROWS,
+    .row_count = sizeof ROWS / sizeof *ROWS,
+    .check = check,
+};

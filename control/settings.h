@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What can be configured in dropgate-control: the structs that one file is read into. The rows,
+ * with bounds and defaults, are in settings.c; nothing else in the program knows a default. Read
+ * once at start, then constant. */
+#ifndef DROPGATE_CONTROL_SETTINGS_H
+#define DROPGATE_CONTROL_SETTINGS_H
+
+#include <stdint.h>
+
+#include "common/conf.h"
+
+enum identity_mode { IDENTITY_NONE, IDENTITY_HEADER, IDENTITY_JWT };
+enum queue_mode { QUEUE_MEMORY, QUEUE_REDIS };
+
+/** Durations are milliseconds, as conf.h gives them. */
+struct control_settings {
+    struct conf_list listen; /* of struct endpoint */
+    int64_t network_threads, ledger_threads, lookup_connections;
+    int identity; /* enum identity_mode */
+    char *user_header;
+    int queue; /* enum queue_mode */
+    int64_t connections_max;
+    int64_t idle_timeout, head_timeout, body_timeout, write_timeout;
+    int64_t deadline;
+    int64_t batch_max, queue_per_sale, queue_total, queue_lookups;
+    int64_t drain_notice, drain_max;
+    int log_level; /* enum log_level */
+};
+
+struct database_settings {
+    char *dsn;
+    int64_t lock_timeout, connect_timeout;
+};
+
+struct catalog_settings {
+    int64_t refresh;
+};
+
+struct settings {
+    struct control_settings control;
+    struct database_settings database;
+    struct catalog_settings catalog;
+};
+
+/** The schema for conf_load, conf_show and conf_sample. */
+extern const struct conf_schema SETTINGS_SCHEMA;
+
+#endif
