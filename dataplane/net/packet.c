@@ -147,6 +147,9 @@ static enum verdict parse_v6(const uint8_t *frame, uint32_t length, unsigned che
     p->v4 = false;
     p->source = addr_from_v6(ip + 8);
     p->destination = addr_from_v6(ip + 24);
+    /* Within this program it would be the IPv4 address itself, with its services. */
+    if (addr_is_v4(&p->source) || addr_is_v4(&p->destination))
+        return VERDICT_BOGON;
     p->l4 = (uint16_t)(p->l3 + IPV6_HEADER);
     p->end = (uint16_t)(p->l3 + total);
     if (ip[6] == NEXT_FRAGMENT)
@@ -215,8 +218,9 @@ static bool note_option(const struct tcp_option *o, bool syn, struct tcp_options
 bool packet_options(const uint8_t *frame, const struct packet *packet, struct tcp_options *out)
 {
     /* The iterator is shared with the translator, which writes; reading alone does not. */
-    struct tcp_option_iterator it = {(uint8_t *)(uintptr_t)frame + packet->l4 + TCP_HEADER,
-                                     (uint8_t *)(uintptr_t)frame + packet->payload, false};
+    uint8_t *bytes = (uint8_t *)frame;
+    struct tcp_option_iterator it = {bytes + packet->l4 + TCP_HEADER, bytes + packet->payload,
+                                     false};
     struct tcp_option o;
     *out = (struct tcp_options){.window_scale = 15};
     while (tcp_option_next(&it, &o))
