@@ -22,7 +22,7 @@
 
 enum { EXIT_CONFIGURATION = 2, UPKEEP_NS = 5000000, POOL_CACHE = 256 };
 
-static bool stop; /* signal handler: rw, all loops: ro */
+static bool stop, hangup; /* signal handler: rw, loops: ro */
 
 /* All that the process owns, in the order in which it is made. */
 struct gateway {
@@ -39,8 +39,7 @@ struct gateway {
 
 static void on_signal(int number)
 {
-    (void)number;
-    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    __atomic_store_n(number == SIGHUP ? &hangup : &stop, true, __ATOMIC_RELAXED);
 }
 
 static void catch_signals(void)
@@ -48,6 +47,7 @@ static void catch_signals(void)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -129,6 +129,9 @@ static int run(struct gateway *gateway)
              gateway->services->backend_count);
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
+        if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
+            log_warn("reload",
+                     "this version reads its configuration at start only; restart to change it");
         nanosleep(&pause, NULL);
     }
     rte_eal_wait_lcore(gateway->worker.lcore);
@@ -166,10 +169,11 @@ static int serve(struct gateway *gateway)
 
 static void clean_up(struct gateway *gateway)
 {
+    metrics_close();
     for (int side = 0; side < PORT_SIDES; side++)
         if (gateway->opened[side])
             ports_close(&gateway->ports[side]);
-    rte_eal_cleanup(); /* ends telemetry, which reads what follows */
+    rte_eal_cleanup();
     shard_free(gateway->worker.shard);
     if (gateway->upkeep.policy != NULL)
         upkeep_end(&gateway->upkeep);

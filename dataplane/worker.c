@@ -16,10 +16,7 @@
 
 uint64_t worker_clock_ms(void)
 {
-    static uint64_t hz; /* the same value whoever writes it */
-    if (hz == 0)
-        hz = rte_get_tsc_hz();
-    uint64_t tsc = rte_rdtsc();
+    uint64_t hz = rte_get_tsc_hz(), tsc = rte_rdtsc();
     return tsc / hz * 1000 + tsc % hz * 1000 / hz;
 }
 

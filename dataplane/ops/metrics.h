@@ -14,9 +14,12 @@
 #include "dataplane/ops/upkeep.h"
 #include "dataplane/worker.h"
 
-/** Registers the commands; the arguments must live until the process ends. Main thread, once.
+/** Registers the commands; the arguments must live until metrics_close. Main thread, once.
  * Returns 0 or -errno. */
 int metrics_register(const struct settings *settings, const struct worker *worker,
                      const struct upkeep *upkeep);
+
+/** From here on every command is refused, so what it would read may be freed. Main thread. */
+void metrics_close(void);
 
 #endif
