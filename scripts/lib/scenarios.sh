@@ -36,6 +36,7 @@ scenario__wanted() { # scenario__wanted SCENARIO [PART…]: no part, or one that
 run_scenarios() {
     local file scenario limit service
     rm -f "$LOGS"/*.log "$LOGS"/*.seen
+    pg_drop "$LAB_DIR/postgres" # a ledger of its own for each run
     "$ROOT/scripts/lab" up
     for file in "$ROOT"/tests/lab/[0-9]*.sh; do
         scenario=$(basename "$file" .sh)

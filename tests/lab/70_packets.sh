@@ -2,7 +2,7 @@
 # limit: 180
 # One packet of every kind: each gets the verdict that the table promises, and no other counter moves.
 . "${0%/*}/lib.sh"
-needs control dataplane
+needs dataplane
 
 from() { # from NAMESPACE DEVICE PORT SIDE
     "$1" env PYTHONDONTWRITEBYTECODE=1 "$ROOT/tests/lab/packets.py" "$(telemetry_socket)" "$2" \

@@ -147,10 +147,17 @@ start_dataplane() { # start_dataplane [CONF]
     }
 }
 
-# Ready when it answers and has seen its backends; with the transfer server or the shop down it never is.
+# Ready when it has learned what each backend that runs can do; until then it offers clients less.
 dataplane_ready() {
-    proc_alive dataplane || return 0
-    telemetry /dropgate/backends
+    local wanted=()
+    proc_alive dataplane || return 0 # it has ended: no use in waiting
+    if proc_alive control; then wanted+=(shop4 shop6); fi
+    if proc_alive transfer; then wanted+=(transfer4 transfer6); fi
+    backends_learned "${wanted[@]}"
+}
+
+backends_learned() { # backends_learned NAME…: the gateway has probed them since they came up
+    telemetry /dropgate/backends | jq -e 'all(.[$ARGS.positional[]]; .learned == 1 and .answering == 1)' --args -- "$@"
 }
 
 start_transfer() {
@@ -159,7 +166,8 @@ start_transfer() {
     until_true 5 server bash -c ': </dev/tcp/198.18.128.2/8081'
 }
 
-# needs SERVICE…: postgres, control, dataplane, transfer, with what each of them needs; left running for the next one.
+# needs SERVICE…: postgres, control, transfer, dataplane, with what each of them needs; left running for the next one.
+# Name the dataplane last: it is ready when it knows the backends that run.
 needs() {
     local service
     for service in "$@"; do
@@ -170,7 +178,10 @@ needs() {
             proc_alive control || start_control
             ;;
         transfer) proc_alive transfer || start_transfer ;;
-        dataplane) proc_alive dataplane || start_dataplane ;;
+        dataplane)
+            proc_alive dataplane || start_dataplane
+            until_true 20 dataplane_ready
+            ;;
         *) die "needs $service: there is no such service" ;;
         esac || {
             fail "$service starts"
