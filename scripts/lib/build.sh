@@ -3,9 +3,10 @@
 #
 # The three builds: release (demo, bench), sanitize (tests), fuzz. Sourced after common.sh and process.sh.
 
-# build_tree NAME: configures build/NAME when it is new (or its configuration was cut short) and builds it.
+# build_tree NAME [TARGET…]: configures build/NAME when it is new (or its configuration was cut short) and builds it.
 build_tree() {
-    local name=$1 dir=$ROOT/build/$1 compiler=gcc options=(--buildtype=release)
+    local name=$1 dir=$ROOT/build/$1 compiler=gcc options=(--buildtype=debugoptimized -Db_ndebug=true)
+    shift
     case $name in
     sanitize) options=(--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false) ;;
     fuzz) compiler=clang-14 options=(--buildtype=debugoptimized -Dfuzz=true -Db_lundef=false) ;;
@@ -15,5 +16,5 @@ build_tree() {
         step "configure build/$name" "$ROOT/build/log/configure-$name.log" \
             env CC="$compiler" meson setup "$dir" "$ROOT" "${options[@]}"
     fi
-    step "build build/$name" "$ROOT/build/log/build-$name.log" ninja -C "$dir"
+    step "build build/$name" "$ROOT/build/log/build-$name.log" ninja -C "$dir" "$@"
 }

@@ -52,6 +52,7 @@ lab_sweep() {
 lab_abandon() {
     trap - EXIT INT TERM HUP
     set +e
+    exec 2>/dev/null # bash reports every child that is killed here
     lab_sweep "$ROOT"
     rm -f "$OWNER"
     exit "$1"
