@@ -6,12 +6,12 @@ set local role dropgate_owner;
 
 -- 1146244944 is "DROP" in ASCII; 0 in place of a sale is the migration's lock.
 create or replace function dropgate.lock_sale(p_sale int) returns void
-language plpgsql volatile set search_path = pg_catalog, dropgate, pg_temp as $$
+language plpgsql volatile as $$
 begin
     -- A snapshot of the whole transaction would be older than the lock, and show stock that is gone.
-    if current_setting('transaction_isolation') <> 'read committed' then
+    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
         raise 'the ledger works in READ COMMITTED only' using errcode = 'invalid_transaction_state';
     end if;
-    perform pg_advisory_xact_lock(1146244944, p_sale);
+    perform pg_catalog.pg_advisory_xact_lock(1146244944, p_sale);
 end $$;
 revoke all on function dropgate.lock_sale from public;

@@ -32,8 +32,11 @@ begin
     perform pg_notify('dropgate_catalog', new.id::text);
     return null;
 end $$;
-create or replace trigger item_notify after update on dropgate.item for each row execute function dropgate.notify_item();
-create or replace trigger sale_notify after insert or update on dropgate.sale for each row execute function dropgate.notify_sale();
+create or replace trigger item_changed after update on dropgate.item for each row
+    when (old.* is distinct from new.*) execute function dropgate.notify_item();
+create or replace trigger sale_made after insert on dropgate.sale for each row execute function dropgate.notify_sale();
+create or replace trigger sale_changed after update on dropgate.sale for each row
+    when (old.* is distinct from new.*) execute function dropgate.notify_sale();
 
 create or replace function dropgate.item_put(p_id text, p_title text, p_description text) returns void
 language sql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
@@ -63,8 +66,7 @@ begin
         per_user_highest = greatest(sale.per_user_highest, excluded.per_user), hold = excluded.hold, unit_price = excluded.unit_price,
         currency = excluded.currency, opens_at = excluded.opens_at, closes_at = excluded.closes_at;
     insert into stock as old (sale, total, avail) values (p_id, p_total, p_total)
-    on conflict (sale) do update set total = p_total, avail = old.avail + p_total - old.total,
-        seq = old.seq + ((old.avail = 0) <> (old.avail + p_total - old.total = 0))::int;
+    on conflict (sale) do update set total = p_total, avail = old.avail + p_total - old.total;
 end $$;
 
 revoke all on function dropgate.sale_state, dropgate.catalog, dropgate.item_put, dropgate.sale_put, dropgate.notify_item, dropgate.notify_sale from public;

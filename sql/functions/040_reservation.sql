@@ -36,11 +36,8 @@ begin
     update reservation set released_entry = k.entry + 1,
         state = case when r.expires_at <= clock_timestamp() then 'expired' else 'cancelled' end::reservation_state
         where id = p_id and state = 'held';
-    update stock set avail = avail + r.quantity, held = held - r.quantity, released = released + r.quantity, entry = entry + 1,
-        seq = seq + (k.avail = 0)::int where stock.sale = the_sale;
-    if k.avail = 0 then
-        perform pg_notify('dropgate_catalog', the_sale::text);
-    end if;
+    update stock set avail = avail + r.quantity, held = held - r.quantity, released = released + r.quantity, entry = entry + 1
+        where stock.sale = the_sale;
     return 204;
 end $$;
 
