@@ -103,11 +103,10 @@ static void handle(struct worker *worker, enum port_side side, struct rte_mbuf *
     transmit(worker, frame.to, mbuf);
 }
 
-static uint16_t receive(struct worker *worker, enum port_side side)
+void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                  uint16_t count)
 {
     enum { AHEAD = 4 };
-    struct rte_mbuf *mbufs[WORKER_BURST];
-    uint16_t count = rte_eth_rx_burst(worker->ports[side].id, 0, mbufs, WORKER_BURST);
     worker->received[side] += count;
     for (uint16_t i = 0; i < count && i < AHEAD; i++)
         rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
@@ -116,7 +115,20 @@ static uint16_t receive(struct worker *worker, enum port_side side)
             rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + AHEAD], void *));
         handle(worker, side, mbufs[i]);
     }
+}
+
+static uint16_t receive(struct worker *worker, enum port_side side)
+{
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    uint16_t count = rte_eth_rx_burst(worker->ports[side].id, 0, mbufs, WORKER_BURST);
+    worker_burst(worker, side, mbufs, count);
     return count;
+}
+
+void worker_flush(struct worker *worker)
+{
+    flush(worker, OUTSIDE);
+    flush(worker, INSIDE);
 }
 
 static void take_commands(struct worker *worker)
@@ -177,8 +189,7 @@ int worker_run(void *argument)
         work += receive(worker, INSIDE);
         work += shard_tick(worker->shard);
         take_commands(worker);
-        flush(worker, OUTSIDE);
-        flush(worker, INSIDE);
+        worker_flush(worker);
         urcu_qsbr_quiescent_state();
         if (work) {
             worker->busy_loops++;

@@ -47,6 +47,14 @@ struct shard_output worker_output(struct worker *worker);
 /** The loop: runs on the worker's lcore until *stop. For rte_eal_remote_launch. */
 int worker_run(void *worker);
 
+/** One received burst through the shard; answers are queued for worker_flush. Policy and clock are
+ * those of the last shard_begin. The worker's thread (or a bench that has none). */
+void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                  uint16_t count);
+
+/** Sends what is queued; what the port does not take is counted as TX_FULL. The worker's thread. */
+void worker_flush(struct worker *worker);
+
 /** A millisecond clock that never goes back, from the TSC. Any thread. */
 uint64_t worker_clock_ms(void);
 

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Rounds with and without the worker alternate, and the median of the differences counts: the
+ * machine's moods hit both alike. net_null swallows what is sent. */
+#include "rig.h"
+
+#include <err.h>
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/ops/settings.h"
+#include "dataplane/worker.h"
+
+enum { ROUNDS_MOST = 64, BUFFERS = 8192, SCALE = 7, MSS = 1460 };
+
+struct rig {
+    struct worker worker;
+    struct port ports[PORT_SIDES];
+    struct policy policy;
+    struct services *services;
+    struct limits *limits;
+    struct offers *offers;
+    struct neighbors *neighbors;
+    struct cookie_keys keys;
+    uint64_t now_ms;
+};
+
+static struct rte_mempool *pool;
+static struct port ports[PORT_SIDES];
+
+static const char configuration[] =
+    "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17, 2001:db8::1/64\n"
+    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24, 2001:db8:0:1::1/64\n"
+    "[backend four]\naddress = 198.18.128.2:8080\n"
+    "[backend six]\naddress = [2001:db8:0:1::2]:8080\n"
+    "[service shop]\nlisten = 198.18.0.80:80, [2001:db8::80]:80\nbackends = four, six\n";
+
+void rig_start(unsigned core)
+{
+    char cores[16], *argv[] = {"pipeline",
+                               "-l",
+                               cores,
+                               "--no-huge",
+                               "-m",
+                               "256",
+                               "--no-pci",
+                               "--no-shconf",
+                               "--no-telemetry",
+                               "--file-prefix",
+                               "dropgate-bench",
+                               "--log-level",
+                               "error",
+                               "--vdev",
+                               "net_null0",
+                               "--vdev",
+                               "net_null1"};
+    struct port_settings settings[PORT_SIDES] = {
+        {.device = "net_null0", .rx_descriptors = 64, .tx_descriptors = 64},
+        {.device = "net_null1", .rx_descriptors = 64, .tx_descriptors = 64}};
+    snprintf(cores, sizeof cores, "%u", core);
+    if (rte_eal_init((int)(sizeof argv / sizeof *argv), argv) < 0)
+        errx(1, "DPDK does not start");
+    pool = rte_pktmbuf_pool_create("packets", BUFFERS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+                                   SOCKET_ID_ANY);
+    if (pool == NULL || ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool) != 0 ||
+        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool) != 0)
+        errx(1, "no memory for packet buffers");
+}
+
+/* What the backends' probes would have shown. */
+static void make_offers(struct rig *rig)
+{
+    rig->offers =
+        calloc(1, sizeof *rig->offers + rig->services->count * sizeof rig->offers->offer[0]);
+    rig->neighbors = calloc(1, sizeof *rig->neighbors + rig->services->backend_count *
+                                                            sizeof rig->neighbors->backend[0]);
+    rig->offers->count = rig->services->count;
+    for (uint32_t i = 0; i < rig->services->count; i++) {
+        struct promise promise = {policy_cookie_service(&rig->services->service[i].listen, SCALE),
+                                  SCALE};
+        rig->offers->offer[i] = (struct offer){MSS, true, true, {promise, promise}};
+    }
+    for (uint32_t i = 0; i < rig->services->backend_count; i++)
+        rig->neighbors->backend[i].known = true;
+}
+
+struct rig *rig_new(uint32_t flows)
+{
+    const struct siphash_key secret = {1, 2};
+    const uint8_t master[32] = {3};
+    char why[CONF_WHY];
+    struct rig *rig = calloc(1, sizeof *rig);
+    struct settings *settings =
+        conf_load_memory(&SETTINGS_SCHEMA, "rig", configuration, sizeof configuration - 1, why);
+    if (rig == NULL || settings == NULL)
+        errx(1, "%s", why);
+    rig->services = settings_services(settings);
+    rig->limits = settings_limits(settings);
+    conf_free(&SETTINGS_SCHEMA, settings);
+    make_offers(rig);
+    rig->now_ms = 1000000;
+    cookie_keys_derive(&rig->keys, master, rig->now_ms);
+    rig->policy =
+        (struct policy){rig->services, rig->offers, rig->neighbors, rig->limits, &rig->keys};
+    rig->worker = (struct worker){.policy = &rig->policy, .ports = ports, .pool = pool};
+    struct shard_sizes sizes = {flows, flows, 1024};
+    struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}};
+    struct shard_output output = worker_output(&rig->worker);
+    rig->worker.shard = shard_new(&sizes, &secret, &output, macs, rig->now_ms);
+    if (rig->worker.shard == NULL)
+        errx(1, "no memory for %u flows", flows);
+    shard_begin(rig->worker.shard, &rig->policy, rig->now_ms, rig->now_ms);
+    return rig;
+}
+
+void rig_free(struct rig *rig)
+{
+    shard_free(rig->worker.shard);
+    services_free(rig->services);
+    free(rig->limits);
+    free(rig->offers);
+    free(rig->neighbors);
+    free(rig);
+}
+
+struct shard *rig_shard(struct rig *rig)
+{
+    return rig->worker.shard;
+}
+
+enum verdict rig_frame(struct rig *rig, enum port_side side, uint8_t *bytes, uint32_t *length)
+{
+    struct frame frame = {
+        .bytes = bytes, .room = RIG_FRAME, .length = *length, .side = (uint8_t)side};
+    enum verdict verdict = shard_packet(rig->worker.shard, &frame, 0);
+    *length = frame.to == PORT_NONE ? 0 : frame.length;
+    return verdict;
+}
+
+/* One round: bursts of written frames, given to the worker or straight back. Returns cycles per
+ * frame. */
+static double round_cycles(struct rig *rig, enum port_side side, rig_writer *writer, void *context,
+                           uint64_t frames, bool work)
+{
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    uint64_t start = rte_rdtsc_precise();
+    for (uint64_t n = 0; n < frames; n += WORKER_BURST) {
+        if (rte_pktmbuf_alloc_bulk(pool, mbufs, WORKER_BURST) != 0)
+            errx(1, "packet buffers leak");
+        for (unsigned i = 0; writer != NULL && i < WORKER_BURST; i++) {
+            mbufs[i]->data_len =
+                (uint16_t)writer(context, n + i, rte_pktmbuf_mtod(mbufs[i], uint8_t *));
+            mbufs[i]->pkt_len = mbufs[i]->data_len;
+        }
+        if (work) {
+            shard_begin(rig->worker.shard, &rig->policy, rig->now_ms, rig->now_ms);
+            worker_burst(&rig->worker, side, mbufs, WORKER_BURST);
+            shard_tick(rig->worker.shard);
+            worker_flush(&rig->worker);
+        } else {
+            rte_eth_tx_burst(ports[side].id, 0, mbufs, WORKER_BURST);
+        }
+    }
+    return (double)(rte_rdtsc_precise() - start) / (double)frames;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return values[count / 2];
+}
+
+struct rig_result rig_measure(struct rig *rig, enum port_side side, rig_writer *writer,
+                              void *context, uint64_t frames, int rounds)
+{
+    double differences[ROUNDS_MOST];
+    round_cycles(rig, side, writer, context, frames, true); /* warm */
+    for (int i = 0; i < rounds; i++) {
+        double bare = round_cycles(rig, side, writer, context, frames, false);
+        differences[i] = round_cycles(rig, side, writer, context, frames, true) - bare;
+    }
+    double cycles = median(differences, rounds);
+    return (struct rig_result){cycles, rig_hz() / cycles / 1e6};
+}
+
+double rig_io_cycles(struct rig *rig, uint64_t frames, int rounds)
+{
+    double all[ROUNDS_MOST];
+    for (int i = 0; i < rounds; i++)
+        all[i] = round_cycles(rig, OUTSIDE, NULL, NULL, frames, false);
+    return median(all, rounds);
+}
+
+double rig_hz(void)
+{
+    return (double)rte_get_tsc_hz();
+}
