@@ -35,11 +35,14 @@ static int compare_rows_by_item(const void *a, const void *b)
  * read_at + now - asked. */
 static int64_t certainly_closed_till(const struct catalog_row *row, int64_t asked)
 {
-    int64_t ahead; /* microseconds */
-    if (__builtin_sub_overflow(row->opens_at, row->read_at, &ahead) ||
-        ahead > INT64_C(100) * 365 * 86400 * 1000000)
-        ahead = INT64_C(100) * 365 * 86400 * 1000000; /* a century is as good as never */
-    return ahead <= 0 ? 0 : asked + ahead * 1000 - OPENING_MARGIN;
+    const int64_t century =
+        INT64_C(100) * 365 * 86400 * 1000000; /* microseconds; as good as never */
+    int64_t ahead;
+    if (row->opens_at <= row->read_at)
+        return 0;
+    if (__builtin_sub_overflow(row->opens_at, row->read_at, &ahead) || ahead > century)
+        ahead = century;
+    return asked + ahead * 1000 - OPENING_MARGIN;
 }
 
 static int build_sales(struct catalog_generation *g, const struct catalog_row *rows,
