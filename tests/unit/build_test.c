@@ -142,20 +142,20 @@ static void pitfall_09_resets_are_golden(void **state)
     } rows[] = {
         {"020000000002 020000000001 0800 "                   /* Ethernet */
          "4500 0028 0000 4000 40 06 6e5a c6120050 c6124001 " /* IPv4: 40 bytes in all */
-         "0050 9c40 9abcdef0 00000000 50 04 0000 cd2c 0000",
-         0, TCP_RST, false},                                 /* TCP: RST, no ACK */
+         "0050 9c40 9abcdef0 00000000 50 04 0000 cd2c 0000", /* TCP: RST, no ACK */
+         0, TCP_RST, false},
         {"020000000002 020000000001 0800 "                   /* Ethernet */
          "4500 0028 0000 4000 40 06 6e5a c6120050 c6124001 " /* IPv4 */
-         "0050 9c40 9abcdef0 12345679 50 14 0000 646f 0000",
-         0x12345679, TCP_RST | TCP_ACK, false},                /* TCP: RST, ACK */
+         "0050 9c40 9abcdef0 12345679 50 14 0000 646f 0000", /* TCP: RST, ACK */
+         0x12345679, TCP_RST | TCP_ACK, false},
         {"020000000002 020000000001 86dd 60000000 0014 06 40 " /* Ethernet, IPv6: 20 bytes of TCP */
          "20010db8000000000000000000000080 20010db8100000000000000000000001 " /* addresses */
-         "0050 9c40 9abcdef0 00000000 50 04 0000 2db0 0000",
-         0, TCP_RST, true},                                                   /* TCP */
+         "0050 9c40 9abcdef0 00000000 50 04 0000 2db0 0000",                  /* TCP */
+         0, TCP_RST, true},
         {"020000000002 020000000001 86dd 60000000 0014 06 40 "                /* Ethernet, IPv6 */
          "20010db8000000000000000000000080 20010db8100000000000000000000001 " /* addresses */
-         "0050 9c40 9abcdef0 12345679 50 14 0000 c4f2 0000",
-         0x12345679, TCP_RST | TCP_ACK, true}, /* TCP */
+         "0050 9c40 9abcdef0 12345679 50 14 0000 c4f2 0000",                  /* TCP */
+         0x12345679, TCP_RST | TCP_ACK, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct segment s = segment_of(rows[i].v6, 0x9abcdef0, rows[i].ack, rows[i].flags, 0);
