@@ -5,6 +5,7 @@
  * closed: it takes one form per meaning, and never a v4-mapped address, which on the inside stands
  * for IPv4. */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -43,9 +44,11 @@ bool prefix_contains(const struct prefix *p, const struct addr *a)
      */
     if (addr_is_v4(&p->base) != addr_is_v4(a))
         return false;
-    struct addr masked = *a;
-    mask(&masked, p->length);
-    return addr_equal(&masked, &p->base);
+    uint64_t high = be64toh(p->base.quads[0] ^ a->quads[0]);
+    uint64_t low = be64toh(p->base.quads[1] ^ a->quads[1]);
+    if (p->length <= 64)
+        return p->length == 0 || high >> (64 - p->length) == 0;
+    return high == 0 && low >> (128 - p->length) == 0;
 }
 
 int addr_parse(const char *text, struct addr *out)

@@ -279,6 +279,15 @@ static bool take_heading(struct load *load, char *line)
     return true;
 }
 
+/* The mark of what some would read as a comment in a value: at its start or behind white space. */
+static char comment_mark(const char *value)
+{
+    for (const char *p = value; *p; p++)
+        if ((*p == ';' || *p == '#') && (p == value || p[-1] == ' ' || p[-1] == '\t'))
+            return *p;
+    return '\0';
+}
+
 /* Whether inih will read "key = value" from this line just as a person would. */
 static bool check_pair(struct load *load, const char *line)
 {
@@ -292,12 +301,12 @@ static bool check_pair(struct load *load, const char *line)
     size_t key = (size_t)(equals - line);
     while (line[key - 1] == ' ' || line[key - 1] == '\t')
         key--;
-    for (const char *p = equals; (p = strpbrk(p, " \t")) != NULL; p++)
-        if (p[1] == ';' || p[1] == '#')
-            return refuse(load, load->line,
-                          "%s %.*s: '%c' after white space in a value could be meant as a comment; "
-                          "a comment has a line of its own",
-                          load->heading, key < SHOWN_VALUE ? (int)key : SHOWN_VALUE, line, p[1]);
+    char mark = comment_mark(equals + 1);
+    if (mark)
+        return refuse(load, load->line,
+                      "%s %.*s: '%c' at the beginning of a word could be meant as a comment; a "
+                      "comment has a line of its own",
+                      load->heading, key < SHOWN_VALUE ? (int)key : SHOWN_VALUE, line, mark);
     return true;
 }
 
@@ -392,7 +401,9 @@ static bool finish_sections(struct load *load)
 
 static bool read_all(struct load *load)
 {
-    ini_max_line = LINE_MAX_BYTES + 3; /* the default is 200, on the stack */
+#ifdef HAVE_INI_MAX_LINE
+    ini_max_line = LINE_MAX_BYTES + 3; /* 200 if nothing is said; next_line obeys in any case */
+#endif
     int bad_line = ini_parse_stream(next_line, load, take_pair, load);
     if (bad_line < 0)
         return no_memory(load);

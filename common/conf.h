@@ -48,7 +48,7 @@ struct conf_interface {
 /** One key. `min` and `max` bound a number, a string's bytes, or a list's elements; other types
  * ignore them. An address, prefix or endpoint with the fallback "" may be left empty and is all
  * zero then. A row without `fallback` (NULL) is required in every instance of its section. */
-struct conf_row {
+struct conf_row { /* NOLINT(clang-analyzer-optin.performance.Padding): in the order it reads */
     const char *section;
     const char *key;
     enum conf_type type;
@@ -105,7 +105,7 @@ void *conf_load_memory(const struct conf_schema *schema, const char *name, const
 void conf_free(const struct conf_schema *schema, void *root);
 
 /** Writes every key with its effective value, as a file that conf_load would read to the same
- * struct. */
+ * struct, unless a value fills its line so far that the blanks of "key = a, b" pass the limit. */
 void conf_show(const struct conf_schema *schema, const void *root, FILE *out);
 
 /** Writes the commented sample file: every section, key, default, bounds and doc. It loads once the

@@ -189,14 +189,22 @@ static size_t element_size(enum conf_type type)
     }
 }
 
+static int parse_word(const char *text, char **out, char *wrong, size_t size)
+{
+    *out = NULL;
+    if (*text == '#' || *text == ';') /* behind ", ", as it would be shown, a comment */
+        return refuse(wrong, size, "like a comment");
+    *out = strdup(text);
+    return *out ? 0 : -ENOMEM;
+}
+
 static int parse_element(enum conf_type type, const char *text, void *out, char *wrong, size_t size)
 {
-    static const struct conf_row any_string = {.min = 1, .max = INT64_MAX};
     switch (type) {
     case CONF_ADDRS: return parse_addr(text, out, wrong, size);
     case CONF_INTERFACES: return parse_interface(text, out, wrong, size);
     case CONF_ENDPOINTS: return parse_endpoint(text, out, wrong, size);
-    default: return parse_string(&any_string, text, out, wrong, size);
+    default: return parse_word(text, out, wrong, size);
     }
 }
 
@@ -311,7 +319,7 @@ static void with_unit(const struct unit *units, int64_t value, char *out, size_t
              value == 0 ? "" : units->name);
 }
 
-/* A row's bound as a person would write it; "any" where it is no bound. */
+/* A number as a person would write it in this row. */
 static void number_text(const struct conf_row *row, int64_t value, char *out, size_t size)
 {
     if (row->type == CONF_SIZE)

@@ -5,6 +5,8 @@
  * tight loops; each byte that means something goes through one of the step functions, which either
  * moves the machine on or says why the request is refused. A refused byte is not consumed, so a
  * verdict falls on the same byte however the stream was cut. */
+#include <string.h>
+
 #include "http1.h"
 
 _Static_assert(sizeof(struct http1) <= 40, "a flow has room for no more");
@@ -26,7 +28,8 @@ enum state {
     AT_VERSION_CR,
     AT_LINE_LF,
     AT_FIELD,
-    AT_NAME,
+    AT_NAME,       /* of a field, as long as it may be a known one */
+    AT_OTHER_NAME, /* the rest of one that is not */
     AT_HEAD_LF,
     AT_VALUE,       /* of a field that means nothing here */
     AT_KNOWN_START, /* of one that does: white space before */
@@ -111,21 +114,24 @@ static uint8_t lower(uint8_t byte)
     return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte | 0x20) : byte;
 }
 
-/* Keeps the bits in `field` of those words whose byte number `match` is `byte`. */
-static void match_word(struct http1 *parser, const char *const *words, int count, uint8_t byte)
+/* Keeps, and returns, the bits in `field` of those words whose byte number `match` is `byte`. */
+static unsigned match_word(struct http1 *parser, const char *const *words, uint8_t byte)
 {
-    for (int i = 0; i < count; i++)
-        if ((parser->field & 1u << i) != 0 && (uint8_t)words[i][parser->match] != byte)
-            parser->field &= (uint8_t) ~(1u << i);
+    unsigned fits = parser->field;
+    for (unsigned left = fits; left != 0; left &= left - 1)
+        if ((uint8_t)words[__builtin_ctz(left)][parser->match] != byte)
+            fits &= ~(left & -left);
+    parser->field = (uint8_t)fits;
     parser->match++;
+    return fits;
 }
 
 /* The one word that has been read to its end, or -1. */
-static int matched_word(const struct http1 *parser, const char *const *words, int count)
+static int matched_word(const struct http1 *parser, const char *const *words)
 {
-    for (int i = 0; i < count; i++)
-        if ((parser->field & 1u << i) != 0 && words[i][parser->match] == '\0')
-            return i;
+    for (unsigned left = parser->field; left != 0; left &= left - 1)
+        if (words[__builtin_ctz(left)][parser->match] == '\0')
+            return __builtin_ctz(left);
     return -1;
 }
 
@@ -139,12 +145,12 @@ static enum http1_error step_method(struct http1 *parser, uint8_t byte)
     if (classes[byte] & TOKEN) {
         if (parser->match == METHOD_MAX)
             return HTTP1_BAD_METHOD;
-        match_word(parser, method_words, METHOD_WORDS, byte);
+        match_word(parser, method_words, byte);
         return HTTP1_OK;
     }
     if (byte != ' ' || parser->match == 0)
         return HTTP1_BAD_METHOD;
-    int word = matched_word(parser, method_words, METHOD_WORDS);
+    int word = matched_word(parser, method_words);
     if (word == METHOD_CONNECT)
         return HTTP1_UPGRADE;
     if (word == METHOD_OPTIONS)
@@ -213,7 +219,7 @@ static enum http1_error step_colon(struct http1 *parser)
                                                0};
     static const uint8_t twice[FIELD_WORDS] = {HTTP1_BAD_HOST, HTTP1_BAD_LENGTH, HTTP1_BAD_CODING,
                                                HTTP1_BAD_EXPECT, HTTP1_UPGRADE};
-    int word = parser->field == 0 ? -1 : matched_word(parser, field_words, FIELD_WORDS);
+    int word = matched_word(parser, field_words);
     if (word < 0) {
         parser->state = AT_VALUE;
         return HTTP1_OK;
@@ -237,7 +243,8 @@ static enum http1_error step_colon(struct http1 *parser)
 static enum http1_error step_name(struct http1 *parser, uint8_t byte)
 {
     if (classes[byte] & TOKEN) {
-        match_word(parser, field_words, FIELD_WORDS, lower(byte));
+        if (match_word(parser, field_words, lower(byte)) == 0)
+            parser->state = AT_OTHER_NAME;
         return HTTP1_OK;
     }
     return byte == ':' ? step_colon(parser) : HTTP1_BAD_FIELD_NAME;
@@ -400,10 +407,29 @@ static enum http1_error step_head(struct http1 *parser, const struct http1_limit
     case AT_VERSION_CR: return step_version(parser, byte);
     case AT_LINE_LF: parser->state = AT_FIELD; return byte == '\n' ? HTTP1_OK : HTTP1_BAD_LINE_END;
     case AT_FIELD: return step_field(parser, limits, byte);
-    case AT_NAME: return step_name(parser, byte);
+    case AT_NAME:
+    case AT_OTHER_NAME: return step_name(parser, byte);
     case AT_HEAD_LF: return byte == '\n' ? step_head_end(parser) : HTTP1_BAD_LINE_END;
     default: return step_value(parser, limits, byte);
     }
+}
+
+/* The first byte from `at` that is not of a field value, or `end`. */
+static const uint8_t *pass_value(const uint8_t *at, const uint8_t *end)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+    /* Eight at a time while none of them is below 0x20 or is 0x7f: (x - n) & ~x has a high bit set
+     * if and only if some byte is below n. A tab stops this too; the loop behind knows better. */
+    for (; end - at >= 8; at += 8) {
+        uint64_t eight;
+        memcpy(&eight, at, sizeof eight);
+        uint64_t del = eight ^ ones * 0x7f;
+        if ((((eight - ones * 0x20) & ~eight) | ((del - ones) & ~del)) & highs)
+            break;
+    }
+    while (at < end && (classes[*at] & VALUE))
+        at++;
+    return at;
 }
 
 /* Passes over bytes that change nothing; the first that does is left to step_head. */
@@ -411,21 +437,23 @@ static const uint8_t *pass_run(struct http1 *parser, const struct http1_limits *
                                const uint8_t *at, const uint8_t *end)
 {
     const uint8_t *start = at;
-    if (parser->state == AT_VALUE) {
-        while (at < end && (classes[*at] & VALUE))
-            at++;
-    } else if (parser->state == AT_NAME && parser->field == 0) {
+    uint32_t room;
+    switch (parser->state) {
+    case AT_VALUE: return pass_value(at, end);
+    case AT_OTHER_NAME:
         while (at < end && (classes[*at] & TOKEN))
             at++;
-    } else if (parser->state == AT_TARGET) {
-        uint32_t room = limits->target > parser->scratch ? limits->target - parser->scratch : 0;
+        return at;
+    case AT_TARGET:
+        room = limits->target > parser->scratch ? limits->target - parser->scratch : 0;
         if ((size_t)(end - at) > room)
             end = at + room;
         while (at < end && (classes[*at] & TARGET))
             at++;
         parser->scratch += (uint32_t)(at - start);
+        return at;
+    default: return at;
     }
-    return at;
 }
 
 static enum http1_event refuse(struct http1 *parser, enum http1_error error)

@@ -114,7 +114,8 @@ static struct root *load(const char *text, char why[CONF_WHY])
     size_t length = strlen(text);
     char *copy = malloc(length ? length : 1);
     assert_non_null(copy);
-    memcpy(copy, text, length);
+    for (size_t i = 0; i < length; i++)
+        copy[i] = text[i];
     struct root *root = conf_load_memory(&schema, "f.conf", copy, length, why);
     free(copy);
     return root;
@@ -176,6 +177,8 @@ static void every_spelling_of_a_value_is_read(void **state)
                              "[main]\r\n"
                              "dsn=a = b;c#d\r\n"
                              "enabled=off\n"
+                             " \t# neither a value nor a setting = 1\n"
+                             "   \n"
                              "workers =64   \n"
                              "offset\t=\t-9223372036854775808\n"
                              "memory = 3K\n"
@@ -228,10 +231,12 @@ static const struct {
     {"title: x = y\n", "f.conf:3: [main] title: x = y: not a setting; allowed: key = value"},
     {"title = a\n  b\n", "f.conf:4: the line begins with white space; a value stands on one line"},
     {"title = a # b\n",
-     "f.conf:3: [main] title: '#' after white space in a value could be meant as "
-     "a comment; a comment has a line of its own"},
-    {"title =\t;b\n", "f.conf:3: [main] title: ';' after white space in a value could be meant as "
-                      "a comment; a comment has a line of its own"},
+     "f.conf:3: [main] title: '#' at the beginning of a word could be meant as a "
+     "comment; a comment has a line of its own"},
+    {"title =\t;b\n", "f.conf:3: [main] title: ';' at the beginning of a word could be meant as a "
+                      "comment; a comment has a line of its own"},
+    {"title =#b\n", "f.conf:3: [main] title: '#' at the beginning of a word could be meant as a "
+                    "comment; a comment has a line of its own"},
     {"title = a\rb\n", "f.conf:3: byte 10 is the control character 0x0d"},
     {"# a\x1b[2J\n", "f.conf:3: byte 4 is the control character 0x1b"},
     {"title = \xff\x7f\n", "f.conf:3: byte 10 is the control character 0x7f"},
@@ -312,6 +317,8 @@ static const struct {
                          "words, separated by commas"},
     {"words = ,\n", "f.conf:3: [main] words = ,: element 1 is empty; allowed: 0 to 3 words, "
                     "separated by commas"},
+    {"words = a,#b\n", "f.conf:3: [main] words = a,#b: element 2, \"#b\", is like a comment; "
+                       "allowed: 0 to 3 words, separated by commas"},
     {"words = a,b,c,d\n", "f.conf:3: [main] words = a,b,c,d: too many elements; allowed: 0 to 3 "
                           "words, separated by commas"},
     {"resolvers = ::1, x\n", "f.conf:3: [main] resolvers = ::1, x: element 2, \"x\", is not an "

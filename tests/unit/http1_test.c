@@ -469,10 +469,10 @@ static void no_more_fields_than_a_head_can_hold_are_taken(void **state)
     (void)state;
     limits.fields = UINT16_MAX;
     for (int extra = 0; extra <= 1; extra++) {
-        strcpy(text, "GET / HTTP/1.0\r\n");
+        int length = snprintf(text, sizeof text, "GET / HTTP/1.0\r\n");
         for (int i = 0; i < HTTP1_MAX_FIELDS + extra; i++)
-            strcat(text, "A: b\r\n");
-        strcat(text, "\r\n");
+            length += snprintf(text + length, sizeof text - (size_t)length, "A: b\r\n");
+        snprintf(text + length, sizeof text - (size_t)length, "\r\n");
         assert_int_equal(http1_head(text, strlen(text), &limits, &head),
                          extra ? HTTP1_TOO_MANY_FIELDS : HTTP1_OK);
     }

@@ -47,9 +47,9 @@ static uint64_t reference(const uint8_t key[16], const uint8_t *data, size_t len
 {
     static const char init[] = "somepseudorandomlygeneratedbytes";
     uint64_t v[4];
-    for (int i = 0; i < 4; i++) { /* the constants are this text, most significant byte first */
+    for (size_t i = 0; i < 4; i++) { /* the constants are this text, most significant byte first */
         v[i] = 0;
-        for (int k = 0; k < 8; k++)
+        for (size_t k = 0; k < 8; k++)
             v[i] = v[i] << 8 | (uint8_t)init[8 * i + k];
         v[i] ^= load_le(key + 8 * (i % 2), 8);
     }
@@ -71,8 +71,8 @@ static void the_vector_of_the_paper_comes_out(void **state)
 {
     uint8_t message[15];
     (void)state;
-    for (uint8_t i = 0; i < sizeof message; i++)
-        message[i] = i;
+    for (size_t i = 0; i < sizeof message; i++)
+        message[i] = (uint8_t)i;
     assert_true(siphash_bytes(&paper_key, message, sizeof message) == UINT64_C(0xa129ca6149be45e5));
     assert_true(siphash_bytes(&paper_key, message, 0) == UINT64_C(0x726fdb47dd0e0e31));
 }
@@ -82,7 +82,7 @@ static void every_length_agrees_with_the_second_implementation(void **state)
     uint8_t key[16], message[64];
     (void)state;
     memcpy(key, &paper_key, sizeof key);
-    for (uint8_t i = 0; i < sizeof message; i++)
+    for (size_t i = 0; i < sizeof message; i++)
         message[i] = (uint8_t)(i * 37 + 11);
     for (size_t length = 0; length <= sizeof message; length++)
         assert_true(siphash_bytes(&paper_key, message, length) ==
