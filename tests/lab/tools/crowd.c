@@ -94,9 +94,13 @@ int crowd_connect(const struct crowd_target *target, unsigned n)
 
 void crowd_allow_files(unsigned files)
 {
-    struct rlimit limit = {files, files};
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = files;
+    if (limit.rlim_max < files) /* needs CAP_SYS_RESOURCE, which a container may lack */
+        limit.rlim_max = files;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        err(1, "setting the limit of open files to %u", files);
+        err(1, "raising the limit of open files to %u (ulimit -Hn shows what is allowed)", files);
 }
 
 static int64_t microseconds(clockid_t clock)

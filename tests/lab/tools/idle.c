@@ -21,7 +21,7 @@ enum { IN_FLIGHT = 512, EVENTS = 256, SPARE_FILES = 64, LIMIT_US = 60000000 };
 
 struct idle {
     struct crowd_target target;
-    unsigned wanted, begun, established, failed;
+    unsigned first, wanted, begun, established, failed;
     int epoll;
     int *fds;
 };
@@ -29,7 +29,7 @@ struct idle {
 static void begin(struct idle *idle)
 {
     unsigned n = idle->begun++;
-    idle->fds[n] = crowd_connect(&idle->target, n);
+    idle->fds[n] = crowd_connect(&idle->target, idle->first + n);
     struct epoll_event event = {.events = EPOLLOUT, .data.u32 = n};
     if (idle->fds[n] < 0 || epoll_ctl(idle->epoll, EPOLL_CTL_ADD, idle->fds[n], &event) != 0)
         idle->failed++;
@@ -77,19 +77,23 @@ static unsigned count_open(const struct idle *idle)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"to", 1, NULL, 't'}, {"connections", 1, NULL, 'n'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"to", 1, NULL, 't'},
+                                            {"connections", 1, NULL, 'n'},
+                                            {"first", 1, NULL, 'f'},
+                                            {NULL, 0, NULL, 0}};
     struct idle idle = {.wanted = 20000};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 't': crowd_target_add(&idle.target, optarg); break;
         case 'n': idle.wanted = (unsigned)crowd_number("--connections", optarg, 1, 500000); break;
+        case 'f': idle.first = (unsigned)crowd_number("--first", optarg, 0, 1 << 24); break;
         default: return 2;
         }
     }
     if (idle.target.length[0] == 0 && idle.target.length[1] == 0)
-        errx(2, "usage: idle --to ADDRESS:PORT [--to [ADDRESS6]:PORT] [--connections N]");
+        errx(2, "usage: idle --to ADDRESS:PORT [--to [ADDRESS6]:PORT] [--connections N] [--first "
+                "CLIENT]");
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);

@@ -15,7 +15,7 @@
 struct ledger_want {
     uint8_t id[16], fingerprint[16];
     int32_t quantity;
-    char user[24];
+    char user[32];
 };
 
 /** One row of the answer. Times are microseconds since 2000-01-01T00:00:00Z. Padding is zero, so
