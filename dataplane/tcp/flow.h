@@ -24,7 +24,7 @@
 struct flow {
     /* what every packet of the flow reads */
     struct addr client;
-    uint32_t next; /* in the hash chain or the free list: 1 + index, 0 = end */
+    uint32_t next; /* in a bucket's overflow or the free list: 1 + index, 0 = end */
     uint16_t client_port;
     uint16_t service;      /* index into the policy's services */
     uint16_t backend;      /* index into the policy's backends */
@@ -57,6 +57,11 @@ void flows_free(struct flows *flows);
 
 /** The keyed hash of a client's address and port; also names a tuple in tombstones and misses. */
 uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port);
+
+/** Fetches the bucket of a hash, and then what it points at, ahead of a lookup: one call each, some
+ * packets apart. */
+void flow_prefetch(const struct flows *flows, uint64_t hash);
+void flow_prefetch_found(const struct flows *flows, uint64_t hash);
 
 /** The flow of that client and port at a service (outside) or a backend (inside), or NULL. */
 struct flow *flow_find_outside(const struct flows *flows, uint64_t hash, const struct addr *client,
