@@ -106,6 +106,29 @@ static inline void frame_fix_checksums(uint8_t *frame)
     frame_put16(frame + m.l4 + 16, 0xffff - frame_l4_sum(frame));
 }
 
+/** Whether TCP options are well formed: a plain reading of RFC 9293 section 3.1 and the lengths of
+ * the known options. */
+static inline bool frame_options_good(const uint8_t *p, size_t length)
+{
+    static const int lengths[256] = {[2] = 4, [3] = 3, [4] = 2, [8] = 10};
+    for (size_t i = 0; i < length;) {
+        if (p[i] == 0)
+            return true;
+        if (p[i] == 1) {
+            i++;
+            continue;
+        }
+        if (i + 1 >= length || p[i + 1] < 2 || i + p[i + 1] > length)
+            return false;
+        if (lengths[p[i]] && p[i + 1] != lengths[p[i]])
+            return false;
+        if (p[i] == 5 && (p[i + 1] < 10 || (p[i + 1] - 2) % 8 != 0))
+            return false;
+        i += p[i + 1];
+    }
+    return true;
+}
+
 /** A TCP frame to write. Addresses are text's job elsewhere: here they are bytes, 4 or 16 of them.
  */
 struct frame_tcp {
