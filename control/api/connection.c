@@ -149,6 +149,14 @@ static void close_connection(struct connection *c)
         event_base_loopbreak(n->base);
 }
 
+/* With a reset: what the kernel still holds for this client is thrown away at once. */
+static void reset_connection(struct connection *c)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(bufferevent_getfd(c->bev), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close_connection(c);
+}
+
 void connection_abort(struct connection *c)
 {
     close_connection(c);
@@ -167,6 +175,17 @@ static void linger(struct connection *c)
     shutdown(bufferevent_getfd(c->bev), SHUT_WR);
     evbuffer_drain(input, evbuffer_get_length(input));
     wait_for(c, WAIT_LINGER);
+}
+
+/* Nothing more will be read; what is still unsent goes out first. */
+static void finish(struct connection *c)
+{
+    if (evbuffer_get_length(bufferevent_get_output(c->bev)) == 0) {
+        close_connection(c);
+        return;
+    }
+    c->state = CLOSING;
+    wait_anew(c, WAIT_WRITE);
 }
 
 /* ---- answers ---- */
@@ -279,31 +298,43 @@ static void refuse_body(struct connection *c)
     respond_and_close(c, &reply);
 }
 
-/* `behind` bytes have come after the head. */
-static void on_head(struct connection *c, const char *bytes, size_t length, size_t behind)
+/* What the head asks of us before the message is complete. */
+enum after_head { GO_ON, SEND_CONTINUE, REFUSE_EARLY, REFUSE_BODY, REFUSE_HEAD };
+
+/* Reads the head; `behind` bytes have already come after it. Sends nothing: its bytes are still in
+ * use. */
+static enum after_head read_head(struct connection *c, const char *bytes, size_t length,
+                                 size_t behind)
+{
+    struct http1_head head;
+    c->state = BODY;
+    if (http1_head(bytes, length, &HTTP1_DEFAULT_LIMITS, &head) != HTTP1_OK)
+        return REFUSE_HEAD; /* the scan has let it pass, so this is never seen; but never trust a
+                               claim like that */
+    handler_head(c->network, &head, &c->x);
+    if (!head.chunked && head.content_length > BODY_MAX)
+        return REFUSE_BODY;
+    if (!head.expect_continue)
+        return GO_ON;
+    if (c->x.refused)
+        return REFUSE_EARLY; /* the client need not send its body now, so what follows may be
+                                anything */
+    return behind == 0 && head.minor == 1 ? SEND_CONTINUE : GO_ON;
+}
+
+static void act_on_head(struct connection *c, enum after_head what)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    struct http1_head head;
+    const struct iovec part = {(char *)go_on, sizeof go_on - 1};
     struct reply reply;
-    enum http1_error error = http1_head(bytes, length, &HTTP1_DEFAULT_LIMITS, &head);
-    if (error != HTTP1_OK) { /* the scan has let it pass, so this is never seen; but never trust a
-                                claim like that */
-        handler_malformed(error, &reply);
-        respond_and_close(c, &reply);
-        return;
+    switch (what) {
+    case GO_ON: return;
+    case SEND_CONTINUE: send_parts(c, &part, 1); return;
+    case REFUSE_BODY: refuse_body(c); return;
+    case REFUSE_HEAD: handler_malformed(HTTP1_OK, &reply); break;
+    case REFUSE_EARLY: handler_complete(c->network, &c->x, NULL, 0, 0, &reply); break;
     }
-    handler_head(c->network, &head, &c->x);
-    c->state = BODY;
-    if (!head.chunked && head.content_length > BODY_MAX) {
-        refuse_body(c);
-    } else if (head.expect_continue &&
-               c->x.refused) { /* the client need not send its body; so it may not follow */
-        handler_complete(c->network, &c->x, NULL, 0, 0, &reply);
-        respond_and_close(c, &reply);
-    } else if (head.expect_continue && behind == 0 && head.minor == 1) {
-        const struct iovec part = {(char *)go_on, sizeof go_on - 1};
-        send_parts(c, &part, 1);
-    }
+    respond_and_close(c, &reply);
 }
 
 static void on_complete(struct connection *c)
@@ -347,24 +378,23 @@ static bool step(struct connection *c)
                                         length - c->scanned, &used, &data, &data_length);
     c->scanned += used;
     size_t drop = c->state == BODY || event != HTTP1_MORE ? c->scanned : 0;
-    bool more = event != HTTP1_MORE;
-    switch (event) {
-    case HTTP1_HEAD: on_head(c, bytes, c->scanned, length - c->scanned); break;
-    case HTTP1_DATA: more = keep_body(c, data, data_length); break;
-    default: break;
-    }
-    bool too_large = event == HTTP1_DATA && !more;
-    if (c->state == LINGER)
-        return false; /* it has emptied the input itself */
-    evbuffer_drain(input, drop);
+    enum after_head after = GO_ON;
+    bool fits = true;
+    if (event == HTTP1_HEAD)
+        after = read_head(c, bytes, c->scanned, length - c->scanned);
+    else if (event == HTTP1_DATA)
+        fits = keep_body(c, data, data_length);
+    evbuffer_drain(input, drop); /* `bytes` and `data` end here */
     c->scanned -= drop;
-    if (too_large)
+    if (event == HTTP1_HEAD) /* each of these may free the connection */
+        act_on_head(c, after);
+    else if (!fits)
         refuse_body(c);
     else if (event == HTTP1_END)
         on_complete(c);
     else if (event == HTTP1_BAD)
         on_bad(c);
-    return more;
+    return event != HTTP1_MORE;
 }
 
 /* Reads as many requests as there are, until one is in work, the output is full or the input is
@@ -379,7 +409,7 @@ static void process(struct connection *c)
     if (n->slots[slot].connection != c || (c->state != HEAD && c->state != BODY))
         return;
     if (c->ended || (n->draining && c->state == HEAD && c->scanned == 0))
-        close_connection(c); /* the rest of this request will never come */
+        finish(c); /* the rest of this request will never come */
     else if (c->state == BODY)
         wait_for(c, WAIT_BODY);
     else if (c->scanned > 0)
@@ -459,6 +489,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
         reply_problem(&reply, PROBLEM_REQUEST_TIMEOUT, NULL, REPLY_NO_RETRY);
         respond_and_close(c, &reply);
         break;
+    case WAIT_WRITE: reset_connection(c); break;
     default: close_connection(c); break;
     }
 }
@@ -510,5 +541,5 @@ void connection_drain(struct connection *c)
 {
     if (c->state == HEAD && c->scanned == 0 &&
         evbuffer_get_length(bufferevent_get_input(c->bev)) == 0)
-        close_connection(c);
+        finish(c);
 }

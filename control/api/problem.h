@@ -53,7 +53,8 @@ struct problem_row {
     const char *title;
 };
 
-#define PROBLEM_TYPE_PREFIX "urn:problem-type:dropgate:"
+/** RFC 9457 section 3.1.1: a type that leads to no document is a tag URI (RFC 4151). */
+#define PROBLEM_TYPE_PREFIX "tag:dropgate,2026:problems/"
 
 extern const struct problem_row PROBLEM_ROWS[PROBLEMS];
 

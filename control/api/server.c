@@ -25,6 +25,9 @@
 
 enum {
     LISTEN_BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
+    SOCKET_BUFFER =
+        64 *
+        1024, /* requests and answers are small; self-tuning would grant a slow reader megabytes */
     REFUSE_SLACK =
         256, /* connections above the cap that are told so; beyond these they are just closed */
     LINGER_MS = 2000,
@@ -74,13 +77,16 @@ static int listen_on(const struct endpoint *e)
 {
     struct sockaddr_storage address;
     socklen_t length = to_sockaddr(e, &address);
-    int on = 1, fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1, buffer = SOCKET_BUFFER;
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if ((address.ss_family == AF_INET6 &&
-         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
+    bool v6 = address.ss_family == AF_INET6;
+    if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer) ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) ||
         bind(fd, (struct sockaddr *)&address, length) || listen(fd, LISTEN_BACKLOG)) {
         int status = -errno;
         close(fd);
