@@ -203,6 +203,10 @@ static void a_prefix_contains_its_own_and_nothing_else(void **state)
     assert_false(contains("198.51.100.7", "198.51.100.6"));
     assert_true(contains("2001:db8::/33", "2001:db8:7fff::1"));
     assert_false(contains("2001:db8::/33", "2001:db8:8000::1"));
+    assert_true(contains("2001:db8:0:1::/64", "2001:db8:0:1:ffff:ffff:ffff:ffff"));
+    assert_false(contains("2001:db8:0:1::/64", "2001:db8:0:2::"));
+    assert_true(contains("2001:db8::8000:0:0:0/65", "2001:db8::ffff:0:0:1"));
+    assert_false(contains("2001:db8::8000:0:0:0/65", "2001:db8::7fff:0:0:1"));
     assert_true(contains("::/0", "ffff::"));
     assert_true(contains("0.0.0.0/0", "255.1.2.3"));
 }

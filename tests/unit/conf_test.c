@@ -200,6 +200,37 @@ static void every_spelling_of_a_value_is_read(void **state)
     conf_free(&schema, root);
 }
 
+static void units_multiply(void **state)
+{
+    static const struct {
+        const char *setting;
+        int64_t memory, timeout;
+    } cases[] = {
+        {"memory = 0", 0, 1500},
+        {"memory = 1B", 1, 1500},
+        {"memory = 3K", 3072, 1500},
+        {"memory = 3M", 3 << 20, 1500},
+        {"memory = 1024G", INT64_C(1) << 40, 1500},
+        {"timeout = 7ms", 64 << 20, 7},
+        {"timeout = 7s", 64 << 20, 7000},
+        {"timeout = 7m", 64 << 20, 420000},
+        {"timeout = 7h", 64 << 20, 25200000},
+        {"timeout = 1d", 64 << 20, 86400000},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[256];
+        snprintf(text, sizeof text, "%s%s\n%s", REQUIRED_MAIN, cases[i].setting, SERVICE);
+        struct root *root = good(text);
+        assert_true(root->main.memory == cases[i].memory);
+        assert_true(root->main.timeout == cases[i].timeout);
+        char *show = shown(root);
+        assert_non_null(strstr(show, cases[i].setting));
+        free(show);
+        conf_free(&schema, root);
+    }
+}
+
 static void named_sections_keep_their_order(void **state)
 {
     struct root *root =
@@ -608,6 +639,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_what_a_file_leaves_out),
         cmocka_unit_test(every_spelling_of_a_value_is_read),
+        cmocka_unit_test(units_multiply),
         cmocka_unit_test(named_sections_keep_their_order),
         cmocka_unit_test(a_broken_file_is_refused_with_line_key_and_what_is_allowed),
         cmocka_unit_test(the_last_line_needs_no_line_end),

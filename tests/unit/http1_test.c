@@ -383,6 +383,8 @@ static void every_byte_is_judged_in_every_place(void **state)
         {"GET /", " HTTP/1.1\r\nHost: a\r\n\r\n", "!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~", false},
         {GET "A", ": b\r\n\r\n", "!#$%&'*+-.^_`|~:", false},
         {GET "A: b", "c\r\n\r\n", " \t!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", true},
+        {GET "A: eight to", " be read at once\r\n\r\n", " \t!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+         true},
         {"GET / HTTP/1.1\r\nHost: a", "1\r\n\r\n", "-._:", false},
     };
     (void)state;

@@ -151,6 +151,19 @@ static void a_long_message_is_cut_and_the_line_stays_whole(void **state)
     assert_string_equal(line + strlen(line) - 9, "\\u0001\"}\n");
 }
 
+static void nothing_follows_what_was_cut_off(void **state)
+{
+    char message[1025];
+    (void)state;
+    for (size_t shift = 0; shift < 7; shift++) { /* one of them leaves less room than an escape */
+        for (size_t i = 0; i < sizeof message - 1; i++)
+            message[i] = i < shift ? 'x' : i < 600 || i % 2 ? '\x01' : '-';
+        message[sizeof message - 1] = '\0';
+        log_info("cut", "%s", message);
+        assert_null(strstr(next_write(), "--"));
+    }
+}
+
 static void a_storm_is_limited_and_counted_per_event(void **state)
 {
     (void)state;
@@ -257,6 +270,7 @@ int main(void)
         LOG_TEST(nothing_in_a_message_can_break_out_of_its_string),
         LOG_TEST(text_that_is_not_utf8_is_replaced),
         LOG_TEST(a_long_message_is_cut_and_the_line_stays_whole),
+        LOG_TEST(nothing_follows_what_was_cut_off),
         LOG_TEST(a_storm_is_limited_and_counted_per_event),
         LOG_TEST(no_span_of_a_second_holds_more_than_twenty_lines),
         LOG_TEST(the_same_event_is_limited_wherever_it_is_named),
