@@ -44,7 +44,7 @@
     V(NO_SERVICE,         "no_service",           "TCP to an own address and a port without a service") \
     /* dropped: without a flow */ \
     V(ACK_NO_FLOW,        "ack_no_flow",          "bare ACK without a flow: the third packet of a handshake, or an ACK flood") \
-    V(MISS_SILENT,        "miss_silent",          "data without flow or valid cookie, first time: silence (it may have overtaken)") \
+    V(MISS_SILENT,        "miss_silent",          "data or FIN without flow or valid cookie, first time: silence (it may have overtaken)") \
     V(RST_NO_FLOW,        "rst_no_flow",          "RST without a flow") \
     V(SYN_ACK_NO_FLOW,    "syn_ack_no_flow",      "SYN-ACK from outside: nobody here connects outwards") \
     V(HEAD_INCOMPLETE,    "head_incomplete",      "first segment without the end of the request head: not held by this version") \

@@ -70,12 +70,23 @@ static bool check_cookie(const struct shard *shard, const struct packet *packet,
     return false;
 }
 
-/* A FIN of a connection that never sent anything can be closed properly; any other gets one ACK, so
- * that a peer that lost our state stops repeating it. Never RST. */
+/* Whether data or a FIN of this tuple has come to nothing before. The first time it may have
+ * overtaken the segment that opens the flow. */
+static bool seen_before(struct shard *shard, const struct packet *packet, uint64_t hash)
+{
+    return miss_again(shard->misses, hash ^ (uint64_t)packet->destination_port << 48,
+                      shard->now_ms);
+}
+
+/* A FIN of a connection that never sent anything can be closed properly. Any other gets one ACK
+ * once it is repeated, so that a peer whose state we lost stops; not at once, because that ACK
+ * covers whatever went before the FIN and may still be on its way. Never RST. */
 static enum verdict answer_fin(struct shard *shard, struct frame *frame,
                                const struct packet *packet, struct opening *opening)
 {
     bool ours = check_cookie(shard, packet, opening);
+    if (!ours && !seen_before(shard, packet, opening->hash))
+        return VERDICT_MISS_SILENT;
     if (!budget_take(&shard->fins, shard->now_ms))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
@@ -103,12 +114,11 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
     return VERDICT_TOMBSTONE_ACK;
 }
 
-/* Data that belongs to nothing. The first time it may have overtaken the segment that opens the
- * flow. */
+/* Data that belongs to nothing. */
 static enum verdict miss(struct shard *shard, struct frame *frame, const struct packet *packet,
                          uint64_t hash)
 {
-    if (!miss_again(shard->misses, hash ^ (uint64_t)packet->destination_port << 48, shard->now_ms))
+    if (!seen_before(shard, packet, hash))
         return VERDICT_MISS_SILENT;
     if (!budget_take(&shard->resets, shard->now_ms))
         return VERDICT_BUDGET;

@@ -369,6 +369,36 @@ static void pitfall_7_resets_come_from_a_budget(void **state)
     assert_int_equal(wire_pending(w), 3);
 }
 
+/* Its data may be what is missing: an ACK of the FIN would cover it, and it would be lost. */
+static void pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    fin.seq += (uint32_t)strlen(wire_request);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_quiet(w);
+    wire_ask(w, &t, wire_request);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_CLIENT, TCP_FIN | TCP_ACK, "");
+}
+
+static void a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    t.client.expects = 0x12345678;
+    const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_wait(w, 400);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_FIN_ANSWERED);
+    const struct wire_segment answer = wire_out(w, OUTSIDE);
+    assert_int_equal(answer.flags, TCP_ACK);
+    assert_int_equal(answer.seq, 0x12345678);
+    assert_int_equal(answer.ack, t.client.next + 1);
+}
+
 static void answers_to_fins_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
@@ -589,6 +619,8 @@ int main(void)
         WIRE_TEST(pitfall_23_the_same_tuple_again_after_300_ms_is_reset),
         WIRE_TEST(pitfall_9_the_reset_is_this_packet),
         WIRE_TEST(pitfall_7_resets_come_from_a_budget),
+        WIRE_TEST(pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing),
+        WIRE_TEST(a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_reset),
         WIRE_TEST(answers_to_fins_come_from_a_budget),
         WIRE_TEST(a_destination_is_a_service_or_ours_or_nobodys),
         WIRE_TEST(a_segment_to_a_link_layer_group_is_not_answered),
