@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -156,8 +157,11 @@ static void nothing_follows_what_was_cut_off(void **state)
     char message[1025];
     (void)state;
     for (size_t shift = 0; shift < 7; shift++) { /* one of them leaves less room than an escape */
-        for (size_t i = 0; i < sizeof message - 1; i++)
-            message[i] = i < shift ? 'x' : i < 600 || i % 2 ? '\x01' : '-';
+        for (size_t i = 0; i < sizeof message - 1; i++) {
+            bool escape = i >= shift && (i < 600 || i % 2 == 1);
+            message[i] = escape ? '\x01' : '-';
+        }
+        memset(message, 'x', shift);
         message[sizeof message - 1] = '\0';
         log_info("cut", "%s", message);
         assert_null(strstr(next_write(), "--"));
