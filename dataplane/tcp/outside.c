@@ -97,6 +97,13 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
     return VERDICT_FIN_ANSWERED;
 }
 
+static const struct tombstone *find_tombstone(const struct shard *shard,
+                                              const struct opening *opening)
+{
+    return tombstones_find(shard->tombstones, opening->hash ^ opening->service, opening->client_isn,
+                           shard->now_ms);
+}
+
 /* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
  * again. */
 static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
@@ -142,8 +149,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
                                        : VERDICT_ACK_NO_FLOW;
     if (!check_cookie(shard, packet, opening))
         return miss(shard, frame, packet, opening->hash);
-    const struct tombstone *tombstone = tombstones_find(
-        shard->tombstones, opening->hash ^ opening->service, opening->client_isn, shard->now_ms);
+    const struct tombstone *tombstone = find_tombstone(shard, opening);
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, tombstone);
     return opening_start(shard, frame, packet, opening);
@@ -160,6 +166,8 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
                   verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
         (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, packet, opening))
+        return verdict;
+    if (find_tombstone(shard, opening) != NULL) /* of an even older one: a replay */
         return verdict;
     bool closed = flow->state == FLOW_CLOSED;
     if (!closed)

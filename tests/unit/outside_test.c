@@ -595,6 +595,23 @@ static void data_without_a_new_cookie_never_replaces_a_flow(void **state)
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "still here");
 }
 
+static void pitfall_24_a_replay_of_an_older_connection_does_not_end_the_newer_one(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk old = wire_talk(w);
+    wire_handshake(w, &old);
+    const struct wire_segment first = wire_data(&old, FROM_CLIENT, TCP_ACK, wire_request);
+    wire_ask(w, &old, wire_request);
+    wire_accept(w, &old);
+    wire_close(w, &old, FROM_CLIENT);
+    wire_wait(w, 4000);
+    struct wire_talk t = again(w, &old);
+    wire_open(w, &t);
+    assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_OUT_OF_WINDOW);
+    wire_quiet(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "still here");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -632,6 +649,7 @@ int main(void)
         WIRE_TEST(pitfall_27_a_flow_that_is_being_opened_is_replaced_too),
         WIRE_TEST(a_port_used_again_after_a_close_opens_at_once),
         WIRE_TEST(data_without_a_new_cookie_never_replaces_a_flow),
+        WIRE_TEST(pitfall_24_a_replay_of_an_older_connection_does_not_end_the_newer_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
