@@ -199,7 +199,9 @@ static enum verdict while_opening(struct shard *shard, const struct packet *pack
 enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct packet *packet)
 {
     const struct services *services = shard->policy.services;
-    if (packet_bogon(&packet->source, packet->v4) || policy_own(services, OUTSIDE, &packet->source))
+    if (packet_bogon(&packet->source, packet->v4) ||
+        policy_own(services, OUTSIDE, &packet->source) ||
+        policy_own(services, INSIDE, &packet->source))
         return VERDICT_BOGON;
     int service = policy_service(services, &packet->destination, packet->destination_port);
     if (service < 0)

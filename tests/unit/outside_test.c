@@ -416,6 +416,22 @@ static void answers_to_fins_come_from_a_budget(void **state)
 
 /* ---- who may speak, and to whom ---- */
 
+static void a_source_that_cannot_be_a_client_is_a_bogon(void **state)
+{
+    static const char *const bogons[WIRE_FAMILIES][9] = {
+        {"0.0.0.1", "127.0.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1", "198.18.0.80",
+         "198.18.128.1"},
+        {"::", "::1", "ff02::1", "ff0e::7", "2001:db8::1", "2001:db8::80", "2001:db8:0:1::1"}};
+    struct wire *w = wire_of(state);
+    for (int i = 0; bogons[w->family][i]; i++) {
+        const struct wire_talk t = wire_talk(w);
+        struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+        assert_int_equal(addr_parse(bogons[w->family][i], &syn.source), 0);
+        assert_int_equal(wire_send(w, &syn, FROM_CLIENT), VERDICT_BOGON);
+    }
+    wire_quiet(w);
+}
+
 static void a_destination_is_a_service_or_ours_or_nobodys(void **state)
 {
     struct wire *w = wire_of(state);
@@ -639,6 +655,7 @@ int main(void)
         WIRE_TEST(pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing),
         WIRE_TEST(a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_reset),
         WIRE_TEST(answers_to_fins_come_from_a_budget),
+        WIRE_TEST(a_source_that_cannot_be_a_client_is_a_bogon),
         WIRE_TEST(a_destination_is_a_service_or_ours_or_nobodys),
         WIRE_TEST(a_segment_to_a_link_layer_group_is_not_answered),
         WIRE_TEST(pitfall_24_acknowledgements_of_replays_come_from_a_budget),
