@@ -104,23 +104,6 @@ static const struct tombstone *find_tombstone(const struct shard *shard,
                            shard->now_ms);
 }
 
-/* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
- * again. */
-static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
-                                     const struct packet *packet, const struct tombstone *tombstone)
-{
-    if (tombstone->reset)
-        return VERDICT_TOMBSTONE_DROP;
-    if (!budget_take(&shard->fins, shard->now_ms))
-        return VERDICT_BUDGET;
-    struct segment answer = shard_answer(shard, frame, packet);
-    answer.seq = tombstone->server_end;
-    answer.ack = tombstone->client_end;
-    answer.flags = TCP_ACK;
-    shard_replace(frame, OUTSIDE, &answer);
-    return VERDICT_TOMBSTONE_ACK;
-}
-
 /* Data that belongs to nothing. */
 static enum verdict miss(struct shard *shard, struct frame *frame, const struct packet *packet,
                          uint64_t hash)
@@ -134,6 +117,26 @@ static enum verdict miss(struct shard *shard, struct frame *frame, const struct 
     answer.flags = TCP_RST;
     shard_replace(frame, OUTSIDE, &answer);
     return VERDICT_MISS_RESET;
+}
+
+/* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
+ * again. After a reset it is a miss like any other: the client may not have heard of it. */
+static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
+                                     const struct packet *packet, uint64_t hash,
+                                     const struct tombstone *tombstone)
+{
+    if (tombstone->reset) {
+        enum verdict verdict = miss(shard, frame, packet, hash);
+        return verdict == VERDICT_MISS_SILENT ? VERDICT_TOMBSTONE_DROP : verdict;
+    }
+    if (!budget_take(&shard->fins, shard->now_ms))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = tombstone->server_end;
+    answer.ack = tombstone->client_end;
+    answer.flags = TCP_ACK;
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_TOMBSTONE_ACK;
 }
 
 static enum verdict without_flow(struct shard *shard, struct frame *frame,
@@ -151,7 +154,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         return miss(shard, frame, packet, opening->hash);
     const struct tombstone *tombstone = find_tombstone(shard, opening);
     if (tombstone != NULL)
-        return answer_tombstone(shard, frame, packet, tombstone);
+        return answer_tombstone(shard, frame, packet, opening->hash, tombstone);
     return opening_start(shard, frame, packet, opening);
 }
 

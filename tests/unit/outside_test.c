@@ -475,6 +475,26 @@ static void pitfall_24_acknowledgements_of_replays_come_from_a_budget(void **sta
     wire_quiet(w);
 }
 
+/* A client whose RST was lost asks again: it learns at the second time, like any other miss. */
+static void pitfall_24_a_replay_after_a_reset_is_dropped_then_reset_never_executed(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment first = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    wire_ask(w, &t, wire_request);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_CLIENT, TCP_RST | TCP_ACK, "");
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_TOMBSTONE_DROP);
+    wire_wait(w, 400);
+    assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_MISS_RESET);
+    const struct wire_segment reset = wire_out(w, OUTSIDE);
+    assert_int_equal(reset.flags, TCP_RST);
+    assert_int_equal(reset.seq, first.ack);
+    wire_quiet(w);
+}
+
 static void tombstones_are_bounded_and_the_evicted_counted(void **state)
 {
     const struct shard_sizes sizes = {.flows = 4, .tombstones = 2, .held = 4};
@@ -659,6 +679,7 @@ int main(void)
         WIRE_TEST(a_destination_is_a_service_or_ours_or_nobodys),
         WIRE_TEST(a_segment_to_a_link_layer_group_is_not_answered),
         WIRE_TEST(pitfall_24_acknowledgements_of_replays_come_from_a_budget),
+        WIRE_TEST(pitfall_24_a_replay_after_a_reset_is_dropped_then_reset_never_executed),
         WIRE_TEST(tombstones_are_bounded_and_the_evicted_counted),
         WIRE_TEST(tombstones_go_when_their_cookies_have_expired),
         WIRE_TEST(a_syn_on_an_established_tuple_gets_a_cookie_and_changes_nothing),
