@@ -78,6 +78,19 @@ static bool seen_before(struct shard *shard, const struct packet *packet, uint64
                       shard->now_ms);
 }
 
+/* An ACK without timestamps is dropped by some stacks once they were agreed (RFC 7323 section 3.2).
+ * What the client echoes is the newest clock value that it has from us. */
+static void answer_timestamps(const struct frame *frame, const struct packet *packet,
+                              struct segment *answer)
+{
+    struct tcp_options options;
+    if (!packet_options(frame->bytes, packet, &options) || !options.timestamps)
+        return;
+    answer->options.timestamps = true;
+    answer->options.tsval = options.tsecr;
+    answer->options.tsecr = options.tsval;
+}
+
 /* A FIN of a connection that never sent anything can be closed properly. Any other gets one ACK
  * once it is repeated, so that a peer whose state we lost stops; not at once, because that ACK
  * covers whatever went before the FIN and may still be on its way. Never RST. */
@@ -93,6 +106,7 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
     answer.seq = packet->ack;
     answer.ack = packet->seq + packet->length + 1;
     answer.flags = ours ? TCP_FIN | TCP_ACK : TCP_ACK;
+    answer_timestamps(frame, packet, &answer);
     shard_replace(frame, OUTSIDE, &answer);
     return VERDICT_FIN_ANSWERED;
 }
@@ -135,6 +149,7 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
     answer.seq = tombstone->server_end;
     answer.ack = tombstone->client_end;
     answer.flags = TCP_ACK;
+    answer_timestamps(frame, packet, &answer);
     shard_replace(frame, OUTSIDE, &answer);
     return VERDICT_TOMBSTONE_ACK;
 }

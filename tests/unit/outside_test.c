@@ -369,6 +369,25 @@ static void pitfall_7_resets_come_from_a_budget(void **state)
     assert_int_equal(wire_pending(w), 3);
 }
 
+static void the_fin_of_a_connection_that_said_nothing_is_answered_by_fin(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    for (int i = 0; i < 2; i++) { /* and again, if the answer was lost */
+        assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_FIN_ANSWERED);
+        const struct wire_segment answer = wire_out(w, OUTSIDE);
+        assert_int_equal(answer.flags, TCP_FIN | TCP_ACK);
+        assert_int_equal(answer.seq, t.client.expects);
+        assert_int_equal(answer.ack, t.client.next + 1);
+        assert_true(answer.options.timestamps); /* some stacks drop what has none, once agreed */
+        assert_int_equal(answer.options.tsval, t.client.echo);
+        assert_int_equal(answer.options.tsecr, t.client.clock);
+    }
+    wire_expect_tables(w, 0, 0);
+}
+
 /* Its data may be what is missing: an ACK of the FIN would cover it, and it would be lost. */
 static void pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing(void **state)
 {
@@ -457,6 +476,31 @@ static void a_segment_to_a_link_layer_group_is_not_answered(void **state)
 }
 
 /* ---- tombstones ---- */
+
+static void pitfall_24_a_replayed_first_segment_is_acknowledged_not_executed(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment first = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    wire_ask(w, &t, wire_request);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
+    wire_close(w, &t, FROM_BACKEND);
+    wire_wait(w, 3100);
+    wire_expect_tables(w, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_TOMBSTONE_ACK);
+        const struct wire_segment answer = wire_out(w, OUTSIDE);
+        assert_int_equal(answer.flags, TCP_ACK);
+        assert_int_equal(answer.seq, t.client.expects);
+        assert_int_equal(answer.ack, t.client.next);
+        assert_int_equal(answer.options.tsval, first.options.tsecr);
+        assert_int_equal(answer.options.tsecr, first.options.tsval);
+        wire_wait(w, 60000);
+    }
+    wire_expect_tables(w, 0, 0);
+}
 
 static void pitfall_24_acknowledgements_of_replays_come_from_a_budget(void **state)
 {
@@ -672,12 +716,14 @@ int main(void)
         WIRE_TEST(pitfall_23_the_same_tuple_again_after_300_ms_is_reset),
         WIRE_TEST(pitfall_9_the_reset_is_this_packet),
         WIRE_TEST(pitfall_7_resets_come_from_a_budget),
+        WIRE_TEST(the_fin_of_a_connection_that_said_nothing_is_answered_by_fin),
         WIRE_TEST(pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing),
         WIRE_TEST(a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_reset),
         WIRE_TEST(answers_to_fins_come_from_a_budget),
         WIRE_TEST(a_source_that_cannot_be_a_client_is_a_bogon),
         WIRE_TEST(a_destination_is_a_service_or_ours_or_nobodys),
         WIRE_TEST(a_segment_to_a_link_layer_group_is_not_answered),
+        WIRE_TEST(pitfall_24_a_replayed_first_segment_is_acknowledged_not_executed),
         WIRE_TEST(pitfall_24_acknowledgements_of_replays_come_from_a_budget),
         WIRE_TEST(pitfall_24_a_replay_after_a_reset_is_dropped_then_reset_never_executed),
         WIRE_TEST(tombstones_are_bounded_and_the_evicted_counted),
