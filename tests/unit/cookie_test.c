@@ -184,7 +184,7 @@ static void the_first_epoch_of_all_works(void **state)
     assert_true(passes(&tuple, 6, options_of(3, 7, true), 0, epoch_ms));
 }
 
-static void any_changed_bit_is_refused(void **state)
+static void pitfall_14_any_changed_bit_is_refused(void **state)
 {
     (void)state;
     const uint32_t isn = 0xdeadbeef;
@@ -235,7 +235,7 @@ static void another_master_makes_other_cookies(void **state)
 /* One random trial per cookie that a blind flooder could send: 24 bits should let 4 in 2^26
  * through. The count is that of this seed; any value of 1 to 12 is as good, a change of it means
  * that the cookie changed. */
-static void two_to_the_26_random_forgeries_are_nearly_all_refused(void **state)
+static void pitfall_16_two_to_the_26_random_forgeries_are_nearly_all_refused(void **state)
 {
     (void)state;
     enum { TRIALS = 1 << 26, ACCEPTED = 3 };
@@ -308,9 +308,9 @@ int main(void)
         cmocka_unit_test(no_cookie_is_valid_for_longer_than_its_life),
         cmocka_unit_test(a_late_builder_costs_nothing_and_a_stopped_one_closes_the_door),
         cmocka_unit_test(the_first_epoch_of_all_works),
-        cmocka_unit_test(any_changed_bit_is_refused),
+        cmocka_unit_test(pitfall_14_any_changed_bit_is_refused),
         cmocka_unit_test(another_master_makes_other_cookies),
-        cmocka_unit_test(two_to_the_26_random_forgeries_are_nearly_all_refused),
+        cmocka_unit_test(pitfall_16_two_to_the_26_random_forgeries_are_nearly_all_refused),
         cmocka_unit_test(timestamps_grow_with_the_clock_for_each_pair),
         cmocka_unit_test(timestamps_of_neighbouring_pairs_have_nothing_in_common),
     };
