@@ -277,7 +277,9 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     flow->held = HELD_NONE;
     flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
     flow->last_ms = (uint32_t)shard->now_ms;
-    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->idle_ms);
+    wheel_set(shard->wheel, flow_index(shard->flows, flow),
+              flow->held_fin ? shard->policy.limits->half_closed_ms
+                             : shard->policy.limits->idle_ms);
     return VERDICT_BACKEND_ANSWERED;
 }
 

@@ -160,6 +160,22 @@ static void a_fin_with_the_first_data_reaches_the_backend_with_it(void **state)
     assert_int_equal(w->shard->verdicts[VERDICT_FLOW_CLOSED], 1);
 }
 
+static void a_flow_that_opens_half_closed_is_given_the_time_of_half_closed_ones(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.half_closed_ms = 2000;
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment data = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_FIN, wire_request);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_OPENED);
+    t.server.expects = wire_out(w, INSIDE).seq + 1;
+    wire_accept(w, &t);
+    wire_wait(w, 1990);
+    wire_expect_tables(w, 1, 0);
+    wire_wait(w, 30);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void the_urgent_pointer_of_the_first_data_is_dropped_and_its_byte_kept(void **state)
 {
     struct wire *w = wire_of(state);
@@ -628,6 +644,7 @@ int main(void)
         WIRE_TEST(a_request_sent_again_while_the_backend_is_opened_is_not_doubled),
         WIRE_TEST(pitfall_25_the_request_is_copied_out_of_the_receive_buffer),
         WIRE_TEST(a_fin_with_the_first_data_reaches_the_backend_with_it),
+        WIRE_TEST(a_flow_that_opens_half_closed_is_given_the_time_of_half_closed_ones),
         WIRE_TEST(the_urgent_pointer_of_the_first_data_is_dropped_and_its_byte_kept),
         WIRE_TEST(a_held_request_is_cut_at_the_backends_mss),
         WIRE_TEST(a_backend_without_an_mss_gets_pieces_of_536),
