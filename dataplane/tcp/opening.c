@@ -89,7 +89,8 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     flow->backend = service->backend;
     flow->state = FLOW_OPENING;
     flow->tries = 1;
-    flow->timestamps = options->timestamps;
+    flow->timestamps =
+        options->timestamps && shard->policy.offers->offer[opening->service].timestamps;
     flow->sack = opening->options.sack;
     flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
     flow->held_fin = (packet->flags & TCP_FIN) != 0;

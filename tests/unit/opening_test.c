@@ -372,6 +372,22 @@ static void pitfall_30_a_backend_that_refuses_a_granted_option_is_reported(void 
     }
 }
 
+/* Else any client could have a backend without timestamps taken for one that refuses them. */
+static void pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_offer(w, t.service, 1460, 7, true, false);
+    wire_handshake(w, &t);
+    assert_false(t.client.timestamps);
+    t.client.timestamps = true; /* all the same */
+    const struct wire_segment syn = wire_ask(w, &t, wire_request);
+    assert_false(syn.options.timestamps);
+    t.client.timestamps = false;
+    assert_false(wire_accept(w, &t).options.timestamps);
+    assert_int_equal(w->message_count, 0);
+}
+
 static void a_syn_ack_with_malformed_options_opens_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -654,6 +670,7 @@ int main(void)
         WIRE_TEST(a_backend_that_refuses_is_passed_on_to_the_client),
         WIRE_TEST(a_reset_that_does_not_answer_our_syn_is_ignored),
         WIRE_TEST(pitfall_30_a_backend_that_refuses_a_granted_option_is_reported),
+        WIRE_TEST(pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend),
         WIRE_TEST(a_syn_ack_with_malformed_options_opens_nothing),
         WIRE_TEST(pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again),
         WIRE_TEST(a_syn_without_ack_from_the_backend_is_dropped),
