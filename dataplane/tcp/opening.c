@@ -173,6 +173,8 @@ static enum verdict clear_stale(struct shard *shard, struct frame *frame,
 {
     if (!(packet->flags & TCP_ACK))
         return VERDICT_STATE;
+    if (!budget_take(&shard->inside_resets, shard->now_ms))
+        return VERDICT_BUDGET;
     struct segment reset = shard_answer(shard, frame, packet), syn = backend_syn(shard, flow);
     reset.seq = packet->ack;
     reset.flags = TCP_RST;

@@ -427,6 +427,25 @@ static void pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again(void **
     }
 }
 
+/* A backend that heeds no reset would be asked and answer as fast as the wire can. */
+static void answers_to_stale_connections_come_from_a_budget(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.inside_resets_per_s = 5;
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, wire_request);
+    struct wire_segment stale = wire_segment(&t, FROM_BACKEND, TCP_ACK);
+    stale.ack = 0x5eed0000;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(wire_send(w, &stale, FROM_BACKEND),
+                         i < 5 ? VERDICT_FORWARDED : VERDICT_BUDGET);
+    assert_int_equal(wire_pending(w), 10);
+    wire_forget_frames(w);
+    wire_wait(w, 1100); /* the SYN's own timer goes on */
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_SYN);
+}
+
 static void a_syn_without_ack_from_the_backend_is_dropped(void **state)
 {
     struct wire *w = wire_of(state);
@@ -673,6 +692,7 @@ int main(void)
         WIRE_TEST(pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend),
         WIRE_TEST(a_syn_ack_with_malformed_options_opens_nothing),
         WIRE_TEST(pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again),
+        WIRE_TEST(answers_to_stale_connections_come_from_a_budget),
         WIRE_TEST(a_syn_without_ack_from_the_backend_is_dropped),
         WIRE_TEST(a_repeated_syn_ack_is_acknowledged_as_the_client_would),
         WIRE_TEST(a_client_that_resets_while_the_backend_is_opened_ends_both),
