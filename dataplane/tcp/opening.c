@@ -234,12 +234,14 @@ static void begin_sides(const struct shard *shard, struct flow *flow, const stru
 static void send_held(struct shard *shard, struct frame *frame, const struct packet *packet,
                       struct flow *flow, const struct tcp_options *options)
 {
-    enum { DEFAULT_MSS = 536, TIMESTAMPS = 12 };
+    enum { DEFAULT_MSS = 536, LEAST_MSS = 48, TIMESTAMPS = 12 }; /* least: as Linux */
     uint32_t mss = options->mss ? options->mss : DEFAULT_MSS, at = 0;
     const uint8_t *held = held_bytes(shard->held, flow->held);
     struct segment data = towards_backend(shard, flow);
+    if (mss < LEAST_MSS)
+        mss = LEAST_MSS;
     if (flow->timestamps)
-        mss = mss > TIMESTAMPS + 1 ? mss - TIMESTAMPS : 1;
+        mss -= TIMESTAMPS;
     data.ack = packet->seq + 1;
     data.flags = TCP_ACK;
     data.window = translate_window(flow->client_window, flow->splice.scale_of_client,

@@ -247,6 +247,20 @@ static void a_backend_without_an_mss_gets_pieces_of_536(void **state)
     wire_quiet(w);
 }
 
+static void an_absurd_mss_does_not_make_a_packet_of_every_byte(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (uint16_t mss = 1; mss < 48; mss++) {
+        struct wire_talk t = wire_talk(w);
+        wire_handshake(w, &t);
+        wire_ask(w, &t, wire_request);
+        t.server.mss = mss;
+        const struct wire_segment syn_ack = wire_syn_ack(&t);
+        assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+        expect_pieces(w, &t, 36, false); /* 48, as the least that Linux takes, less timestamps */
+    }
+}
+
 /* ---- no answer, or a bad one ---- */
 
 static void pitfall_13_the_syn_is_built_again_from_the_flow_each_time(void **state)
@@ -683,6 +697,7 @@ int main(void)
         WIRE_TEST(the_urgent_pointer_of_the_first_data_is_dropped_and_its_byte_kept),
         WIRE_TEST(a_held_request_is_cut_at_the_backends_mss),
         WIRE_TEST(a_backend_without_an_mss_gets_pieces_of_536),
+        WIRE_TEST(an_absurd_mss_does_not_make_a_packet_of_every_byte),
         WIRE_TEST(pitfall_13_the_syn_is_built_again_from_the_flow_each_time),
         WIRE_TEST(a_silent_backend_ends_the_flow_with_resets_that_are_exact),
         WIRE_TEST(one_try_means_one_syn),
