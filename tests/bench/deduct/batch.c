@@ -34,6 +34,7 @@ struct lane {
     struct ledger_want *wants;
     struct ledger_reply *replies;
     int64_t *since;
+    bool *told;        /* this id has been granted: another 201 is a replay, not a grant */
     size_t size, head; /* shoppers, and the one that has waited longest */
     uint64_t random;
     unsigned long requests, grants, units, batches;
@@ -73,6 +74,7 @@ static void new_shopper(struct lane *lane, size_t slot)
                              ? atomic_load(&next_user)
                              : atomic_fetch_add(&next_user, 1);
     uint64_t id[2] = {draw(lane), draw(lane)};
+    lane->told[slot] = false;
     memcpy(want->id, id, sizeof want->id);
     want->quantity = options.crowd ? 1 + (int32_t)(dice >> 32) % 3 : 1;
     memset(want->fingerprint, want->quantity, sizeof want->fingerprint);
@@ -95,7 +97,8 @@ static int one_batch(struct lane *lane)
         size_t slot = lane->head + i;
         int64_t waited = (now - lane->since[slot]) / BUCKET_NS;
         lane->waits[waited < BUCKETS ? waited : BUCKETS - 1]++;
-        if (lane->replies[i].status == 201) {
+        if (lane->replies[i].status == 201 && !lane->told[slot]) {
+            lane->told[slot] = true;
             lane->grants++;
             lane->units += (unsigned long)lane->replies[i].quantity;
         }
@@ -128,12 +131,13 @@ static int open_lane(struct lane *lane)
     lane->wants = calloc(lane->size, sizeof *lane->wants);
     lane->replies = calloc(lane->size, sizeof *lane->replies);
     lane->since = calloc(lane->size, sizeof *lane->since);
+    lane->told = calloc(lane->size, sizeof *lane->told);
     lane->waits = calloc(BUCKETS, sizeof *lane->waits);
     if (getrandom(&lane->random, sizeof lane->random, 0) != sizeof lane->random)
         return -EIO;
     if (!lane->client)
         return -ENOTCONN;
-    return lane->wants && lane->replies && lane->since && lane->waits ? 0 : -ENOMEM;
+    return lane->wants && lane->replies && lane->since && lane->told && lane->waits ? 0 : -ENOMEM;
 }
 
 static void close_lane(struct lane *lane)
@@ -142,6 +146,7 @@ static void close_lane(struct lane *lane)
     free(lane->wants);
     free(lane->replies);
     free(lane->since);
+    free(lane->told);
     free(lane->waits);
 }
 
