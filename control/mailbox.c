@@ -10,6 +10,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "control/race.h"
+
 int mailbox_open(struct mailbox *box)
 {
     __cds_wfcq_init(&box->head, &box->tail);
@@ -24,10 +26,17 @@ void mailbox_close(struct mailbox *box)
     box->wake = -1;
 }
 
-void mailbox_post(struct mailbox *box, struct cds_wfcq_node *node)
+bool mailbox_append_to(struct __cds_wfcq_head *head, struct cds_wfcq_tail *tail,
+                       struct cds_wfcq_node *node)
 {
     cds_wfcq_node_init(node);
-    if (!cds_wfcq_enqueue(&box->head, &box->tail, node))
+    RACE_BEFORE(node);
+    return !cds_wfcq_enqueue(head, tail, node);
+}
+
+void mailbox_post(struct mailbox *box, struct cds_wfcq_node *node)
+{
+    if (mailbox_append_to(&box->head, &box->tail, node))
         mailbox_wake(box);
 }
 
@@ -47,8 +56,10 @@ struct cds_wfcq_node *mailbox_take_from(struct __cds_wfcq_head *head, struct cds
 {
     for (;;) {
         struct cds_wfcq_node *node = __cds_wfcq_dequeue_nonblocking(head, tail);
-        if (node != CDS_WFCQ_WOULDBLOCK)
+        if (node != CDS_WFCQ_WOULDBLOCK) {
+            RACE_AFTER(node);
             return node;
+        }
         sched_yield(); /* a poster was interrupted between its two stores; liburcu's own wait would
                           sleep 10 ms */
     }

@@ -7,6 +7,7 @@
 #ifndef DROPGATE_CONTROL_MAILBOX_H
 #define DROPGATE_CONTROL_MAILBOX_H
 
+#include <stdbool.h>
 #include <urcu/wfcqueue.h>
 
 struct mailbox {
@@ -33,6 +34,11 @@ void mailbox_clear(struct mailbox *box);
 
 /** The oldest node, or NULL if there is none. Owner only. */
 struct cds_wfcq_node *mailbox_take(struct mailbox *box);
+
+/** Appends `node`, which must be in no queue, to a bare queue. Returns whether the queue was empty.
+ * Any thread. */
+bool mailbox_append_to(struct __cds_wfcq_head *head, struct cds_wfcq_tail *tail,
+                       struct cds_wfcq_node *node);
 
 /** The oldest node of a bare queue, or NULL; waits (yielding) for a poster that is half done. Owner
  * only. */

@@ -22,7 +22,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <urcu/urcu-memb.h>
 
 #include "control/api/body.h"
 #include "control/api/handlers.h"
@@ -340,8 +339,8 @@ static void act_on_head(struct connection *c, enum after_head what)
 static void on_complete(struct connection *c)
 {
     struct reply reply;
-    urcu_memb_read_lock(); /* the reply may point into the catalogue until it has been sent or
-                              copied */
+    const struct catalog *catalog = c->network->context->catalog;
+    catalog_enter(catalog); /* the reply may point into it until it has been sent or copied */
     enum handler_verdict verdict =
         handler_complete(c->network, &c->x, c->body ? c->body : "", c->body ? c->body_length : 0,
                          handle_of(c), &reply);
@@ -351,7 +350,7 @@ static void on_complete(struct connection *c)
         c->state = WORK;
         wait_anew(c, WAIT_LEDGER);
     }
-    urcu_memb_read_unlock();
+    catalog_leave(catalog);
 }
 
 static void on_bad(struct connection *c)

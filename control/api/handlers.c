@@ -7,7 +7,6 @@
 
 #include <string.h>
 #include <strings.h>
-#include <urcu/urcu-memb.h>
 
 #include "control/api/body.h"
 #include "control/api/identity.h"
@@ -298,14 +297,14 @@ enum handler_verdict handler_complete(struct network *n, struct exchange *x, con
  * sale. */
 static void answer_not_open(struct network *n, const struct ledger_request *r, struct reply *reply)
 {
-    urcu_memb_read_lock();
+    catalog_enter(n->context->catalog);
     const struct catalog_generation *g = catalog_current(n->context->catalog);
     const struct catalog_sale *sale = g ? catalog_find_sale(g, r->sale) : NULL;
     if (sale)
         not_open(n, sale, clock_now(), reply);
     else
         reply_problem(reply, PROBLEM_NOT_OPEN, NULL, retry_soon(n));
-    urcu_memb_read_unlock();
+    catalog_leave(n->context->catalog);
 }
 
 static void answer_not_found(const struct ledger_request *r, struct reply *reply)

@@ -36,7 +36,7 @@ enum handler_verdict {
     HANDLER_ASKED, /* x->request has been lent to the ledger */
 };
 
-/** The message is complete. Call within rcu_read_lock and stay there until the reply has been
+/** The message is complete. Call after catalog_enter; catalog_leave only once the reply has been
  * copied. `handle` names the connection in the ledger's answer. */
 enum handler_verdict handler_complete(struct network *network, struct exchange *x, const char *body,
                                       size_t length, uint64_t handle, struct reply *reply);

@@ -11,6 +11,7 @@
 #include <urcu/urcu-memb.h>
 
 #include "control/clock.h"
+#include "control/race.h"
 
 /* How far the estimate of the opening may be wrong before the ledger is asked instead: clocks drift
  * apart between two readings, and asking a little early costs one batch. */
@@ -123,7 +124,20 @@ void catalog_publish(struct catalog *catalog, struct catalog_generation *generat
     if (!old)
         return;
     urcu_memb_synchronize_rcu();
+    RACE_AFTER(catalog);
     catalog_discard(old);
+}
+
+void catalog_enter(const struct catalog *catalog)
+{
+    (void)catalog;
+    urcu_memb_read_lock();
+}
+
+void catalog_leave(const struct catalog *catalog)
+{
+    RACE_BEFORE(catalog);
+    urcu_memb_read_unlock();
 }
 
 const struct catalog_generation *catalog_current(const struct catalog *catalog)

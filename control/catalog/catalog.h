@@ -35,7 +35,7 @@ struct catalog_generation;
 
 struct catalog {
     _Atomic(struct catalog_generation *)
-        current; // housekeeping: w, everybody: ro under rcu_read_lock
+        current; // housekeeping: w, everybody: ro between enter and leave
 };
 
 /** Builds a generation from rows in the order of their sales; `lanes[i]` belongs to `rows[i]`;
@@ -48,11 +48,17 @@ struct catalog_generation *catalog_build(const struct catalog_row *rows, struct 
 void catalog_discard(struct catalog_generation *generation);
 
 /** Makes a generation the current one and frees its predecessor after a grace period. One thread,
- * which must not be within rcu_read_lock. */
+ * which must not be between
+ * catalog_enter and catalog_leave. */
 void catalog_publish(struct catalog *catalog, struct catalog_generation *generation);
 
-/** The current generation or NULL before the first. Within rcu_read_lock; good until
- * rcu_read_unlock. */
+/** Begins and ends reading: what catalog_current returns is good in between. May be nested; never
+ * wait within. The thread must have called urcu_memb_register_thread. */
+void catalog_enter(const struct catalog *catalog);
+void catalog_leave(const struct catalog *catalog);
+
+/** The current generation or NULL before the first. Between catalog_enter and catalog_leave, or by
+ * the thread that publishes. */
 const struct catalog_generation *catalog_current(const struct catalog *catalog);
 
 /** The lookups; NULL if there is none. */

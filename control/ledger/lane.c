@@ -41,8 +41,7 @@ int lane_offer(struct lane *lane, struct lane_bounds *bounds, struct ledger_requ
         atomic_fetch_sub(&bounds->waiting, 1);
         return -ENOBUFS;
     }
-    cds_wfcq_node_init(&request->node);
-    cds_wfcq_enqueue(&lane->head, &lane->tail, &request->node);
+    mailbox_append_to(&lane->head, &lane->tail, &request->node);
     schedule(lane);
     return 0;
 }
