@@ -67,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         packet_parse(frame, (uint32_t)length, PACKET_IP_CHECKED | PACKET_TCP_CHECKED, &trusting);
     check(verdict < VERDICT_COUNT &&
           (verdict != VERDICT_FORWARDED || trusted == VERDICT_FORWARDED));
+    check(verdict != VERDICT_FORWARDED || length >= 42); /* the shortest: ARP, or ICMP over IPv4 */
     if (verdict == VERDICT_FORWARDED && p.kind == PACKET_TCP)
         check(frame_checksums_good(frame));
     if (verdict == VERDICT_FORWARDED && p.kind == PACKET_ICMP6)

@@ -50,7 +50,7 @@ static struct frame_tcp read_segment(const uint8_t *data, size_t size, bool v6, 
     t.urgent = frame_get16(data + FIELDS + 10);
     t.flags = data[FLAGS];
     t.ttl = data[TTL];
-    t.options_length = data[OPTION_WORDS] % 11 * 4U;
+    t.options_length = (size_t)(data[OPTION_WORDS] % 11) * 4;
     if (t.options_length > size - HEAD)
         t.options_length = (size - HEAD) / 4 * 4;
     memcpy(t.options, data + HEAD, t.options_length);

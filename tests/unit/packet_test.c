@@ -397,41 +397,38 @@ static void a_v4_mapped_address_in_ipv6_is_a_bogon_in_either_place(void **state)
     assert_int_equal(verdict_of_tcp(&t), VERDICT_BOGON);
 }
 
+/* clang-format off */
+static const char arp_request[] =
+    "ffffffffffff 020000000001 0806 "                           /* Ethernet: to all */
+    "0001 0800 06 04 0001 "                                     /* ARP: request */
+    "020000000001 c6120001 000000000000 c6120002";              /* sender, target */
+static const char echo_v4[] =
+    "020000000001 020000000002 0800 "                           /* Ethernet */
+    "4500 001c 0000 4000 40 01 ae8c c6120002 c6120001 "         /* IPv4: ICMP; its checksum is set below */
+    "08 00 f7fd 0001 0001";                                     /* echo request */
+static const char solicitation[] =
+    "3333ff000002 020000000001 86dd "                           /* Ethernet: solicited-node group */
+    "60000000 0020 3a ff "                                      /* IPv6: ICMPv6 */
+    "20010db8000000000000000000000001 ff0200000000000000000001ff000002 "
+    "87 00 1c27 00000000 20010db8000000000000000000000002 "     /* solicitation of ::2 */
+    "01 01 020000000001";                                       /* source link-layer address */
+/* clang-format on */
+
 static void arp_and_icmp_are_sorted_by_kind(void **state)
 {
     (void)state;
     static const struct {
         const char *frame;
         enum packet_kind kind;
-        size_t least; /* shorter is truncated */
-    } rows
-        [] =
-            {
-                {"ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 c6120001 "
-                 "000000000000 "
-                 "c6120002",
-                 PACKET_ARP, 42},
-                {"020000000001 020000000002 0800 4500 001c 0000 4000 40 01 ae8c c6120002 c6120001 " /* IPv4
-                                                                                                     */
-                 "0800 f7fd 0001 0001", /* echo */
-                 PACKET_ICMP4, 42},
-                {"3333ff000002 020000000001 86dd 60000000 0020 3a ff "
-                 "20010db8000000000000000000000001 " /* IPv6
-                                                      */
-                 "ff0200000000000000000001ff000002 87001c2700000000 "
-                 "20010db8000000000000000000000002 " /* solicitation
-                                                      */
-                 "0101 020000000001",                /* link address */
-                 PACKET_ICMP6, 86},
-            };
+    } rows[] = {{arp_request, PACKET_ARP}, {echo_v4, PACKET_ICMP4}, {solicitation, PACKET_ICMP6}};
     for (size_t i = 0; i < 3; i++) {
         uint8_t frame[FRAME_ROOM];
         struct packet p;
         const size_t length = frame_hex(frame, rows[i].frame);
-        assert_int_equal(length, rows[i].least);
-        if (rows[i].kind == PACKET_ICMP4)
-            frame_put16(frame + 24, 0),
-                frame_put16(frame + 24, 0xffff - frame_sum(0, frame + 14, 20));
+        if (rows[i].kind == PACKET_ICMP4) {
+            frame_put16(frame + 24, 0);
+            frame_put16(frame + 24, 0xffff - frame_sum(0, frame + 14, 20));
+        }
         assert_int_equal(parse(frame, length, 0, &p), VERDICT_FORWARDED);
         assert_int_equal(p.kind, rows[i].kind);
         assert_int_equal(p.l3, 14);
