@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026, the Dropgate authors
 #
-# One line per test as it ends, and one line for all of them at the end. The lines are also kept in $RESULTS, so that
-# a runner started by another one adds to the same account. Sourced after common.sh.
-
-export RESULTS=${RESULTS:-$ROOT/build/test/results}
+# One line per test as it ends, and one line for all of them at the end. The lines are kept in $RESULTS, which the
+# runner names and empties first. Sourced after common.sh.
 
 # result pass|fail|skip SECONDS NAME [LOG]: the end of the log is shown when it failed.
 result() {
     local outcome=$1 seconds=$2 name=$3 log=${4:-} colour=$green
-    mkdir -p "${RESULTS%/*}"
     printf '%s\t%s\t%s\t%s\n' "$outcome" "$seconds" "$name" "$log" >>"$RESULTS"
     case $outcome in fail) colour=$red ;; skip) colour=$yellow ;; esac
     printf '%s%s%s %7s s  %s\n' "$colour" "$outcome" "$plain" "$seconds" "$name"

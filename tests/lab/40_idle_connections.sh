@@ -20,8 +20,8 @@ for part in 1 2; do
     expect_equal "10,000 handshakes are finished" 10000 "$(head -n 1 "$LOGS/idle-$part.log" | jq .established)"
 done
 
-expect_equal "no flow was made" "$flows_before" "$(telemetry /dropgate/tables | jq .flows)"
-expect_equal "no connection reached the backend" "$connections_before" "$(backend_connections)"
+expect_at_most "no flow was made" "$flows_before" "$(telemetry /dropgate/tables | jq .flows)"
+expect_at_most "no connection reached the backend" "$connections_before" "$(backend_connections)"
 expect_at_most "the gateway's memory did not grow (KiB)" 256 $(($(resident) - resident_before))
 expect_match "a shopper buys meanwhile" '^201 ' "$(reserve "$VIP4" "$sale" ann key-1)"
 

@@ -30,8 +30,8 @@ mkdir -p "$LOGS"
 
 # Sanitizers report to the service's log and end it, so that a finding cannot be overlooked.
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:abort_on_error=0
-export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export LSAN_OPTIONS=suppressions=$ROOT/tests/lab/leaks.supp:print_suppressions=0
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 
 # --- where a command runs -------------------------------------------------------------------------------------
 

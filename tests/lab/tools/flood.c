@@ -28,7 +28,7 @@
 #include "crowd.h"
 #include "flood.h"
 
-enum { BURST = 64, FRAME = 128, OPTIONS = 20, SECOND = 1000000 };
+enum { BURST = 64, FRAME = 128, PAD = 2, OPTIONS = 20, SECOND = 1000000 };
 
 struct flood {
     struct crowd_target target;
@@ -41,7 +41,7 @@ struct flood {
     uint64_t sent, refused;
     struct mmsghdr messages[BURST];
     struct iovec parts[BURST];
-    uint8_t frames[BURST][FRAME];
+    _Alignas(16) uint8_t frames[BURST][FRAME];
 };
 
 static volatile sig_atomic_t stop;
@@ -131,7 +131,7 @@ static size_t write_ip6(struct flood *flood, uint8_t *at)
 
 static void write_frame(struct flood *flood, unsigned n)
 {
-    uint8_t *frame = flood->frames[n];
+    uint8_t *frame = flood->frames[n] + PAD; /* so that the IP header is aligned */
     struct ether_header *ether = (struct ether_header *)frame;
     int family = crowd_family(&flood->target, n);
     memcpy(ether->ether_dhost, flood->destination, 6);

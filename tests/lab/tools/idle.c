@@ -112,5 +112,6 @@ int main(int argc, char **argv)
     poll(&end, 1, -1);
     printf("{\"wanted\":%u,\"established\":%u,\"open\":%u}\n", idle.wanted, idle.established,
            count_open(&idle));
+    free(idle.fds);
     return idle.established == idle.wanted ? 0 : 1;
 }
