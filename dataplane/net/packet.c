@@ -120,13 +120,15 @@ static enum verdict parse_v4(const uint8_t *frame, uint32_t length, unsigned che
         return VERDICT_IP_CHECKSUM;
     if (load16(ip + 6) & 0x3fff) /* more fragments, or an offset */
         return VERDICT_FRAGMENT;
+    if (header > IPV4_HEADER)
+        return VERDICT_IP_OPTIONS;
     p->v4 = true;
     uint32_t v4;
     memcpy(&v4, ip + 12, 4);
     p->source = addr_from_v4(v4);
     memcpy(&v4, ip + 16, 4);
     p->destination = addr_from_v4(v4);
-    p->l4 = (uint16_t)(p->l3 + header);
+    p->l4 = (uint16_t)(p->l3 + IPV4_HEADER);
     p->end = (uint16_t)(p->l3 + total);
     return parse_protocol(frame, checked, ip[9], p);
 }

@@ -33,6 +33,7 @@
     V(BAD_IP,             "bad_ip",               "IP header: version, length or reserved bits") \
     V(IP_CHECKSUM,        "ip_checksum",          "IPv4 header checksum") \
     V(FRAGMENT,           "fragment",             "IPv4 or IPv6 fragment") \
+    V(IP_OPTIONS,         "ip_options",           "IPv4 options, such as a source route (RFC 7126); a known TCP client sends none") \
     V(IPV6_EXTENSION,     "ipv6_extension",       "IPv6 extension header (RFC 8504 lets a middlebox refuse; a known TCP client sends none)") \
     V(BOGON,              "bogon",                "source address that cannot be a client: own, loopback, multicast, unspecified, v4-mapped") \
     V(BAD_TCP,            "bad_tcp",              "TCP header: data offset, port 0 or an impossible set of flags") \

@@ -111,8 +111,6 @@ static void random_segment_becomes_what_the_model_says(struct random *r)
     t.flags = flags[random_below(r, sizeof flags)];
     t.reserved = (uint8_t)random_below(r, 16);
     t.ttl = (uint8_t)(1 + random_below(r, 255));
-    t.ip_options_length = v6 ? 0 : (size_t)random_below(r, 4) * 4;
-    memset(t.ip_options, 1, sizeof t.ip_options);
     random_options(&t, r);
     random_bytes(r, payload, sizeof payload);
     t.payload = payload;
