@@ -435,7 +435,7 @@ struct wire_talk wire_talk(struct wire *w)
     struct wire_talk t = {
         .client = linux_host(client, router_mac, mss),
         .server = linux_host(w->services->backend[w->family].address, backend_mac, mss)};
-    t.client.isn = 0xfffffe00U + w->next_port; /* wraps within the first segments */
+    t.client.isn = 0xffffff00U | (w->next_port & 0x7fU); /* wraps within the first segments */
     t.client.next = t.client.isn;
     t.client.window = 64240;
     t.client.clock = 0xffffff00U;
