@@ -29,6 +29,15 @@ static uint32_t patience(const struct limits *limits, enum flow_state state)
     }
 }
 
+/* A window in bytes, at least as many as the other end takes it for: less than a unit of its scale
+ * is told as one unit (tcp-pitfalls 5), and what it then sends must reach the one that knows
+ * better. */
+static uint32_t window_bytes(uint16_t window, uint8_t scale, uint8_t told)
+{
+    uint32_t bytes = (uint32_t)window << scale, unit = UINT32_C(1) << told;
+    return window != 0 && bytes < unit ? unit : bytes;
+}
+
 /* A segment of the flow in the client's numbers, windows in bytes. */
 static struct window_segment in_client_numbers(const struct flow *flow, const struct packet *packet,
                                                const struct tcp_options *options,
@@ -42,13 +51,14 @@ static struct window_segment in_client_numbers(const struct flow *flow, const st
         .flags = packet->flags,
         .timestamps = flow->timestamps && options->timestamps,
         .tsval = options->tsval,
-        .window = (uint32_t)packet->window << splice->scale_of_client,
+        .window = window_bytes(packet->window, splice->scale_of_client, splice->scale_told_backend),
     };
     if (from == FROM_BACKEND) {
         segment.seq += splice->seq_delta;
         segment.tsval += splice->ts_delta;
-        segment.window = (uint32_t)packet->window
-                         << (packet->flags & TCP_SYN ? 0 : splice->scale_of_backend);
+        segment.window =
+            window_bytes(packet->window, packet->flags & TCP_SYN ? 0 : splice->scale_of_backend,
+                         splice->scale_told_client);
     }
     return segment;
 }

@@ -217,6 +217,27 @@ static void pitfall_5_without_agreed_scaling_windows_pass_as_they_are(void **sta
     }
 }
 
+/* The backend's 50 bytes were told as one unit of 128: what is sent on that must reach it, or it
+ * never says how much room there is. */
+static void pitfall_5_a_window_below_one_unit_lets_a_whole_unit_pass(void **state)
+{
+    struct wire *w = wire_of(state);
+    char unit[129] = {0};
+    memset(unit, 'u', 128);
+    struct wire_talk t = wire_talk(w);
+    w->limits.window = 100;
+    t.server.scale = 0;
+    t.server.window = (uint16_t)strlen(wire_request);
+    wire_open(w, &t); /* the whole window is used up */
+    t.server.window = 50;
+    assert_int_equal(wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "").window, 1);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "all that is left of the window before ...........");
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, unit);
+    const struct wire_segment beyond = wire_data(&t, FROM_CLIENT, TCP_ACK, "..");
+    assert_int_equal(wire_send(w, &beyond, FROM_CLIENT), VERDICT_OUT_OF_WINDOW);
+}
+
 static void keep_alives_and_zero_window_probes_pass(void **state)
 {
     struct wire *w = wire_of(state);
@@ -544,6 +565,7 @@ int main(void)
         WIRE_TEST(ethernet_padding_is_not_passed_on),
         WIRE_TEST(pitfall_5_windows_are_rescaled_both_ways_and_never_become_zero),
         WIRE_TEST(pitfall_5_without_agreed_scaling_windows_pass_as_they_are),
+        WIRE_TEST(pitfall_5_a_window_below_one_unit_lets_a_whole_unit_pass),
         WIRE_TEST(keep_alives_and_zero_window_probes_pass),
         WIRE_TEST(data_beyond_the_window_is_dropped),
         WIRE_TEST(pitfall_28_an_ack_for_bytes_that_were_never_sent_is_dropped),
