@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -114,6 +115,16 @@ static int make_worker(struct gateway *gateway)
     return shard_probe_backends(worker->shard, gateway->services->backend_count);
 }
 
+/* Every table is resident before the first packet: a page fault in the packet path would cost more
+ * than the packet. */
+static void lock_memory(void)
+{
+    if (mlockall(MCL_CURRENT) != 0)
+        log_warn("memory_lock",
+                 "memory could not be locked (%s): the first packets may wait for pages",
+                 strerror(errno));
+}
+
 static int run(struct gateway *gateway)
 {
     const struct timespec pause = {.tv_nsec = UPKEEP_NS};
@@ -121,6 +132,7 @@ static int run(struct gateway *gateway)
     if (builder == NULL)
         return -ENOMEM;
     gateway->upkeep.builder = builder;
+    lock_memory();
     if (rte_eal_remote_launch(worker_run, &gateway->worker, gateway->worker.lcore) != 0) {
         builder_stop(builder);
         return -EBUSY;
