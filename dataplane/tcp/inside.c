@@ -33,8 +33,11 @@ enum verdict inside_packet(struct shard *shard, struct frame *frame, const struc
     if (backend < 0)
         return policy_own(services, INSIDE, &packet->destination) ? VERDICT_NO_SERVICE
                                                                   : VERDICT_INSIDE_SPOOF;
-    if (policy_own(services, INSIDE, &packet->destination))
-        return probe_answer(shard, frame, packet);
+    if (policy_own(services, INSIDE, &packet->destination)) {
+        enum verdict verdict = probe_answer(shard, frame, packet);
+        bool late = verdict == VERDICT_INSIDE_NO_FLOW && shard->probes != NULL;
+        return late ? stray(shard, frame, packet) : verdict;
+    }
     uint64_t hash = flow_hash(shard->flows, &packet->destination, packet->destination_port);
     struct flow *flow = flow_find_inside(shard->flows, hash, &packet->destination,
                                          packet->destination_port, (uint16_t)backend);

@@ -95,7 +95,8 @@ enum verdict probe_answer(struct shard *shard, struct frame *frame, const struct
     int index = policy_backend(shard->policy.services, &packet->source, packet->source_port);
     struct probe *probe = shard->probes != NULL ? &shard->probes[index] : NULL;
     if (probe == NULL || !probe->waiting || packet->destination_port != probe->port ||
-        !(packet->flags & TCP_ACK) || packet->ack != probe->isn + 1)
+        !(packet->flags & TCP_ACK) || !(packet->flags & (TCP_SYN | TCP_RST)) ||
+        packet->ack != probe->isn + 1)
         return VERDICT_INSIDE_NO_FLOW;
     struct tcp_options options;
     if (!packet_options(frame->bytes, packet, &options))

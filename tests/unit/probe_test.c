@@ -131,6 +131,44 @@ static void a_reset_is_told_as_a_refusal(void **state)
     next_probe(w);
 }
 
+static void an_answer_to_something_else_teaches_nothing(void **state)
+{
+    struct wire *w = probing(state);
+    const struct wire_segment probe = next_probe(w);
+    for (int kind = 0; kind < 4; kind++) {
+        struct wire_segment answer = answer_to(&probe, TCP_SYN | TCP_ACK);
+        if (kind == 0)
+            answer.ack++;
+        if (kind == 1)
+            answer.destination_port ^= 1;
+        if (kind == 2)
+            answer = answer_to(&probe, TCP_SYN); /* no ACK */
+        if (kind == 3)
+            answer = answer_to(&probe, TCP_ACK); /* neither SYN nor RST */
+        assert_int_equal(wire_in(w, INSIDE, &answer), VERDICT_INSIDE_RESET);
+        wire_out(w, INSIDE); /* its connection is not ours: it need not keep it */
+    }
+    struct wire_segment reset = answer_to(&probe, TCP_RST | TCP_ACK);
+    reset.ack++;
+    assert_int_equal(wire_in(w, INSIDE, &reset), VERDICT_INSIDE_NO_FLOW);
+    assert_int_equal(w->message_count, 0);
+    wire_quiet(w);
+    const struct wire_segment answer = answer_to(&probe, TCP_SYN | TCP_ACK);
+    assert_int_equal(wire_in(w, INSIDE, &answer), VERDICT_PROBE);
+}
+
+/* Our RST was lost, or it came too late: else the backend keeps half a connection for a minute. */
+static void a_syn_ack_that_nobody_waits_for_any_more_is_reset(void **state)
+{
+    struct wire *w = probing(state);
+    const struct wire_segment probe = next_probe(w), answer = answer_to(&probe, TCP_SYN | TCP_ACK);
+    assert_int_equal(wire_in(w, INSIDE, &answer), VERDICT_PROBE);
+    wire_out(w, INSIDE);
+    assert_int_equal(wire_in(w, INSIDE, &answer), VERDICT_INSIDE_RESET);
+    assert_int_equal(wire_out(w, INSIDE).seq, probe.seq + 1);
+    assert_int_equal(w->message_count, 1);
+}
+
 static void malformed_options_teach_nothing(void **state)
 {
     struct wire *w = probing(state);
@@ -179,6 +217,8 @@ int main(void)
         WIRE_TEST(options_that_the_backend_lacks_are_told_as_lacking),
         WIRE_TEST(silence_is_told_after_the_time_out_and_asked_again),
         WIRE_TEST(a_reset_is_told_as_a_refusal),
+        WIRE_TEST(an_answer_to_something_else_teaches_nothing),
+        WIRE_TEST(a_syn_ack_that_nobody_waits_for_any_more_is_reset),
         WIRE_TEST(malformed_options_teach_nothing),
         WIRE_TEST(a_backend_without_a_next_hop_is_not_probed_until_it_has_one),
         WIRE_TEST(a_shard_that_does_not_probe_leaves_answers_to_others),
