@@ -79,7 +79,7 @@ create type dropgate.reservation_state as enum ('held', 'paying', 'capturing', '
 -- names its sale. Partitioning, when it comes, is by `sale`: the key then is (id, sale), which is as unique as (id) because no id
 -- belongs to two sales, and a finished sale is dropped as a whole. Not by the day of the grant: a retry after midnight
 -- would look for its first answer in another partition. No foreign key to `sale`: only reserve_batch inserts, and it
--- holds the sale's counter row (locked) meanwhile; a check per row would cost a tenth of the batch.
+-- holds the sale's counter row (locked) meanwhile; a check per row made the insert half as dear again.
 create table dropgate.reservation (
     id uuid primary key,
     sale int not null,
@@ -96,7 +96,7 @@ create table dropgate.reservation (
     user_id text collate "C" not null check (octet_length(user_id) between 1 and 255),
     constraint released_exactly_when_ended check ((state >= 'expired') = (released_entry is not null))
 );
--- Hash: a quarter of the cost of a B-tree over texts for each new row. Live rows only: a user who reserves and cancels in a
+-- Hash: less than half the cost of a B-tree over texts for each new row. Live rows only: a user who reserves and cancels in a
 -- loop must not make everybody's next batch read all of it.
 create index reservation_live on dropgate.reservation using hash (user_id) where state < 'expired';
 create index reservation_due on dropgate.reservation (sale, expires_at) where state = 'held';
