@@ -33,7 +33,7 @@ enum verdict local_arp(struct shard *shard, struct frame *frame, const struct pa
         tell_neighbor(shard, frame, &sender, arp + 8);
         return VERDICT_NEIGHBOR;
     }
-    if (load16(arp + 6) != 1)
+    if (load16(arp + 6) != 1 || (arp[8] & 1)) /* an answer to a group would go to everybody */
         return VERDICT_NOT_FOR_US;
     struct mac asker;
     memcpy(&asker, arp + 8, sizeof asker);
@@ -54,6 +54,8 @@ static enum verdict answer_solicitation(struct shard *shard, struct frame *frame
     if (!policy_own(shard->policy.services, frame->side, &target))
         return VERDICT_NOT_FOR_US;
     bool detection = addr_equal(&packet->source, &unspecified);
+    if (!detection && packet_bogon(&packet->source, false))
+        return VERDICT_BOGON;
     struct mac asker;
     memcpy(&asker, frame->bytes + 6, sizeof asker);
     frame->length = build_advertisement(frame->bytes, frame->room, &shard->mac[frame->side],

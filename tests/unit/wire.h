@@ -176,6 +176,12 @@ int wire_setup_v4(void **state);
 int wire_setup_v6(void **state);
 int wire_teardown(void **state);
 
+/** A test that is about one family by itself. */
+#define WIRE_TEST_ONCE(f)                         \
+    {                                             \
+#f, f, wire_setup_v4, wire_teardown, NULL \
+    }
+
 /** A test that is run for each family. */
 #define WIRE_TEST(f)                                       \
     {#f "[IPv4]", f, wire_setup_v4, wire_teardown, NULL},  \
