@@ -52,8 +52,6 @@ struct connection {
     size_t body_length, body_room;
 };
 
-static void process(struct connection *c);
-
 /* ---- waiting ---- */
 
 static void wait_for(struct connection *c, enum wait what)
@@ -162,18 +160,19 @@ void connection_abort(struct connection *c)
 }
 
 /* All is sent: our end goes out, and what the client still sends is read and forgotten for a while.
- */
-static void linger(struct connection *c)
+ * False if the connection is gone. */
+static bool linger(struct connection *c)
 {
     if (c->ended) {
         close_connection(c);
-        return;
+        return false;
     }
     struct evbuffer *input = bufferevent_get_input(c->bev);
     c->state = LINGER;
     shutdown(bufferevent_getfd(c->bev), SHUT_WR);
     evbuffer_drain(input, evbuffer_get_length(input));
     wait_for(c, WAIT_LINGER);
+    return true;
 }
 
 /* Nothing more will be read; what is still unsent goes out first. */
@@ -213,8 +212,8 @@ static void send_parts(struct connection *c, const struct iovec *parts, int coun
     queue_rest(output, parts, count, sent);
 }
 
-/* Sends the answer and goes on. May free the connection. */
-static void respond(struct connection *c, const struct reply *reply)
+/* Sends the answer and goes on. False if the connection is gone. */
+static bool respond(struct connection *c, const struct reply *reply)
 {
     struct network *n = c->network;
     char head[REPLY_HEAD_MAX];
@@ -229,40 +228,22 @@ static void respond(struct connection *c, const struct reply *reply)
     if (last) {
         c->state = CLOSING;
         wait_anew(c, WAIT_WRITE);
-        if (unsent == 0)
-            linger(c);
-    } else if (unsent > OUTPUT_MAX) {
+        return unsent > 0 || linger(c);
+    }
+    if (unsent > OUTPUT_MAX) {
         c->state = FLUSH;
         wait_anew(c, WAIT_WRITE);
     } else {
         c->state = HEAD;
         wait_anew(c, WAIT_IDLE);
     }
+    return true;
 }
 
-static void respond_and_close(struct connection *c, const struct reply *reply)
+static bool respond_and_close(struct connection *c, const struct reply *reply)
 {
     c->last = true;
-    respond(c, reply);
-}
-
-void connection_answer(struct network *n, struct ledger_request *r)
-{
-    uint32_t slot = (uint32_t)(r->handle >> 32);
-    struct connection *c = slot < n->slot_count && n->slots[slot].generation == (uint32_t)r->handle
-                               ? n->slots[slot].connection
-                               : NULL;
-    if (!c) {
-        pool_give(&n->pool, r);
-        return;
-    }
-    assert(c->state == WORK && c->x.request == r);
-    struct reply reply;
-    handler_answer(n, &c->x, r, &reply);
-    slot_of(c)->generation++;
-    respond(c, &reply); /* gives the request back to the pool */
-    if (n->slots[slot].connection == c)
-        process(c); /* what was pipelined behind it */
+    return respond(c, reply);
 }
 
 /* ---- requests ---- */
@@ -289,12 +270,12 @@ static bool keep_body(struct connection *c, const void *bytes, size_t length)
     return true;
 }
 
-static void refuse_body(struct connection *c)
+static bool refuse_body(struct connection *c)
 {
     struct reply reply;
     reply_problem(&reply, PROBLEM_BODY_TOO_LARGE, "Bodies of up to 4096 bytes are accepted.",
                   REPLY_NO_RETRY);
-    respond_and_close(c, &reply);
+    return respond_and_close(c, &reply);
 }
 
 /* What the head asks of us before the message is complete. */
@@ -321,22 +302,23 @@ static enum after_head read_head(struct connection *c, const char *bytes, size_t
     return behind == 0 && head.minor == 1 ? SEND_CONTINUE : GO_ON;
 }
 
-static void act_on_head(struct connection *c, enum after_head what)
+/* False if the connection is gone. */
+static bool act_on_head(struct connection *c, enum after_head what)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
     const struct iovec part = {(char *)go_on, sizeof go_on - 1};
     struct reply reply;
     switch (what) {
-    case GO_ON: return;
-    case SEND_CONTINUE: send_parts(c, &part, 1); return;
-    case REFUSE_BODY: refuse_body(c); return;
+    case GO_ON: return true;
+    case SEND_CONTINUE: send_parts(c, &part, 1); return true;
+    case REFUSE_BODY: return refuse_body(c);
     case REFUSE_HEAD: handler_malformed(HTTP1_OK, &reply); break;
     case REFUSE_EARLY: handler_complete(c->network, &c->x, NULL, 0, 0, &reply); break;
     }
-    respond_and_close(c, &reply);
+    return respond_and_close(c, &reply);
 }
 
-static void on_complete(struct connection *c)
+static bool on_complete(struct connection *c)
 {
     struct reply reply;
     const struct catalog *catalog = c->network->context->catalog;
@@ -344,26 +326,30 @@ static void on_complete(struct connection *c)
     enum handler_verdict verdict =
         handler_complete(c->network, &c->x, c->body ? c->body : "", c->body ? c->body_length : 0,
                          handle_of(c), &reply);
+    bool here = true;
     if (verdict == HANDLER_REPLY) {
-        respond(c, &reply);
+        here = respond(c, &reply);
     } else {
         c->state = WORK;
         wait_anew(c, WAIT_LEDGER);
     }
     catalog_leave(catalog);
+    return here;
 }
 
-static void on_bad(struct connection *c)
+static bool on_bad(struct connection *c)
 {
     struct reply reply;
     if (c->state == HEAD)
         memset(&c->x, 0, sizeof c->x);
     handler_malformed((enum http1_error)c->parser.error, &reply);
-    respond_and_close(c, &reply);
+    return respond_and_close(c, &reply);
 }
 
-/* One event of the parser. False if there is nothing more to do now. */
-static bool step(struct connection *c)
+enum progress { MORE, ALL_READ, GONE };
+
+/* One event of the parser. */
+static enum progress step(struct connection *c)
 {
     struct evbuffer *input = bufferevent_get_input(c->bev);
     size_t length = evbuffer_get_length(input), used = 0, data_length = 0;
@@ -371,7 +357,7 @@ static bool step(struct connection *c)
     const char *bytes = length ? (const char *)evbuffer_pullup(input, -1) : "";
     if (!bytes) {
         c->last = true;
-        return false; /* no memory: the timer ends it */
+        return ALL_READ; /* no memory: the timer ends it */
     }
     enum http1_event event = http1_scan(&c->parser, &HTTP1_DEFAULT_LIMITS, bytes + c->scanned,
                                         length - c->scanned, &used, &data, &data_length);
@@ -385,34 +371,51 @@ static bool step(struct connection *c)
         fits = keep_body(c, data, data_length);
     evbuffer_drain(input, drop); /* `bytes` and `data` end here */
     c->scanned -= drop;
-    if (event == HTTP1_HEAD) /* each of these may free the connection */
-        act_on_head(c, after);
+    bool here = true;
+    if (event == HTTP1_HEAD)
+        here = act_on_head(c, after);
     else if (!fits)
-        refuse_body(c);
+        here = refuse_body(c);
     else if (event == HTTP1_END)
-        on_complete(c);
+        here = on_complete(c);
     else if (event == HTTP1_BAD)
-        on_bad(c);
-    return event != HTTP1_MORE;
+        here = on_bad(c);
+    return !here ? GONE : event == HTTP1_MORE ? ALL_READ : MORE;
 }
 
 /* Reads as many requests as there are, until one is in work, the output is full or the input is
- * used up. */
+ * used up. May end the connection. */
 static void process(struct connection *c)
 {
-    struct network *n = c->network;
-    uint32_t slot = c->slot;
-    while (c->state == HEAD || c->state == BODY)
-        if (!step(c) || n->slots[slot].connection != c)
-            break;
-    if (n->slots[slot].connection != c || (c->state != HEAD && c->state != BODY))
+    enum progress progress = MORE;
+    while (progress == MORE && (c->state == HEAD || c->state == BODY))
+        progress = step(c);
+    if (progress == GONE || (c->state != HEAD && c->state != BODY))
         return;
-    if (c->ended || (n->draining && c->state == HEAD && c->scanned == 0))
+    if (c->ended || (c->network->draining && c->state == HEAD && c->scanned == 0))
         finish(c); /* the rest of this request will never come */
     else if (c->state == BODY)
         wait_for(c, WAIT_BODY);
     else if (c->scanned > 0)
         wait_for(c, WAIT_HEAD);
+}
+
+void connection_answer(struct network *n, struct ledger_request *r)
+{
+    uint32_t slot = (uint32_t)(r->handle >> 32);
+    struct connection *c = slot < n->slot_count && n->slots[slot].generation == (uint32_t)r->handle
+                               ? n->slots[slot].connection
+                               : NULL;
+    if (!c) {
+        pool_give(&n->pool, r);
+        return;
+    }
+    assert(c->state == WORK && c->x.request == r);
+    struct reply reply;
+    handler_answer(n, &c->x, r, &reply);
+    slot_of(c)->generation++;
+    if (respond(c, &reply)) /* gives the request back to the pool */
+        process(c);         /* what was pipelined behind it */
 }
 
 /* ---- libevent's callbacks ---- */
@@ -459,15 +462,11 @@ static void on_event(struct bufferevent *bev, short what, void *context)
 
 static void on_deadline(struct connection *c)
 {
-    struct network *n = c->network;
-    uint32_t slot = c->slot;
-    struct ledger_request shadow = {
-        .kind = c->x.request->kind}; /* the request itself is not ours any more */
+    enum ledger_kind kind = c->x.request->kind; /* the request is soon not ours any more */
     struct reply reply;
     bool waiting = forget_request(c);
-    handler_deadline(n, &shadow, waiting, &reply);
-    respond(c, &reply);
-    if (n->slots[slot].connection == c)
+    handler_deadline(c->network, kind, waiting, &reply);
+    if (respond(c, &reply))
         process(c);
 }
 

@@ -347,13 +347,12 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
     }
 }
 
-void handler_deadline(struct network *n, const struct ledger_request *r, bool waiting,
-                      struct reply *reply)
+void handler_deadline(struct network *n, enum ledger_kind kind, bool waiting, struct reply *reply)
 {
-    if (waiting || r->kind == LEDGER_READ)
+    if (waiting || kind == LEDGER_READ)
         reply_problem(reply, PROBLEM_LEDGER_UNAVAILABLE, "Nothing happened. Ask again.",
                       retry_soon(n));
-    else if (r->kind == LEDGER_CANCEL)
+    else if (kind == LEDGER_CANCEL)
         reply_problem(reply, PROBLEM_OUTCOME_UNKNOWN,
                       "Repeat the request; cancelling twice does no harm.", retry_soon(n));
     else

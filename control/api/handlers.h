@@ -46,7 +46,7 @@ void handler_answer(struct network *network, const struct exchange *x,
                     const struct ledger_request *request, struct reply *reply);
 
 /** The deadline has passed; `waiting`: the ledger never took the request, so nothing happened. */
-void handler_deadline(struct network *network, const struct ledger_request *request, bool waiting,
+void handler_deadline(struct network *network, enum ledger_kind kind, bool waiting,
                       struct reply *reply);
 
 /** A request that is not HTTP. */

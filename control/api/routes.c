@@ -47,9 +47,11 @@ static bool read_item(const struct http1_slice *s, struct route_match *out)
     for (size_t i = 0; i < s->length; i++, n++) {
         int c = (unsigned char)s->at[i];
         if (c == '%') {
-            if (s->length - i < 3 || hex_value(s->at[i + 1]) < 0 || hex_value(s->at[i + 2]) < 0)
+            int high = s->length - i > 2 ? hex_value(s->at[i + 1]) : -1;
+            int low = high >= 0 ? hex_value(s->at[i + 2]) : -1;
+            if (low < 0)
                 return false;
-            c = hex_value(s->at[i + 1]) << 4 | hex_value(s->at[i + 2]);
+            c = high << 4 | low;
             i += 2;
         }
         bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

@@ -156,7 +156,7 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
 static void on_accept_error(struct evconnlistener *listener, void *context)
 {
     struct network *n = context;
-    const struct timeval pause = {0, ACCEPT_PAUSE_MS * 1000};
+    const struct timeval pause = {0, ACCEPT_PAUSE_MS * INT64_C(1000)};
     log_error("accept_failed", "%s; raise the limit of open files or lower connections_max",
               strerror(errno));
     evconnlistener_disable(listener);

@@ -83,7 +83,7 @@ struct catalog_generation *catalog_build(const struct catalog_row *rows, struct 
                                          size_t count, int64_t asked)
 {
     struct catalog_generation *g = calloc(1, sizeof *g);
-    const struct catalog_row **sorted = calloc(count + 1, sizeof *sorted);
+    const struct catalog_row **sorted = calloc(count + 1, sizeof(const struct catalog_row *));
     if (g) {
         g->asked = asked;
         g->sales = count;
@@ -94,7 +94,7 @@ struct catalog_generation *catalog_build(const struct catalog_row *rows, struct 
     for (size_t i = 0; good && i < count; i++)
         sorted[i] = &rows[i];
     if (good && count > 0)
-        qsort(sorted, count, sizeof *sorted, compare_rows_by_item);
+        qsort(sorted, count, sizeof(const struct catalog_row *), compare_rows_by_item);
     good = good && !build_sales(g, rows, lanes) && !build_items(g, sorted, count);
     free(sorted);
     if (good)

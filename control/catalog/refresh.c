@@ -91,7 +91,7 @@ static struct catalog_generation *build(struct refresh *r)
     const PGresult *result = r->link.result;
     int count = PQntuples(result);
     struct catalog_row *rows = calloc((size_t)count + 1, sizeof *rows);
-    struct lane **lanes = calloc((size_t)count + 1, sizeof *lanes);
+    struct lane **lanes = calloc((size_t)count + 1, sizeof(struct lane *));
     int status = !rows || !lanes ? -ENOMEM : PQnfields(result) == COLUMNS ? 0 : -EPROTO;
     for (int i = 0; !status && i < count; i++) {
         status = read_row(result, i, &rows[i]);

@@ -29,7 +29,7 @@ static const uint32_t ELEMENT_TYPE[BATCH_COLUMNS] = {OID_UUID, OID_TEXT, OID_UUI
 struct batch *batch_new(size_t rows)
 {
     assert(rows >= 1 && rows <= 1024);
-    struct batch *b = calloc(1, sizeof *b + rows * sizeof *b->row);
+    struct batch *b = calloc(1, sizeof *b + rows * sizeof(struct ledger_request *));
     if (!b)
         return NULL;
     b->max = rows;

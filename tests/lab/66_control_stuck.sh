@@ -54,10 +54,11 @@ wait "${waiting[@]}" || true
 answers=$(cat "$LAB_DIR"/stuck-[0-9]*)
 expect_equal "everybody at the stuck sale is told 503" 20 "$(grep -c '^503 ' <<<"$answers")"
 expect_equal "with a time to come back" 20 "$(grep -cE '^503 [0-9.]+ [1-9] ' <<<"$answers")"
-early=$(grep -cE '^503 [01]\..*problems/busy' <<<"$answers") late=$(grep -cE '^503 [23]\..*problems/(outcome-unknown|ledger-unavailable)' <<<"$answers")
+early=$(grep -cE '^503 [01]\..*problems/busy' <<<"$answers") late=$(grep -cE '^503 (1\.9|2\.|3\.).*problems/(outcome-unknown|ledger-unavailable)' <<<"$answers")
 expect_at_least "those beyond the queue are told before the deadline" 1 "$early"
 expect_at_least "the others at the deadline" 4 "$late"
 expect_equal "and nobody is told anything else" 20 $((early + late))
+((early + late == 20)) || cut -c 1-120 <<<"$answers"
 proc_wait holder || true
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do buy "$stuck" "crowd-$i" >"$LAB_DIR/stuck-$i"; done
 expect_equal "asking again tells everybody" 20 "$(cat "$LAB_DIR"/stuck-[0-9]* | grep -c '^201 ')"
