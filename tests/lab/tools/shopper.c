@@ -92,9 +92,9 @@ static void remember(struct shop *shop, const struct shopper *shopper, const cha
 
 /* No answer came: the outcome is unknown, so the same request is made again, later and on a new
  * connection. */
-static void try_again(struct shop *shop, struct shopper *shopper)
+static void try_again(struct shop *shop, struct shopper *shopper, enum shopper_break how)
 {
-    shop->broken++;
+    shop->broken[how]++;
     remember(shop, shopper, "");
     hang_up(shopper);
     unsigned shift = shopper->tries < 6 ? shopper->tries : 6;
@@ -132,7 +132,7 @@ static void send_request(struct shop *shop, struct shopper *shopper)
     shop->requests++;
     shopper->state = SHOPPER_ANSWER;
     if (send(shopper->fd, text, (size_t)length, MSG_NOSIGNAL) != length)
-        try_again(shop, shopper);
+        try_again(shop, shopper, BREAK_RESET);
     else
         watch(shop, shopper, EPOLL_CTL_MOD, EPOLLIN | EPOLLRDHUP);
 }
@@ -151,7 +151,7 @@ static void begin_request(struct shop *shop, struct shopper *shopper)
     shopper->state = SHOPPER_CONNECTING;
     shopper->fd = crowd_connect(&shop->target, shopper->number);
     if (shopper->fd < 0)
-        try_again(shop, shopper);
+        try_again(shop, shopper, BREAK_CONNECT);
     else
         watch(shop, shopper, EPOLL_CTL_ADD, EPOLLOUT);
 }
@@ -166,7 +166,7 @@ static void set_refused(struct shop *shop, struct shopper *shopper, bool refused
 void shopper_on_time(struct shop *shop, struct shopper *shopper)
 {
     if (shopper->state == SHOPPER_CONNECTING || shopper->state == SHOPPER_ANSWER) {
-        try_again(shop, shopper); /* it took too long */
+        try_again(shop, shopper, BREAK_TIMEOUT);
         return;
     }
     if (!shopper->arrived)
@@ -294,7 +294,7 @@ static void on_readable(struct shop *shop, struct shopper *shopper)
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0) {
-        try_again(shop, shopper);
+        try_again(shop, shopper, got < 0 ? BREAK_RESET : BREAK_CLOSED);
         return;
     }
     answer->length += (size_t)got;
@@ -309,7 +309,7 @@ void shopper_on_event(struct shop *shop, struct shopper *shopper, uint32_t event
 {
     if (shopper->state == SHOPPER_CONNECTING) {
         if (events & (EPOLLERR | EPOLLHUP))
-            try_again(shop, shopper);
+            try_again(shop, shopper, BREAK_CONNECT);
         else
             send_request(shop, shopper);
     } else if (shopper->state == SHOPPER_ANSWER) {

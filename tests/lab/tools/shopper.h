@@ -14,6 +14,9 @@
 #include "answer.h"
 #include "crowd.h"
 
+/** How a request can end without an answer. */
+enum shopper_break { BREAK_CONNECT, BREAK_RESET, BREAK_CLOSED, BREAK_TIMEOUT, BREAK_KINDS };
+
 /** What is wanted of the run, and what became of it so far. */
 struct shop {
     struct crowd_target target;
@@ -31,11 +34,11 @@ struct shop {
 
     unsigned requests; /* sent, whatever became of them */
     unsigned arrived, first_answers, granted, cancelled, refused_for_good, failed;
-    unsigned holding_off; /* refused, and will ask again */
-    unsigned broken;  /* connections refused, reset, timed out or cut in the middle of an answer */
-    unsigned changed; /* replayed answers that differed from the first */
-    unsigned status[600]; /* answers by status */
-    uint32_t *latency;    /* us from connect or send to the last byte, of each answered POST */
+    unsigned holding_off;         /* refused, and will ask again */
+    unsigned broken[BREAK_KINDS]; /* requests without an answer, by how they ended */
+    unsigned changed;             /* replayed answers that differed from the first */
+    unsigned status[600];         /* answers by status */
+    uint32_t *latency; /* us from connect or send to the last byte, of each answered POST */
     size_t latencies, latency_room;
 };
 

@@ -149,6 +149,14 @@ static double percentile(const struct shop *shop, double share)
     return shop->latency[(size_t)((double)(shop->latencies - 1) * share)] / 1000.0;
 }
 
+static unsigned count_broken(const struct shop *shop)
+{
+    unsigned count = 0;
+    for (int how = 0; how < BREAK_KINDS; how++)
+        count += shop->broken[how];
+    return count;
+}
+
 /* "settled": all have arrived, and each one has gone or holds off; only a change of stock can move
  * anything. */
 static void print_progress(const struct run *run, unsigned present)
@@ -160,7 +168,7 @@ static void print_progress(const struct run *run, unsigned present)
            "\"holding_off\":%u,\"present\":%u,\"requests\":%u,\"broken\":%u,\"settled\":%s}\n",
            (double)(crowd_now() - run->start) / 1e6, run->shoppers, shop->arrived,
            shop->first_answers, shop->granted, shop->cancelled, shop->holding_off, present,
-           shop->requests, shop->broken, settled ? "true" : "false");
+           shop->requests, count_broken(shop), settled ? "true" : "false");
     fflush(stdout);
 }
 
@@ -172,10 +180,13 @@ static void print_result(struct run *run)
     printf("{\"result\":{\"attempted\":%u,\"granted\":%u,\"sold_out\":%u,\"cancelled\":%u,"
            "\"failed\":%u,"
            "\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f,\"seconds\":%.1f,\"requests\":%u,"
-           "\"connection_failures\":%u,\"changed_replays\":%u,\"answers\":{",
+           "\"connection_failures\":%u,\"failures\":{\"connect\":%u,\"reset\":%u,\"closed\":%u,"
+           "\"timeout\":%u},\"changed_replays\":%u,\"answers\":{",
            run->shoppers, shop->granted, shop->refused_for_good, shop->cancelled, shop->failed,
            percentile(shop, 0.5), percentile(shop, 0.99), percentile(shop, 1),
-           (double)(crowd_now() - run->start) / 1e6, shop->requests, shop->broken, shop->changed);
+           (double)(crowd_now() - run->start) / 1e6, shop->requests, count_broken(shop),
+           shop->broken[BREAK_CONNECT], shop->broken[BREAK_RESET], shop->broken[BREAK_CLOSED],
+           shop->broken[BREAK_TIMEOUT], shop->changed);
     const char *comma = "";
     for (int status = 0; status < 600; status++) {
         if (shop->status[status] == 0)
