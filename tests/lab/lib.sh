@@ -139,7 +139,6 @@ start_dataplane() { # start_dataplane [CONF]
     [[ -n ${1:-} ]] || lab_config dropgate.conf "$conf"
     proc_stop dataplane
     proc_start dataplane "$(service_log dataplane)" ip netns exec "$DROPGATE_LAB-gateway" "$DATAPLANE" -c "$conf"
-    ln -sfn "$conf" "$LAB_STATE/dataplane.conf"
     until_true 40 dataplane_ready || return 1
     proc_alive dataplane || {
         tail -n 20 "$LOGS/dataplane.log"
