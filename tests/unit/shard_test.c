@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The shard as a whole: life, counting, timers; and whatever clients, backends and clocks do in
+ * whatever order, nothing is left behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "tests/unit/random.h"
+#include "tests/unit/wire.h"
+
+static void a_shard_without_room_is_not_made(void **state)
+{
+    static const struct mac mac[PORT_SIDES];
+    const struct siphash_key secret = {1, 2};
+    const struct shard_output output = {NULL, NULL, NULL};
+    (void)state;
+    struct shard_sizes sizes = {.flows = 0, .tombstones = 1, .held = 1};
+    assert_null(shard_new(&sizes, &secret, &output, mac, 0));
+    sizes = (struct shard_sizes){.flows = 1, .tombstones = 1, .held = 0};
+    assert_null(shard_new(&sizes, &secret, &output, mac, 0));
+    shard_free(NULL);
+}
+
+static void every_packet_is_counted_once_under_its_verdict(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    uint64_t before[VERDICT_COUNT];
+    for (int kind = 0; kind < 6; kind++) {
+        struct wire_segment s = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+        if (kind == 1)
+            s.flags = TCP_ACK;
+        if (kind == 2)
+            s.flags = TCP_RST;
+        if (kind == 3)
+            s.flags = TCP_SYN | TCP_FIN;
+        if (kind == 4)
+            s.destination.bytes[15] = 99;
+        if (kind == 5)
+            s.source_port = 0;
+        memcpy(before, w->shard->verdicts, sizeof before);
+        const enum verdict verdict = wire_send(w, &s, FROM_CLIENT);
+        for (int v = 0; v < VERDICT_COUNT; v++)
+            assert_int_equal(w->shard->verdicts[v] - before[v], v == (int)verdict);
+    }
+}
+
+static void a_malformed_frame_is_not_sent_anywhere(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    const struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    wire_send(w, &syn, FROM_CLIENT);
+    const struct wire_frame good = *wire_out_frame(w, OUTSIDE);
+    for (uint32_t length = 0; length < good.length; length++) {
+        assert_int_equal(wire_in_bytes(w, INSIDE, good.bytes, length), VERDICT_TRUNCATED);
+        wire_quiet(w);
+    }
+}
+
+static void checksums_are_not_computed_again_where_the_port_did(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    const struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    uint8_t bytes[FRAME_ROOM];
+    struct frame frame = {.bytes = bytes, .room = sizeof bytes, .side = OUTSIDE};
+    wire_send(w, &syn, FROM_CLIENT); /* leaves the answer in w->in: write it once more */
+    const struct wire_frame *answer = wire_out_frame(w, OUTSIDE);
+    memcpy(bytes, answer->bytes, answer->length);
+    frame.length = answer->length;
+    const size_t sum = frame_map(bytes).l4 + 16;
+    bytes[sum] ^= 1;
+    assert_int_equal(shard_packet(w->shard, &frame, 0), VERDICT_TCP_CHECKSUM);
+    assert_int_equal(shard_packet(w->shard, &frame, PACKET_TCP_CHECKED), VERDICT_BOGON);
+    assert_int_equal(frame.to, PORT_NONE);
+}
+
+static void an_answer_that_does_not_fit_the_buffer_is_not_sent(void **state)
+{
+    struct wire *w = wire_of(state);
+    const uint32_t ethernet_and_ip = w->family == WIRE_V4 ? 34 : 54;
+    uint8_t bytes[128] = {0};
+    struct frame_tcp syn = {.v6 = w->family == WIRE_V6,
+                            .to = {2, 0, 0, 0, 0, 0xa},
+                            .source_port = 7,
+                            .destination_port = 80,
+                            .flags = TCP_SYN,
+                            .ttl = 9};
+    const struct wire_talk t = wire_talk(w);
+    const size_t skip = syn.v6 ? 0 : 12, size = syn.v6 ? 16 : 4;
+    memcpy(syn.source, t.client.at.addr.bytes + skip, size);
+    memcpy(syn.destination, t.listen.addr.bytes + skip, size);
+    struct frame frame = {.bytes = bytes, .side = OUTSIDE};
+    frame.length = (uint32_t)frame_write(bytes, &syn);
+    frame.room = ethernet_and_ip + TCP_HEADER + TCP_OPTIONS_MAX - 1;
+    wire_begin(w);
+    assert_int_equal(shard_packet(w->shard, &frame, 0), VERDICT_SYN_COOKIE);
+    assert_int_equal(frame.to, PORT_NONE);
+}
+
+static void random_numbers_do_not_repeat(void **state)
+{
+    enum { MANY = 1000 };
+    struct wire *w = wire_of(state);
+    uint64_t seen[MANY];
+    for (int i = 0; i < MANY; i++) {
+        seen[i] = shard_random(w->shard);
+        for (int j = 0; j < i; j++)
+            assert_true(seen[i] != seen[j]);
+    }
+}
+
+static void many_timers_of_one_moment_take_several_ticks(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.syn_tries = 1;
+    for (int i = 0; i < 150; i++) {
+        struct wire_talk t = wire_talk(w);
+        wire_handshake(w, &t);
+        wire_ask(w, &t, wire_request);
+    }
+    wire_wait(w, 900);
+    wire_expect_tables(w, 150, 150);
+    w->now_ms += 200;
+    wire_begin(w);
+    for (uint32_t left = 150; left > 0;) {
+        wire_forget_frames(w);
+        const uint32_t fired = shard_tick(w->shard);
+        assert_in_range(fired, 1, 64);
+        left -= fired;
+        wire_expect_tables(w, left, left);
+    }
+}
+
+static void a_new_policy_holds_from_the_next_burst_on(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct limits changed = w->limits;
+    struct wire_talk t = wire_talk(w);
+    assert_int_equal(wire_handshake(w, &t).window, 8192);
+    changed.window = 4000;
+    w->policy.limits = &changed;
+    t = wire_talk(w);
+    assert_int_equal(wire_handshake(w, &t).window, 4000);
+}
+
+/* ---- whatever happens ---- */
+
+enum { TALKS = 40, STEPS = 40000 };
+
+struct storm {
+    struct wire *w;
+    struct random random;
+    struct wire_talk talk[TALKS];
+    bool shaken[TALKS]; /* has a cookie */
+};
+
+/* What must hold between any two packets: a flow that is being opened holds a request and no other
+ * does; whatever lives is armed and nothing else is. */
+static void expect_consistent(const struct wire *w)
+{
+    uint32_t living = 0, opening = 0;
+    for (uint32_t i = 0; i < flows_capacity(w->shard->flows); i++) {
+        const struct flow *flow = flow_at(w->shard->flows, i);
+        living += flow->state != FLOW_FREE;
+        opening += flow->state == FLOW_OPENING;
+        assert_int_equal(wheel_armed(w->shard->wheel, i), flow->state != FLOW_FREE);
+    }
+    assert_int_equal(flows_count(w->shard->flows), living);
+    assert_int_equal(held_count(w->shard->held), opening);
+}
+
+/* A client begins, on a port of its own or on one that it had before. */
+static void begin_talk(struct storm *s, uint32_t i)
+{
+    struct wire_talk t = wire_talk(s->w);
+    if (random_below(&s->random, 3) && s->talk[i].client.at.port) {
+        t.client.at.port = s->talk[i].client.at.port;
+        t.client.isn = s->talk[i].client.next + random_32(&s->random) % 0x20000000;
+        t.client.next = t.client.isn;
+    }
+    const uint32_t options = random_32(&s->random);
+    t.client.sack = options & 1;
+    t.client.timestamps = options & 2;
+    if (options & 4)
+        t.client.scale = COOKIE_NO_SCALE;
+    wire_handshake(s->w, &t);
+    s->talk[i] = t;
+    s->shaken[i] = true;
+}
+
+/* The backend says something to the SYN that it may have got. */
+static void answer_syn(struct storm *s, struct wire_talk *t)
+{
+    struct wire_segment a = wire_syn_ack(t);
+    a.seq = t->server.isn;
+    a.ack = t->client.isn + 1;
+    switch (random_below(&s->random, 6)) {
+    case 0: a.flags = TCP_RST | TCP_ACK; break;
+    case 1: a.flags = TCP_ACK; break;
+    case 2: a.ack += random_below(&s->random, 3); break;
+    case 3: a.options.window_scale = COOKIE_NO_SCALE; break;
+    default: a.options.mss = (uint16_t)(500 + random_below(&s->random, 961));
+    }
+    if (wire_in(s->w, INSIDE, &a) == VERDICT_BACKEND_ANSWERED) {
+        t->server.next = t->server.isn + 1;
+        t->server.expects = t->client.next;
+        t->server.scale = t->client.scale; /* near enough */
+    }
+}
+
+/* Something from either end, right or nearly right. */
+static void say(struct storm *s, struct wire_talk *t)
+{
+    static const uint8_t flags[] = {TCP_ACK,           TCP_ACK,           TCP_ACK | TCP_PSH,
+                                    TCP_ACK | TCP_FIN, TCP_ACK | TCP_FIN, TCP_RST,
+                                    TCP_RST | TCP_ACK, TCP_SYN,           TCP_SYN | TCP_ACK};
+    const enum direction from = (enum direction)random_below(&s->random, 2);
+    struct wire_host *h = from == FROM_CLIENT ? &t->client : &t->server;
+    struct wire_host *o = from == FROM_CLIENT ? &t->server : &t->client;
+    struct wire_segment a = wire_data(t, from, flags[random_below(&s->random, sizeof flags)],
+                                      random_below(&s->random, 2) ? "something that is said" : "");
+    if (random_below(&s->random, 8) == 0)
+        a.seq += random_below(&s->random, 200) - 100;
+    if (random_below(&s->random, 8) == 0)
+        a.ack += random_below(&s->random, 200) - 100;
+    if (random_below(&s->random, 16) == 0)
+        a.options.tsval -= 1000;
+    if (wire_send(s->w, &a, from) != VERDICT_FORWARDED || a.seq != h->next)
+        return;
+    h->next += a.length + ((a.flags & TCP_FIN) != 0);
+    o->expects = h->next + (from == FROM_CLIENT ? 0 : wire_delta(t));
+    h->clock++;
+}
+
+static void step(struct storm *s)
+{
+    const uint32_t i = random_below(&s->random, TALKS);
+    struct wire_talk *t = &s->talk[i];
+    const uint32_t what = random_below(&s->random, 20);
+    if (!s->shaken[i] || what == 0) {
+        begin_talk(s, i);
+    } else if (what < 6) {
+        struct wire_segment first =
+            wire_data(t, FROM_CLIENT, what == 1 ? TCP_ACK | TCP_FIN : TCP_ACK, wire_request);
+        if (what < 4) { /* or once more */
+            first.seq = t->client.isn + 1;
+            first.ack = t->cookie + 1;
+        }
+        if (wire_send(s->w, &first, FROM_CLIENT) == VERDICT_OPENED)
+            t->client.next = first.seq + first.length + ((first.flags & TCP_FIN) != 0);
+    } else if (what < 10) {
+        answer_syn(s, t);
+    } else if (what < 19) {
+        say(s, t);
+    } else {
+        wire_wait(s->w, random_below(&s->random, random_below(&s->random, 60) ? 100 : 20000));
+    }
+}
+
+static void whatever_happens_in_whatever_order_nothing_is_left_behind(void **state)
+{
+    const struct shard_sizes sizes = {.flows = 12, .tombstones = 32, .held = 5};
+    struct storm *s = calloc(1, sizeof *s);
+    s->w = wire_new(wire_of(state)->family, &sizes);
+    s->random.state = 20261122 + s->w->family;
+    s->w->limits.linger_ms = 300;
+    s->w->limits.idle_ms = 60000;
+    s->w->limits.half_closed_ms = 20000;
+    s->w->limits.closing_ms = 10000;
+    for (int i = 0; i < STEPS; i++) {
+        step(s);
+        wire_forget_frames(s->w);
+        s->w->message_count = 0;
+        expect_consistent(s->w);
+    }
+    static const enum verdict met[] = {VERDICT_FORWARDED,       VERDICT_OPENED,
+                                       VERDICT_SYN_COOKIE,      VERDICT_BACKEND_ANSWERED,
+                                       VERDICT_TOMBSTONE_DROP,  VERDICT_INSIDE_RESET,
+                                       VERDICT_FLOW_TABLE_FULL, VERDICT_HELD_FULL,
+                                       VERDICT_OPENING_BUSY,    VERDICT_OUT_OF_WINDOW,
+                                       VERDICT_ACK_UNSENT,      VERDICT_PAWS,
+                                       VERDICT_STATE,           VERDICT_BACKEND_REFUSED,
+                                       VERDICT_BACKEND_TIMEOUT, VERDICT_BACKEND_OPTIONS,
+                                       VERDICT_FLOW_CLOSED,     VERDICT_FLOW_RESET,
+                                       VERDICT_FLOW_REPLACED,   VERDICT_TOMBSTONE_EVICTED,
+                                       VERDICT_FLOW_IDLE,       VERDICT_TOMBSTONE_ACK,
+                                       VERDICT_MISS_SILENT,     VERDICT_MISS_RESET};
+    for (size_t i = 0; i < sizeof met / sizeof met[0]; i++)
+        if (s->w->shard->verdicts[met[i]] == 0)
+            fail_msg("the storm never met %s", verdict_name(met[i]));
+    for (int i = 0; i < 8; i++) { /* all go home */
+        wire_wait(s->w, 30000);
+        wire_forget_frames(s->w);
+    }
+    wire_expect_tables(s->w, 0, 0);
+    assert_int_equal(tombstones_count(s->w->shard->tombstones), 0);
+    wire_free(s->w);
+    free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_shard_without_room_is_not_made),
+        WIRE_TEST(every_packet_is_counted_once_under_its_verdict),
+        WIRE_TEST(a_malformed_frame_is_not_sent_anywhere),
+        WIRE_TEST(checksums_are_not_computed_again_where_the_port_did),
+        WIRE_TEST(an_answer_that_does_not_fit_the_buffer_is_not_sent),
+        WIRE_TEST(random_numbers_do_not_repeat),
+        WIRE_TEST(many_timers_of_one_moment_take_several_ticks),
+        WIRE_TEST(a_new_policy_holds_from_the_next_burst_on),
+        WIRE_TEST(whatever_happens_in_whatever_order_nothing_is_left_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
