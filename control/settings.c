@@ -35,7 +35,9 @@ static const struct conf_section SECTIONS[] = {
 static const struct conf_row ROWS[] = {
     {"control", "listen", CONF_ENDPOINTS, IN_CONTROL(listen), 1, 16, "127.0.0.1:8080, [::1]:8080",
      NULL, CONF_BOOT,
-     "Addresses and ports to listen on; [::] means IPv6 only, so name 0.0.0.0 beside it for both."},
+     "Addresses and ports to listen on; [::] means IPv6 only, so name 0.0.0.0 beside it for both. "
+     "A "
+     "second instance of the same user may share them, for a restart without a gap."},
     {"control", "network_threads", CONF_INT, IN_CONTROL(network_threads), 1, 64, "2", NULL,
      CONF_BOOT, "Threads that speak HTTP; each has its own listening sockets."},
     {"control", "ledger_threads", CONF_INT, IN_CONTROL(ledger_threads), 1, 64, "2", NULL, CONF_BOOT,

@@ -153,7 +153,8 @@ static void advance(struct refresh *r)
 {
     switch (link_advance(&r->link)) {
     case LINK_UP: r->wanted = true; break; /* what was notified meanwhile is lost */
-    case LINK_ANSWERED: take_reading(r); break;
+    case LINK_ANSWERED:
+    case LINK_DOUBTFUL: take_reading(r); break; /* a reading commits nothing */
     case LINK_REFUSED:
         log_error("catalog_unreadable", "%s %s", link_sqlstate(&r->link), link_message(&r->link));
         link_drop(&r->link);

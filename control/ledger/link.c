@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "control/ledger/connector.h"
 
 static void clear_result(struct link *link)
@@ -23,8 +24,11 @@ static void on_notice(void *context, const PGresult *notice)
 {
     struct link *link = context;
     const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (severity && !strcmp(severity, "WARNING"))
-        link->warned = true;
+    if (!severity || strcmp(severity, "WARNING") != 0)
+        return;
+    const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    link->warned = true;
+    log_warn("database_warning", "%s", message ? message : "no message");
 }
 
 void link_open(struct link *link, struct connector *connector, struct mailbox *owner, bool listens)

@@ -114,7 +114,12 @@ static void advance(struct lookup *l, struct desk *d)
     switch (link_advance(&d->link)) {
     case LINK_ANSWERED: on_answered(d); break;
     case LINK_REFUSED: on_refused(d); break;
-    default: break; /* lost or doubtful: `current` is still there and goes out again */
+    case LINK_DOUBTFUL:
+        if (d->current->kind == LEDGER_READ)
+            on_answered(d);
+        break;
+    default:
+        break; /* lost, or a doubtful cancellation: `current` is still there and goes out again */
     }
     if (d->link.state == LINK_BUSY)
         return;
