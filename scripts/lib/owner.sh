@@ -29,13 +29,16 @@ own_lab() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
-    [[ -z $pid ]] || say "cleaning up after process $pid of $tree, which was killed"
+    if [[ -n $pid ]]; then
+        say "cleaning up after process $pid of $tree, which was killed"
+        owner__stop_postgres "$tree/build/test-sql" # scripts/test may have been in the middle of it
+    fi
     lab_sweep "${tree:-$ROOT}"
 }
 
 # lab_sweep TREE: ends everything that was started for the laboratory, wherever it stands.
 lab_sweep() {
-    local tree=$1 dir ns pid
+    local tree=$1 ns pid
     proc_stop_all
     for ns in client gateway server; do
         # These namespaces are ours alone, so whatever is left in them is ours too.
@@ -43,9 +46,17 @@ lab_sweep() {
             [[ $pid == "$$" ]] || kill -s KILL "$pid" 2>/dev/null || true
         done
     done
-    dir=$tree/build/${LAB_DIR##*/}
-    if [[ -d $dir/postgres ]] && declare -F pg_stop >/dev/null; then pg_stop "$dir/postgres" || true; fi
+    owner__stop_postgres "$tree/build/${LAB_DIR##*/}"
     "$ROOT/scripts/lab" _delete
+}
+
+# owner__stop_postgres DIR: every private instance below DIR (postgres.sh knows one by its pid file).
+owner__stop_postgres() {
+    local part
+    [[ -d $1 ]] || return 0
+    while read -r part; do
+        pg_stop "${part%/*}" || true
+    done < <(find "$1" -maxdepth 3 \( -name home -o -name data \) 2>/dev/null)
 }
 
 # lab_abandon RC: the EXIT trap; leaves the machine as it was.

@@ -41,6 +41,8 @@ run_scenarios() {
     for file in "$ROOT"/tests/lab/[0-9]*.sh; do
         scenario=$(basename "$file" .sh)
         scenario__wanted "$scenario" "$@" || continue
+        # A soak runs when it is named, or when soaks are wanted.
+        if [[ $# == 0 && ${long:-no} == no ]] && grep -q '^# long: yes' "$file"; then continue; fi
         limit=$(sed -n 's/^# limit: *\([0-9]*\).*/\1/p' "$file")
         run_test "lab: ${scenario//_/ }" "${limit:-120}" "$LOGS/scenario-$scenario.log" bash "$file"
         scenario__findings "$scenario"
