@@ -52,6 +52,11 @@ begin
         raise 'reserve_batch: one dimension and at most 10,000 elements' using errcode = 'array_subscript_error';
     end if;
 
+    t := clock_timestamp();
+    if n = 0 and not exists (select from reservation d where d.sale = p_sale and d.state = 'held' and d.expires_at <= t) then
+        return; -- housekeeping that finds nothing due takes no lock and writes no log
+    end if;
+
     perform lock_sale(p_sale);
     select k.avail, k.held, k.entry, x.per_user, x.hold, x.unit_price, x.currency, x.opens_at, x.closes_at into s
         from stock k, sale x where k.sale = p_sale and x.id = p_sale for update of k;
@@ -60,7 +65,7 @@ begin
             from generate_series(1, n) o;
         return;
     end if;
-    t := clock_timestamp();
+    t := clock_timestamp(); -- again: the wait may have been long
     gate := case sale_state(s.opens_at, s.closes_at, null, t) when 'closed' then 423 when 'upcoming' then 403 end;
 
     -- Expiry. A due row returns at least one unit, so as many rows as units are asked for serve everybody.

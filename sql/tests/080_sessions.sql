@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- What only two sessions can show: waiting, what is seen after the wait, notifications, and what a commit writes. These tests
 -- commit; their sales have numbers of their own.
-select plan(16);
+select plan(18);
 create temp table run as select 500000 + (extract(epoch from clock_timestamp())::bigint % 100000)::int * 10 as sale;
 select dblink_connect('admin', test.here()), dblink_connect('one', test.here()), dblink_connect('two', test.here());
 -- Waits until the session named `name` waits for a lock of its own: an event, not a time.
@@ -56,6 +56,16 @@ select ok(pg_temp.waits('two'), 'a cancellation waits for the sale''s advisory l
 select dblink_exec('one', 'commit');
 select is((select s from dblink_get_result('two') x (s text)), '204', 'and goes on behind it');
 select count(*) from dblink_get_result('two') x (s text);
+
+-- Housekeeping stands in nobody's way.
+select dblink_exec('one', 'begin');
+select count(*) from dblink('one', format('select dropgate.lock_sale(%s)::text', (select sale + 2 from run))) x (s text);
+select dblink_exec('two', 'set statement_timeout = ''5s''');
+select lives_ok(format('select * from dblink(''two'', ''select test.ask(%s)'') x (s text)', sale + 2), 'housekeeping with nothing due does not wait for the lock') from run;
+select dblink_exec('one', 'commit');
+create temp table quiet as select pg_current_wal_insert_lsn() as at;
+select count(*) from dblink('two', format('select test.ask(%s)', (select sale + 2 from run))) x (s text);
+select is((select count(*) from pg_get_wal_records_info((select at from quiet), greatest(pg_current_wal_flush_lsn(), (select at from quiet))) where resource_manager = 'Heap' and record_type like 'LOCK%'), 0::bigint, 'and locks no row');
 
 -- Another isolation would look at old stock.
 select dblink_exec('one', 'begin isolation level repeatable read');
