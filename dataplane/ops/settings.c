@@ -76,9 +76,9 @@ static const struct conf_row rows[] = {
     ROW(tcp, "half_closed", CONF_DURATION, half_closed, 1000, 86400000, "5m", "The same after one side has sent FIN."),
     ROW(tcp, "closing", CONF_DURATION, closing, 1000, 3600000, "60s", "The same after both have."),
     ROW(tcp, "linger", CONF_DURATION, linger, 100, 240000, "3s", "How long a closed connection still passes what is sent again."),
-    ROW(tcp, "window", CONF_SIZE, window, 536, 65535, "8K", "Window announced in a SYN-ACK: what a client may send before the backend has answered."),
-    ROW(tcp, "mss_v4", CONF_INT, mss_v4, 536, 8960, "1460", "Largest segment announced to IPv4 clients and in probes, bytes."),
-    ROW(tcp, "mss_v6", CONF_INT, mss_v6, 1220, 8940, "1440", "The same for IPv6, bytes."),
+    ROW(tcp, "window", CONF_SIZE, window, 1460, 65535, "8K", "Window announced in a SYN-ACK: what a client may send before the backend has answered. A request's head must fit."),
+    ROW(tcp, "mss_v4", CONF_INT, mss_v4, 536, 1460, "1460", "Largest segment announced to IPv4 clients and in probes, bytes. Larger ones could not be held while a backend is opened."),
+    ROW(tcp, "mss_v6", CONF_INT, mss_v6, 1220, 1440, "1440", "The same for IPv6, bytes."),
     ROW(budgets, "resets", CONF_INT, resets, 0, 1000000, "1000", "RSTs to clients for data that belongs to no connection, per second."),
     ROW(budgets, "fins", CONF_INT, fins, 0, 1000000, "1000", "Answers to FINs and late duplicates without a connection, per second."),
     ROW(budgets, "echoes", CONF_INT, echoes, 0, 1000000, "1000", "Echo replies, per second."),
@@ -135,26 +135,43 @@ static int backend_of_family(const struct settings *s, const struct service_sett
     return -1;
 }
 
-/* An own inside address of that family, preferring one on whose link `to` is; NULL if there is
- * none. */
-static const struct conf_interface *inside_source(const struct settings *s, const struct addr *to)
+/* The own address whose link `to` is on, or NULL. */
+static const struct conf_interface *on_link(const struct port_settings *port, const struct addr *to)
 {
-    const struct conf_interface *own = s->port[INSIDE].addresses.items, *any = NULL;
-    for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++) {
-        if (addr_is_v4(&own[i].addr) != addr_is_v4(to))
-            continue;
-        if (prefix_contains(&own[i].on_link, to))
+    const struct conf_interface *own = port->addresses.items;
+    for (size_t i = 0; i < port->addresses.count; i++)
+        if (addr_is_v4(&own[i].addr) == addr_is_v4(to) && prefix_contains(&own[i].on_link, to))
             return &own[i];
-        any = &own[i];
-    }
-    return any;
+    return NULL;
 }
 
-static const struct addr *router_of_family(const struct port_settings *port, bool v4)
+static bool is_own(const struct port_settings *port, const struct addr *addr)
 {
-    const struct addr *routers = port->routers.items;
-    for (size_t i = 0; i < port->routers.count; i++)
-        if (addr_is_v4(&routers[i]) == v4)
+    const struct conf_interface *own = port->addresses.items;
+    for (size_t i = 0; i < port->addresses.count; i++)
+        if (addr_equal(&own[i].addr, addr))
+            return true;
+    return false;
+}
+
+static bool has_family(const struct port_settings *port, bool v4)
+{
+    const struct conf_interface *own = port->addresses.items;
+    for (size_t i = 0; i < port->addresses.count; i++)
+        if (addr_is_v4(&own[i].addr) == v4)
+            return true;
+    return false;
+}
+
+/* Where packets to an address inside go next: itself when on-link, else its family's router, or
+ * NULL. */
+static const struct addr *next_hop(const struct settings *s, const struct addr *to)
+{
+    const struct addr *routers = s->port[INSIDE].routers.items;
+    if (on_link(&s->port[INSIDE], to) != NULL)
+        return to;
+    for (size_t i = 0; i < s->port[INSIDE].routers.count; i++)
+        if (addr_is_v4(&routers[i]) == addr_is_v4(to))
             return &routers[i];
     return NULL;
 }
@@ -162,24 +179,26 @@ static const struct addr *router_of_family(const struct port_settings *port, boo
 static int check_backend(const struct settings *s, size_t index, char *why, size_t size)
 {
     const struct backend_settings *b = &backends_of(s)[index];
-    const struct conf_interface *source = inside_source(s, &b->address.addr);
+    const struct addr *addr = &b->address.addr;
     char text[ADDR_TEXT];
     endpoint_print(&b->address, text);
     for (size_t i = 0; i < index; i++)
-        if (addr_equal(&backends_of(s)[i].address.addr, &b->address.addr) &&
+        if (addr_equal(&backends_of(s)[i].address.addr, addr) &&
             backends_of(s)[i].address.port == b->address.port)
             return refuse(why, size,
                           "[backend %s] address = %s: already the address of [backend %s]", b->name,
                           text, backends_of(s)[i].name);
-    if (source == NULL)
+    if (packet_bogon(addr, addr_is_v4(addr)))
+        return refuse(why, size, "[backend %s] address = %s: not an address that a host can have",
+                      b->name, text);
+    if (!has_family(&s->port[INSIDE], addr_is_v4(addr)))
         return refuse(why, size,
                       "[backend %s] address = %s: [inside] addresses has none of that family",
                       b->name, text);
-    if (addr_equal(&source->addr, &b->address.addr))
+    if (is_own(&s->port[INSIDE], addr))
         return refuse(why, size, "[backend %s] address = %s: is the gateway's own address", b->name,
                       text);
-    if (!prefix_contains(&source->on_link, &b->address.addr) &&
-        router_of_family(&s->port[INSIDE], addr_is_v4(&b->address.addr)) == NULL)
+    if (next_hop(s, addr) == NULL)
         return refuse(why, size,
                       "[backend %s] address = %s: not on-link on the inside, and [inside] routers "
                       "has none of that family",
@@ -228,16 +247,27 @@ static int check_service(const struct settings *s, const struct service_settings
     return 0;
 }
 
-static int check_routers(const struct settings *s, const char *name, enum port_side side, char *why,
-                         size_t size)
+static int check_port(const struct port_settings *port, const char *name, char *why, size_t size)
 {
-    const struct addr *routers = s->port[side].routers.items;
-    if (s->port[side].routers.count == 2 && addr_is_v4(&routers[0]) == addr_is_v4(&routers[1]))
+    const struct conf_interface *own = port->addresses.items;
+    const struct addr *routers = port->routers.items;
+    char text[ADDR_TEXT];
+    for (size_t i = 0; i < port->addresses.count; i++)
+        if (packet_bogon(&own[i].addr, addr_is_v4(&own[i].addr)))
+            return refuse(why, size, "[%s] addresses = %s: not an address that a host can have",
+                          name, addr_print(&own[i].addr, text));
+    if (port->routers.count == 2 && addr_is_v4(&routers[0]) == addr_is_v4(&routers[1]))
         return refuse(why, size, "[%s] routers: two of one family; at most one each", name);
+    for (size_t i = 0; i < port->routers.count; i++)
+        if (on_link(port, &routers[i]) == NULL || is_own(port, &routers[i]))
+            return refuse(why, size,
+                          "[%s] routers = %s: must be another host on the link of one of "
+                          "[%s] addresses",
+                          name, addr_print(&routers[i], text), name);
     return 0;
 }
 
-/* No two services on one address and port; no service on a backend's. */
+/* No two services on one address and port. */
 static int check_overlap(const struct settings *s, char *why, size_t size)
 {
     for (size_t i = 0; i < s->services.count; i++) {
@@ -263,8 +293,8 @@ static int check_overlap(const struct settings *s, char *why, size_t size)
 static int check(const void *root, char *why, size_t size)
 {
     const struct settings *s = root;
-    if (check_routers(s, "outside", OUTSIDE, why, size) != 0 ||
-        check_routers(s, "inside", INSIDE, why, size) != 0)
+    if (check_port(&s->port[OUTSIDE], "outside", why, size) != 0 ||
+        check_port(&s->port[INSIDE], "inside", why, size) != 0)
         return -EINVAL;
     for (size_t i = 0; i < s->backends.count; i++)
         if (check_backend(s, i, why, size) != 0)
@@ -298,13 +328,10 @@ static void fill_backends(const struct settings *s, struct services *out)
     for (size_t i = 0; i < s->backends.count; i++) {
         const struct backend_settings *from = &backends_of(s)[i];
         struct backend *to = &out->backend[out->backend_count];
-        const struct conf_interface *source = inside_source(s, &from->address.addr);
         to->address = from->address;
         snprintf(to->name, sizeof to->name, "%s", from->name);
-        to->source = source->addr;
-        to->next_hop = prefix_contains(&source->on_link, &from->address.addr)
-                           ? from->address.addr
-                           : *router_of_family(&s->port[INSIDE], addr_is_v4(&from->address.addr));
+        to->next_hop = *next_hop(s, &from->address.addr);
+        to->source = on_link(&s->port[INSIDE], &to->next_hop)->addr;
         endpoints_add(out->by_backend, &to->address.addr, to->address.port,
                       (int32_t)out->backend_count++);
     }

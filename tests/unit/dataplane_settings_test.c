@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * dropgate.conf: what is refused across keys, in which words, and what is built from the rest. */
+#include "dataplane/ops/settings.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+static const char file[] = "[outside]\n"
+                           "device = net_null0\n"
+                           "addresses = 198.18.0.1/17, 2001:db8::1/64\n"
+                           "[inside]\n"
+                           "device = net_null1\n"
+                           "addresses = 198.18.128.1/24, 2001:db8:0:1::1/64\n"
+                           "[backend shop4]\n"
+                           "address = 198.18.128.2:8080\n"
+                           "[backend shop6]\n"
+                           "address = [2001:db8:0:1::2]:8080\n"
+                           "[service shop]\n"
+                           "listen = 198.18.0.80:80, [2001:db8::80]:80\n"
+                           "backends = shop4, shop6\n"
+                           "[service second]\n"
+                           "listen = 198.18.0.80:81\n"
+                           "backends = shop4\n";
+
+/* The file with its first `from` replaced by `to`; NULL with the reason when it is refused. */
+static struct settings *load(const char *from, const char *to, char why[CONF_WHY])
+{
+    char text[4096];
+    const char *at = strstr(file, from);
+    assert_non_null(at);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(at - file), file, to, at + strlen(from));
+    return conf_load_memory(&SETTINGS_SCHEMA, "gate.conf", text, strlen(text), why);
+}
+
+static void expect_refused(const char *from, const char *to, const char *reason)
+{
+    char why[CONF_WHY] = "", wanted[CONF_WHY];
+    snprintf(wanted, sizeof wanted, "gate.conf: %s", reason);
+    assert_null(load(from, to, why));
+    assert_string_equal(why, wanted);
+}
+
+static struct settings *accepted(const char *from, const char *to)
+{
+    char why[CONF_WHY] = "";
+    struct settings *s = load(from, to, why);
+    if (s == NULL)
+        fail_msg("refused: %s", why);
+    return s;
+}
+
+static struct endpoint endpoint_of(const char *text)
+{
+    struct endpoint e;
+    assert_int_equal(endpoint_parse(text, &e), 0);
+    return e;
+}
+
+static int service_at(const struct services *services, const char *text)
+{
+    const struct endpoint e = endpoint_of(text);
+    return policy_service(services, &e.addr, e.port);
+}
+
+static int backend_at(const struct services *services, const char *text)
+{
+    const struct endpoint e = endpoint_of(text);
+    return policy_backend(services, &e.addr, e.port);
+}
+
+static bool own(const struct services *services, enum port_side side, const char *text)
+{
+    struct addr a;
+    assert_int_equal(addr_parse(text, &a), 0);
+    return policy_own(services, side, &a);
+}
+
+static void assert_addr(const struct addr *a, const char *text)
+{
+    char printed[ADDR_TEXT];
+    assert_string_equal(addr_print(a, printed), text);
+}
+
+/* ---- refusals ---- */
+
+static void a_backends_address_is_its_own_and_reachable(void **state)
+{
+    (void)state;
+    expect_refused("[2001:db8:0:1::2]:8080", "198.18.128.2:8080",
+                   "[backend shop6] address = 198.18.128.2:8080: already the address of "
+                   "[backend shop4]");
+    expect_refused("198.18.128.2:8080", "224.0.0.9:8080",
+                   "[backend shop4] address = 224.0.0.9:8080: not an address that a host can have");
+    expect_refused(", 2001:db8:0:1::1/64", "",
+                   "[backend shop6] address = [2001:db8:0:1::2]:8080: [inside] addresses has none "
+                   "of that family");
+    expect_refused("198.18.128.2:8080", "198.18.128.1:8080",
+                   "[backend shop4] address = 198.18.128.1:8080: is the gateway's own address");
+    expect_refused("198.18.128.2:8080", "198.18.129.2:8080",
+                   "[backend shop4] address = 198.18.129.2:8080: not on-link on the inside, and "
+                   "[inside] routers has none of that family");
+    expect_refused("addresses = 198.18.128.1/24, 2001:db8:0:1::1/64",
+                   "addresses = 198.18.128.1/24, 198.18.128.2/24, 2001:db8:0:1::1/64",
+                   "[backend shop4] address = 198.18.128.2:8080: is the gateway's own address");
+}
+
+static void a_services_backends_exist_one_for_each_family(void **state)
+{
+    (void)state;
+    expect_refused("shop4, shop6", "shop4, shop7",
+                   "[service shop] backends = shop7: there is no [backend shop7]");
+    expect_refused("[service shop]",
+                   "[backend more]\naddress = 198.18.128.3:80\n[service x]\n"
+                   "listen = 198.18.0.82:80\nbackends = shop4, more\n[service shop]",
+                   "[service x] backends = more: a second backend of one family; this version has "
+                   "one each");
+    expect_refused("backends = shop4, shop6", "backends = shop4",
+                   "[service shop] listen = [2001:db8::80]:80: backends names no backend of that "
+                   "family (addresses are not translated between families)");
+}
+
+static void a_listener_is_reachable_and_served_once(void **state)
+{
+    (void)state;
+    expect_refused("198.18.0.80:80,", "127.0.0.1:80,",
+                   "[service shop] listen = 127.0.0.1:80: not an address that clients can reach");
+    expect_refused("[2001:db8::80]:80", "[ff02::80]:80",
+                   "[service shop] listen = [ff02::80]:80: not an address that clients can reach");
+    expect_refused("198.18.0.80:81", "198.18.0.80:80",
+                   "[service second] listen = 198.18.0.80:80: already served by [service shop]");
+    expect_refused("198.18.0.80:81", "198.18.0.80:81, 198.18.0.80:81",
+                   "[service second] listen = 198.18.0.80:81: already served by [service second]");
+}
+
+static void own_addresses_and_routers_make_sense(void **state)
+{
+    (void)state;
+    expect_refused("198.18.0.1/17", "127.0.0.1/8",
+                   "[outside] addresses = 127.0.0.1: not an address that a host can have");
+    expect_refused("2001:db8:0:1::1/64", "ff02::1/64",
+                   "[inside] addresses = ff02::1: not an address that a host can have");
+    expect_refused("[inside]\n", "[inside]\nrouters = 198.18.128.254, 198.18.128.253\n",
+                   "[inside] routers: two of one family; at most one each");
+    expect_refused("[outside]\n", "[outside]\nrouters = 2001:db8::fe, 2001:db8::fd\n",
+                   "[outside] routers: two of one family; at most one each");
+    expect_refused("[inside]\n", "[inside]\nrouters = 198.18.0.254\n",
+                   "[inside] routers = 198.18.0.254: must be another host on the link of one of "
+                   "[inside] addresses");
+    expect_refused("[inside]\n", "[inside]\nrouters = 198.18.128.1\n",
+                   "[inside] routers = 198.18.128.1: must be another host on the link of one of "
+                   "[inside] addresses");
+}
+
+static void pitfall_4_segments_fit_a_hold_and_a_head_fits_the_window(void **state)
+{
+    static const struct {
+        const char *line, *reason;
+    } rows[] = {
+        {"mss_v4 = 8960", "gate.conf:2: [tcp] mss_v4 = 8960: "},
+        {"mss_v6 = 1441", "gate.conf:2: [tcp] mss_v6 = 1441: "},
+        {"window = 536", "gate.conf:2: [tcp] window = 536: "},
+        {"window = 64K", "gate.conf:2: [tcp] window = 64K: "},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char why[CONF_WHY], text[128];
+        snprintf(text, sizeof text, "[tcp]\n%s\n[outside]", rows[i].line);
+        assert_null(load("[outside]", text, why));
+        assert_memory_equal(why, rows[i].reason, strlen(rows[i].reason));
+    }
+}
+
+/* ---- what is built ---- */
+
+static void each_listener_becomes_a_service_with_its_familys_backend(void **state)
+{
+    (void)state;
+    struct settings *s = accepted("[outside]", "[outside]");
+    struct services *services = settings_services(s);
+    assert_int_equal(services->count, 3);
+    assert_int_equal(services->backend_count, 2);
+    const int v4 = service_at(services, "198.18.0.80:80"),
+              v6 = service_at(services, "[2001:db8::80]:80"),
+              second = service_at(services, "198.18.0.80:81");
+    assert_int_equal(services->service[v4].backend, backend_at(services, "198.18.128.2:8080"));
+    assert_int_equal(services->service[v6].backend, backend_at(services, "[2001:db8:0:1::2]:8080"));
+    assert_int_equal(services->service[second].backend, services->service[v4].backend);
+    assert_string_equal(services->service[v6].name, "shop");
+    assert_string_equal(services->service[second].name, "second");
+    assert_int_equal(service_at(services, "198.18.0.80:82"), -1);
+    assert_int_equal(service_at(services, "198.18.0.1:80"), -1);
+    assert_int_equal(backend_at(services, "198.18.128.2:80"), -1);
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void each_side_answers_for_its_own_addresses(void **state)
+{
+    (void)state;
+    struct settings *s = accepted("[outside]", "[outside]");
+    struct services *services = settings_services(s);
+    assert_true(own(services, OUTSIDE, "198.18.0.1"));
+    assert_true(own(services, OUTSIDE, "2001:db8::1"));
+    assert_true(own(services, OUTSIDE, "198.18.0.80")); /* for two services at once */
+    assert_true(own(services, OUTSIDE, "2001:db8::80"));
+    assert_false(own(services, OUTSIDE, "198.18.128.1"));
+    assert_true(own(services, INSIDE, "198.18.128.1"));
+    assert_true(own(services, INSIDE, "2001:db8:0:1::1"));
+    assert_false(own(services, INSIDE, "198.18.0.80"));
+    assert_false(own(services, INSIDE, "198.18.128.2"));
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void a_backend_on_the_link_is_its_own_next_hop(void **state)
+{
+    (void)state;
+    struct settings *s = accepted("[outside]", "[outside]");
+    struct services *services = settings_services(s);
+    assert_string_equal(services->backend[0].name, "shop4");
+    assert_addr(&services->backend[0].next_hop, "198.18.128.2");
+    assert_addr(&services->backend[0].source, "198.18.128.1");
+    assert_addr(&services->backend[1].next_hop, "2001:db8:0:1::2");
+    assert_addr(&services->backend[1].source, "2001:db8:0:1::1");
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+/* The router is asked, and the backend probed, from the address on the router's own link. */
+static void a_backend_behind_a_router_is_reached_from_the_routers_link(void **state)
+{
+    (void)state;
+    struct settings *s = accepted("device = net_null1\n"
+                                  "addresses = 198.18.128.1/24, 2001:db8:0:1::1/64\n"
+                                  "[backend shop4]\naddress = 198.18.128.2:8080\n",
+                                  "device = net_null1\n"
+                                  "addresses = 198.18.129.1/24, 198.18.128.1/24, 198.18.130.1/24, "
+                                  "2001:db8:0:1::1/64\n"
+                                  "routers = 198.18.128.254, 2001:db8:0:1::fe\n"
+                                  "[backend shop4]\naddress = 198.18.200.2:8080\n");
+    struct services *services = settings_services(s);
+    assert_addr(&services->backend[0].address.addr, "198.18.200.2");
+    assert_addr(&services->backend[0].next_hop, "198.18.128.254");
+    assert_addr(&services->backend[0].source, "198.18.128.1");
+    assert_addr(&services->backend[1].next_hop, "2001:db8:0:1::2"); /* on-link: no router */
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
+{
+    (void)state;
+    struct settings *s = accepted(
+        "[outside]", "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nidle = 2h\nhalf_closed = 7m\n"
+                     "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
+                     "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\n"
+                     "[probe]\ninterval = 9s\ntimeout = 2s\n[outside]");
+    struct limits *limits = settings_limits(s);
+    const struct limits wanted = {
+        .syn_timeout_ms = 250,
+        .syn_tries = 3,
+        .idle_ms = 7200000,
+        .half_closed_ms = 420000,
+        .closing_ms = 33000,
+        .linger_ms = 1500,
+        .window = 16384,
+        .mss_v4 = 1400,
+        .mss_v6 = 1380,
+        .resets_per_s = 1,
+        .fins_per_s = 2,
+        .echoes_per_s = 3,
+        .inside_resets_per_s = 4,
+        .probe_interval_ms = 9000,
+        .probe_timeout_ms = 2000,
+    };
+    assert_memory_equal(limits, &wanted, sizeof wanted);
+    free(limits);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void what_is_shown_can_be_loaded_again(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    struct settings *s = accepted("[outside]", "[outside]");
+    conf_show(&SETTINGS_SCHEMA, s, out);
+    fclose(out);
+    char why[CONF_WHY] = "";
+    struct settings *again = conf_load_memory(&SETTINGS_SCHEMA, "shown.conf", text, length, why);
+    assert_string_equal(why, "");
+    assert_non_null(again);
+    struct limits *a = settings_limits(s), *b = settings_limits(again);
+    assert_memory_equal(a, b, sizeof *a);
+    free(a);
+    free(b);
+    free(text);
+    conf_free(&SETTINGS_SCHEMA, again);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_backends_address_is_its_own_and_reachable),
+        cmocka_unit_test(a_services_backends_exist_one_for_each_family),
+        cmocka_unit_test(a_listener_is_reachable_and_served_once),
+        cmocka_unit_test(own_addresses_and_routers_make_sense),
+        cmocka_unit_test(pitfall_4_segments_fit_a_hold_and_a_head_fits_the_window),
+        cmocka_unit_test(each_listener_becomes_a_service_with_its_familys_backend),
+        cmocka_unit_test(each_side_answers_for_its_own_addresses),
+        cmocka_unit_test(a_backend_on_the_link_is_its_own_next_hop),
+        cmocka_unit_test(a_backend_behind_a_router_is_reached_from_the_routers_link),
+        cmocka_unit_test(limits_are_the_files_in_milliseconds_and_per_second),
+        cmocka_unit_test(what_is_shown_can_be_loaded_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
