@@ -164,15 +164,22 @@ static void begin(struct worker *worker)
     shard_begin(worker->shard, &policy, now, worker->epoch_ms + now);
 }
 
-/* Nothing came: spin a little, then sleep, longer each time, up to a quarter of a millisecond. */
+/* Nothing came: spin a little, then sleep, longer the longer nothing comes, up to a millisecond. */
 static void rest(const struct worker *worker, uint32_t idle)
 {
-    enum { SPINS = 2000, SHORT_SLEEPS = 4000, SHORT_NS = 20000, LONG_NS = 250000 };
+    static const struct {
+        uint32_t loops; /* idle loops before the next row */
+        long sleep_ns;
+    } rows[] = {{4000, 20000}, {8000, 250000}, {UINT32_MAX, 1000000}};
+    enum { SPINS = 2000 };
     if (worker->poll || idle < SPINS) {
         rte_pause();
         return;
     }
-    struct timespec nap = {.tv_nsec = idle < SHORT_SLEEPS ? SHORT_NS : LONG_NS};
+    unsigned row = 0;
+    while (idle >= rows[row].loops && row < 2)
+        row++;
+    struct timespec nap = {.tv_nsec = rows[row].sleep_ns};
     urcu_qsbr_thread_offline();
     nanosleep(&nap, NULL);
     urcu_qsbr_thread_online();
@@ -196,7 +203,8 @@ int worker_run(void *argument)
             idle = 0;
         } else {
             worker->idle_loops++;
-            rest(worker, idle++);
+            rest(worker, idle);
+            idle += idle < UINT32_MAX;
         }
     }
     urcu_qsbr_unregister_thread();
