@@ -31,7 +31,7 @@ static int read_head(struct answer *answer, const char *end)
 {
     if (strncmp(answer->bytes, "HTTP/1.1 ", 9) != 0)
         return -1;
-    answer->status = atoi(answer->bytes + 9);
+    answer->status = (int)strtol(answer->bytes + 9, NULL, 10);
     bool sized = answer->status == 204 || answer->status == 304;
     for (const char *line = strstr(answer->bytes, "\r\n"); line != NULL && line < end;
          line = strstr(line, "\r\n")) {
@@ -41,7 +41,7 @@ static int read_head(struct answer *answer, const char *end)
             answer->body = strtoul(value, NULL, 10);
             sized = true;
         } else if ((value = field(line, "Retry-After")) != NULL) {
-            answer->retry_after = atoi(value);
+            answer->retry_after = (int)strtol(value, NULL, 10);
         } else if ((value = field(line, "Connection")) != NULL) {
             answer->close = strncasecmp(value, "close", 5) == 0;
         }

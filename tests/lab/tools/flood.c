@@ -14,6 +14,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <netinet/ether.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
@@ -208,13 +209,10 @@ static void run(struct flood *flood)
 
 static void read_mac(struct flood *flood, const char *text)
 {
-    unsigned b[6];
-    char rest;
-    if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-               &rest) != 6)
+    struct ether_addr mac;
+    if (ether_aton_r(text, &mac) == NULL)
         errx(2, "--mac %s: want six bytes, as 02:00:00:00:00:01", text);
-    for (int i = 0; i < 6; i++)
-        flood->destination[i] = (uint8_t)b[i];
+    memcpy(flood->destination, mac.ether_addr_octet, 6);
 }
 
 int main(int argc, char **argv)

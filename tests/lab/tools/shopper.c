@@ -221,6 +221,14 @@ static void on_granted(struct shop *shop, struct shopper *shopper)
     }
 }
 
+/* What Retry-After asks for (a second without it), within the shopper's patience. */
+static int64_t asked_pause(const struct shop *shop, const struct answer *answer)
+{
+    int64_t pause =
+        milliseconds(INT64_C(1000) * (answer->retry_after > 0 ? answer->retry_after : 1));
+    return pause < shop->patience ? pause : shop->patience;
+}
+
 static void on_refused(struct shop *shop, struct shopper *shopper)
 {
     const struct answer *answer = &shopper->answer;
@@ -233,10 +241,7 @@ static void on_refused(struct shop *shop, struct shopper *shopper)
         leave(shopper);
         return;
     }
-    int64_t pause = milliseconds(1000 * (answer->retry_after > 0 ? answer->retry_after : 1));
-    if (pause > shop->patience)
-        pause = shop->patience;
-    wait_until(shopper, crowd_now() + jitter(pause));
+    wait_until(shopper, crowd_now() + jitter(asked_pause(shop, answer)));
 }
 
 static void fail(struct shop *shop, struct shopper *shopper)
@@ -279,8 +284,7 @@ static void on_answer(struct shop *shop, struct shopper *shopper)
         on_refused(shop, shopper);
     } else if (status == 403 || status == 429 || status >= 500) {
         shopper->tries++;
-        int64_t pause = milliseconds(1000 * (answer->retry_after > 0 ? answer->retry_after : 1));
-        wait_until(shopper, crowd_now() + jitter(pause < shop->patience ? pause : shop->patience));
+        wait_until(shopper, crowd_now() + jitter(asked_pause(shop, answer)));
     } else {
         fail(shop, shopper);
     }

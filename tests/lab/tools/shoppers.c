@@ -98,7 +98,9 @@ static void gather(struct run *run)
     sigprocmask(SIG_BLOCK, &set, NULL);
     run->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
-    if (run->crowd == NULL || shop->epoll < 0 || run->signals < 0 ||
+    if (run->crowd == NULL)
+        errx(1, "no memory for %u shoppers", run->shoppers);
+    if (shop->epoll < 0 || run->signals < 0 ||
         epoll_ctl(shop->epoll, EPOLL_CTL_ADD, run->signals, &event) != 0)
         err(1, "starting");
     run->start = crowd_now();
@@ -117,8 +119,7 @@ static void begin_rest(struct run *run)
     while (read(run->signals, &ignored, sizeof ignored) > 0)
         continue;
     run->shop.at_rest = true;
-    for (unsigned n = 0; n < run->shoppers; n++) {
-        struct shopper *shopper = &run->crowd[n];
+    for (struct shopper *shopper = run->crowd; shopper < run->crowd + run->shoppers; shopper++) {
         if (shopper->state == SHOPPER_AWAY && shopper->refused)
             shopper->due = crowd_now() + random() % 500000;
     }
@@ -127,8 +128,7 @@ static void begin_rest(struct run *run)
 static unsigned act_on_time(struct run *run, int64_t now)
 {
     unsigned present = 0;
-    for (unsigned n = 0; n < run->shoppers; n++) {
-        struct shopper *shopper = &run->crowd[n];
+    for (struct shopper *shopper = run->crowd; shopper < run->crowd + run->shoppers; shopper++) {
         if (shopper->state != SHOPPER_GONE && shopper->due <= now)
             shopper_on_time(&run->shop, shopper);
         present += shopper->state != SHOPPER_GONE;

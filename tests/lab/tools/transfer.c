@@ -58,7 +58,7 @@ static void digest_end(EVP_MD_CTX *digest, char hex[HEX])
     uint8_t bytes[DIGEST];
     EVP_DigestFinal_ex(digest, bytes, NULL);
     EVP_MD_CTX_free(digest);
-    for (int i = 0; i < DIGEST; i++)
+    for (size_t i = 0; i < DIGEST; i++)
         snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
 
