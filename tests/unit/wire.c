@@ -340,7 +340,7 @@ static void read_options(const uint8_t *at, const uint8_t *end, struct wire_segm
             s->options.tsval = frame_get32(data);
             s->options.tsecr = frame_get32(data + 4);
             break;
-        default: MUST(!"an option that no gateway sends");
+        default: MUST(false); /* an option that no gateway sends */
         }
         at += at[1];
     }
