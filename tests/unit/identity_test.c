@@ -125,9 +125,9 @@ static void a_key_has_1_to_255_bytes_without_its_quotes(void **state)
     struct idempotency_key out;
     (void)state;
     memset(value + 1, 'k', 256);
-    strcpy(value + 257, "\"");
+    memcpy(value + 257, "\"", 2);
     assert_int_equal(key(value, &out), IDENTITY_TOO_LONG);
-    strcpy(value + 256, "\"");
+    memcpy(value + 256, "\"", 2);
     assert_int_equal(key(value, &out), IDENTITY_GOOD);
     assert_int_equal(out.length, 255);
     value[256] = '\0';
