@@ -161,7 +161,7 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
     for (uint32_t i = 0; i < STEPS; i++) {
         const uint32_t c = random_below(&random, CLIENTS);
         const struct addr client = client_of(c);
-        const uint16_t port = (uint16_t)(c * 7);
+        const uint16_t port = (uint16_t)(c % 7); /* which many share */
         flow_prefetch(flows, flow_hash(flows, &client, port));
         flow_prefetch_found(flows, flow_hash(flows, &client, port));
         assert_ptr_equal(outside(flows, client, port, (uint16_t)(c % 3)), there[c]);
@@ -182,7 +182,7 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
         if (there[c] != NULL)
             flow_release(flows, there[c]);
     for (uint32_t c = 0; c < CLIENTS; c++)
-        assert_null(outside(flows, client_of(c), (uint16_t)(c * 7), (uint16_t)(c % 3)));
+        assert_null(outside(flows, client_of(c), (uint16_t)(c % 7), (uint16_t)(c % 3)));
     assert_int_equal(flows_count(flows), 0);
     free(there);
     flows_free(flows);
