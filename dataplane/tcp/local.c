@@ -69,10 +69,13 @@ static enum verdict answer_solicitation(struct shard *shard, struct frame *frame
 static const uint8_t *target_link_address(const uint8_t *at, const uint8_t *end)
 {
     enum { TARGET_LINK_ADDRESS = 2 };
-    while (end - at >= 8 && at[1] != 0 && at[1] * 8 <= end - at) {
+    while (end - at >= 8) {
+        ptrdiff_t length = (ptrdiff_t)at[1] * 8;
+        if (length == 0 || length > end - at)
+            return NULL;
         if (at[0] == TARGET_LINK_ADDRESS)
             return at + 2;
-        at += at[1] * 8;
+        at += length;
     }
     return NULL;
 }

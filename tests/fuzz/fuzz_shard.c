@@ -105,7 +105,7 @@ static void ask(struct wire *w, struct input *in, struct wire_talk *t)
 {
     uint8_t request[512];
     const size_t head = strlen(wire_request);
-    memcpy(request, wire_request, head);
+    memcpy(request, wire_request, head + 1); /* what follows goes over its end */
     struct wire_segment s = wire_segment(t, FROM_CLIENT, TCP_ACK | (byte(in) & TCP_FIN));
     s.payload = request;
     s.length = (uint16_t)(head + some_bytes(in, request + head, RAW_MOST));

@@ -196,8 +196,8 @@ static void flows_of_one_tuple_share_a_bucket_and_its_overflow(void **state)
     struct flows *flows = flows_new(64, &key);
     const struct addr client = client_of(9);
     struct flow *flow[MANY];
-    for (uint16_t i = 0; i < MANY; i++)
-        flow[i] = add(flows, client, 443, i, i);
+    for (int i = 0; i < MANY; i++)
+        flow[i] = add(flows, client, 443, (uint16_t)i, (uint16_t)i);
     struct random random = {5};
     for (int left = MANY; left > 0; left--) {
         uint32_t at = random_below(&random, MANY);
@@ -205,8 +205,8 @@ static void flows_of_one_tuple_share_a_bucket_and_its_overflow(void **state)
             at = (at + 1) % MANY;
         flow_release(flows, flow[at]);
         flow[at] = NULL;
-        for (uint16_t i = 0; i < MANY; i++)
-            assert_ptr_equal(outside(flows, client, 443, i), flow[i]);
+        for (int i = 0; i < MANY; i++)
+            assert_ptr_equal(outside(flows, client, 443, (uint16_t)i), flow[i]);
     }
     flows_free(flows);
 }

@@ -162,7 +162,9 @@ void wire_close(struct wire *w, struct wire_talk *t, enum direction first);
 /** Flows, held requests and armed timers are as many as said. */
 void wire_expect_tables(const struct wire *w, uint32_t flows, uint32_t held);
 
+/** A plain GET, and the link-layer address of both backends. */
 extern const char wire_request[];
+extern const struct mac wire_backend_mac;
 
 /* ---- tests ---- */
 
