@@ -7,6 +7,7 @@
  * statements) per second, and what a request waited. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,14 +17,15 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "tests/lab/tools/crowd.h"
 #include "tests/lab/tools/ledger_client.h"
 
 /* Latencies in steps of 10 µs up to 2 s; the last bucket holds whatever took longer. */
-enum { BUCKETS = 200000, BUCKET_NS = 10000, CONNECTIONS_MAX = 64 };
+enum { BUCKETS = 200000, BUCKET_US = 10, CONNECTIONS_MAX = 64 };
 
 static struct {
     const char *dsn;
-    long sale, connections, outstanding, cap, seconds;
+    int64_t sale, connections, outstanding, cap, seconds;
     bool crowd;
 } options = {.sale = 1, .connections = 1, .outstanding = 1024, .cap = 256, .seconds = 5};
 
@@ -44,13 +46,6 @@ struct lane {
 
 static atomic_bool stop;
 static atomic_ulong next_user;
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /** splitmix64: a well-known generator with 64 bits of state, fast enough not to be measured. */
 static uint64_t draw(struct lane *lane)
@@ -92,10 +87,10 @@ static int one_batch(struct lane *lane)
                                       count, lane->replies);
     if (error)
         return error;
-    int64_t now = now_ns();
+    int64_t now = crowd_now();
     for (size_t i = 0; i < count; i++) {
         size_t slot = lane->head + i;
-        int64_t waited = (now - lane->since[slot]) / BUCKET_NS;
+        int64_t waited = (now - lane->since[slot]) / BUCKET_US;
         lane->waits[waited < BUCKETS ? waited : BUCKETS - 1]++;
         if (lane->replies[i].status == 201 && !lane->told[slot]) {
             lane->told[slot] = true;
@@ -107,14 +102,16 @@ static int one_batch(struct lane *lane)
     }
     lane->requests += count;
     lane->batches++;
-    lane->head = (lane->head + count) % lane->size;
+    lane->head += count;
+    if (lane->head == lane->size)
+        lane->head = 0;
     return 0;
 }
 
 static void *run_lane(void *argument)
 {
     struct lane *lane = argument;
-    int64_t now = now_ns();
+    int64_t now = crowd_now();
     for (size_t i = 0; i < lane->size; i++) {
         new_shopper(lane, i);
         lane->since[i] = now;
@@ -155,38 +152,37 @@ static double quantile(const struct lane *lanes, unsigned long requests, double 
 {
     unsigned long below = 0;
     for (int bucket = 0; bucket < BUCKETS; bucket++) {
-        for (long i = 0; i < options.connections; i++)
+        for (int64_t i = 0; i < options.connections; i++)
             below += lanes[i].waits[bucket];
         if ((double)below >= share * (double)requests)
-            return (bucket + 1) * (BUCKET_NS / 1e6);
+            return (bucket + 1) * (BUCKET_US / 1e3);
     }
-    return BUCKETS * (BUCKET_NS / 1e6);
+    return BUCKETS * (BUCKET_US / 1e3);
 }
 
 static void print_result(const struct lane *lanes, double seconds)
 {
     unsigned long requests = 0, grants = 0, units = 0, batches = 0;
-    for (long i = 0; i < options.connections; i++) {
+    for (int64_t i = 0; i < options.connections; i++) {
         requests += lanes[i].requests;
         grants += lanes[i].grants;
         units += lanes[i].units;
         batches += lanes[i].batches;
     }
-    printf("{\"connections\": %ld, \"outstanding\": %ld, \"cap\": %ld, \"requests\": %lu, "
-           "\"granted\": %lu, "
-           "\"units\": %lu, \"batches\": %lu, \"seconds\": %.3f, \"grants_per_s\": %.0f, "
-           "\"statements_per_s\": %.0f, "
-           "\"p50_ms\": %.2f, \"p99_ms\": %.2f}\n",
-           options.connections, options.outstanding, options.cap, requests, grants, units, batches,
-           seconds, (double)grants / seconds, (double)batches / seconds,
-           quantile(lanes, requests, 0.50), quantile(lanes, requests, 0.99));
+    printf("{\"connections\": %" PRId64 ", \"outstanding\": %" PRId64 ", \"cap\": %" PRId64 ", ",
+           options.connections, options.outstanding, options.cap);
+    printf("\"requests\": %lu, \"granted\": %lu, \"units\": %lu, \"batches\": %lu, ", requests,
+           grants, units, batches);
+    printf("\"seconds\": %.3f, \"grants_per_s\": %.0f, \"statements_per_s\": %.0f, ", seconds,
+           (double)grants / seconds, (double)batches / seconds);
+    printf("\"p50_ms\": %.2f, \"p99_ms\": %.2f}\n", quantile(lanes, requests, 0.50),
+           quantile(lanes, requests, 0.99));
 }
 
 static int usage(void)
 {
-    fputs("usage: bench_deduct -d DSN [-s SALE] [-c CONNECTIONS] [-o OUTSTANDING] [-n CAP] [-t "
-          "SECONDS] [-m "
-          "simple|crowd]\n",
+    fputs("usage: bench_deduct -d DSN [-s SALE] [-c CONNECTIONS] [-o OUTSTANDING] [-n CAP]\n"
+          "                    [-t SECONDS] [-m simple|crowd]\n",
           stderr);
     return 2;
 }
@@ -196,19 +192,16 @@ static bool parse(int argc, char **argv)
     for (int option; (option = getopt(argc, argv, "d:s:c:o:n:t:m:")) != -1;) {
         switch (option) {
         case 'd': options.dsn = optarg; break;
-        case 's': options.sale = atol(optarg); break;
-        case 'c': options.connections = atol(optarg); break;
-        case 'o': options.outstanding = atol(optarg); break;
-        case 'n': options.cap = atol(optarg); break;
-        case 't': options.seconds = atol(optarg); break;
+        case 's': options.sale = crowd_number("-s", optarg, 1, INT32_MAX); break;
+        case 'c': options.connections = crowd_number("-c", optarg, 1, CONNECTIONS_MAX); break;
+        case 'o': options.outstanding = crowd_number("-o", optarg, 1, 100000); break;
+        case 'n': options.cap = crowd_number("-n", optarg, 1, 10000); break;
+        case 't': options.seconds = crowd_number("-t", optarg, 1, 3600); break;
         case 'm': options.crowd = strcmp(optarg, "crowd") == 0; break;
         default: return false;
         }
     }
-    return options.dsn && optind == argc && options.sale > 0 && options.seconds > 0 &&
-           options.connections > 0 && options.connections <= CONNECTIONS_MAX &&
-           options.outstanding >= options.connections && options.outstanding <= 100000 &&
-           options.cap > 0 && options.cap <= 10000;
+    return options.dsn && optind == argc && options.outstanding >= options.connections;
 }
 
 int main(int argc, char **argv)
@@ -217,25 +210,25 @@ int main(int argc, char **argv)
     int error = 0;
     if (!parse(argc, argv))
         return usage();
-    atomic_store(&next_user, (unsigned long)now_ns()); /* never a user of an earlier run */
-    for (long i = 0; i < options.connections && !error; i++)
+    atomic_store(&next_user, (unsigned long)crowd_now()); /* never a user of an earlier run */
+    for (int64_t i = 0; i < options.connections && !error; i++)
         error = open_lane(&lanes[i]);
     if (error) {
         fprintf(stderr, "bench_deduct: %s\n", strerror(-error));
         return 1;
     }
-    int64_t began = now_ns();
-    for (long i = 0; i < options.connections; i++)
+    int64_t began = crowd_now();
+    for (int64_t i = 0; i < options.connections; i++)
         pthread_create(&lanes[i].thread, NULL, run_lane, &lanes[i]);
     nanosleep(&(struct timespec){.tv_sec = options.seconds}, NULL);
     atomic_store(&stop, true);
-    for (long i = 0; i < options.connections; i++) {
+    for (int64_t i = 0; i < options.connections; i++) {
         pthread_join(lanes[i].thread, NULL);
         if (lanes[i].error)
             error = lanes[i].error;
     }
-    print_result(lanes, (double)(now_ns() - began) / 1e9);
-    for (long i = 0; i < options.connections; i++)
+    print_result(lanes, (double)(crowd_now() - began) / 1e6);
+    for (int64_t i = 0; i < options.connections; i++)
         close_lane(&lanes[i]);
     return error ? 1 : 0;
 }

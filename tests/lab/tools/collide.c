@@ -11,20 +11,22 @@
  * It never does so itself. */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "control/ledger/wire.h"
 #include "tests/lab/tools/collide.h"
+#include "tests/lab/tools/crowd.h"
 
 enum { CONNECTIONS_MAX = 64, BATCH_MAX = 1000, REPEATS_IN_20 = 1 };
 
 static struct {
     const char *service, *admin;
-    long runs, requests, units, per_user, connections, batch, kills, kill_every, deadline;
-    unsigned long seed;
+    int64_t runs, requests, units, per_user, connections, batch, kills, kill_every, deadline, seed;
 } options = {.runs = 1,
              .requests = 5000,
              .units = 1000,
@@ -43,8 +45,8 @@ static struct {
     size_t head, waiting;
     size_t out;            /* requests taken from the queue and not answered yet */
     unsigned long answers; /* including repetitions */
-    long crashes;          /* other postmasters than the first that a client has met */
-    long wanted_crashes;
+    int64_t crashes;       /* other postmasters than the first that a client has met */
+    int64_t wanted_crashes;
     char postmaster[64]; /* start time of the newest one */
     bool failed;
     uint64_t random;
@@ -100,7 +102,8 @@ static bool finished(void)
 }
 
 /** Fills the client's batch: mostly from the queue, one in twenty a repetition of any request,
- * asked before or not. Waits if there is nothing to do. False when the run is over. */
+ * asked before or not, or of one in this very batch. Waits if there is nothing to do. False when
+ * the run is over. */
 static bool take(struct client *client)
 {
     pthread_mutex_lock(&shared.lock);
@@ -113,7 +116,9 @@ static bool take(struct client *client)
         bool repeat = shared.waiting == 0 || draw() % 20 < REPEATS_IN_20;
         client->repeated[place] = repeat;
         if (repeat) {
-            client->requests[place] = draw() % shared.run.count;
+            bool own = place > 0 && draw() % 2;
+            client->requests[place] =
+                own ? client->requests[draw() % place] : draw() % shared.run.count;
         } else {
             client->requests[place] = shared.queue[shared.head];
             shared.head = (shared.head + 1) % shared.run.count;
@@ -171,14 +176,14 @@ static bool meet(struct client *client)
 /** Connects, as often as it takes while the server is away. */
 static bool connect_client(struct client *client)
 {
-    time_t end = time(NULL) + options.deadline;
+    int64_t end = crowd_now() + options.deadline * 1000000;
     do {
         ledger_client_close(client->ledger);
         client->ledger = ledger_client_open(options.service);
         if (client->ledger && meet(client))
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    } while (time(NULL) < end);
+    } while (crowd_now() < end);
     return false;
 }
 
@@ -243,34 +248,37 @@ static bool replay_everything(struct client *client)
     return true;
 }
 
+/* $1 units, $2 per user. */
+static const char sale_query[] =
+    "with new as (select coalesce(max(id), 0) + 1 as id,"
+    "  clock_timestamp() + interval '50 milliseconds' as opens from dropgate.sale),"
+    " item as (select dropgate.item_put('collide', 'Collision', '')),"
+    " put as (select dropgate.sale_put(new.id, 'collide', $1, $2, '1 hour', 1999, 'EUR', new.opens)"
+    "  from new, item)"
+    "select new.id, (extract(epoch from opens - '2000-01-01Z'::timestamptz) * 1000000)::bigint"
+    " from new, put";
+
 /** A new sale that opens while the clients are already asking. */
 static bool make_sale(PGconn *admin)
 {
-    char text[512];
-    snprintf(text, sizeof text,
-             "with n as (select coalesce(max(id), 0) + 1 as id, clock_timestamp() + interval '50 "
-             "milliseconds' as opens "
-             "from dropgate.sale), item as (select dropgate.item_put('collide', 'Collision', '')), "
-             "put as (select dropgate.sale_put(n.id, 'collide', %ld, %ld, '1 hour', 1999, 'EUR', "
-             "n.opens) from n, item) "
-             "select n.id, (extract(epoch from n.opens - '2000-01-01Z'::timestamptz) * "
-             "1000000)::bigint from n, put",
-             options.units, options.per_user);
-    PGresult *result = PQexec(admin, text);
+    char units[24], per_user[24];
+    const char *parameters[] = {units, per_user};
+    snprintf(units, sizeof units, "%" PRId64, options.units);
+    snprintf(per_user, sizeof per_user, "%" PRId64, options.per_user);
+    PGresult *result = PQexecParams(admin, sale_query, 2, NULL, parameters, NULL, NULL, 1);
     bool ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
-    if (ok) {
-        shared.run = (struct run){.sale = atoi(PQgetvalue(result, 0, 0)),
-                                  .opens_at = atoll(PQgetvalue(result, 0, 1))};
-        shared.run.units = options.units;
-        shared.run.per_user = (int32_t)options.per_user;
-    } else {
+    if (ok)
+        shared.run = (struct run){.sale = wire_int32(PQgetvalue(result, 0, 0)),
+                                  .opens_at = wire_int64(PQgetvalue(result, 0, 1)),
+                                  .units = options.units,
+                                  .per_user = (int32_t)options.per_user};
+    else
         fprintf(stderr, "collide: %s", PQerrorMessage(admin));
-    }
     PQclear(result);
     return ok;
 }
 
-static void report(long number)
+static void report(int64_t number)
 {
     long long reservations = 0, units = 0;
     for (size_t i = 0; i < shared.run.count; i++) {
@@ -279,25 +287,25 @@ static void report(long number)
             units += shared.run.log[i].reply.quantity;
         }
     }
-    printf("run %ld: sale %d, %zu requests on %ld connections: %lld of %ld units in %lld "
-           "reservations; %lu answers, %ld "
-           "crashes, %lu batches sent again\n",
-           number, shared.run.sale, shared.run.count, options.connections, units, options.units,
-           reservations, shared.answers, shared.crashes, shared.run.repeated);
+    printf("run %" PRId64 ": sale %d, %zu requests on %" PRId64 " connections: ", number,
+           shared.run.sale, shared.run.count, options.connections);
+    printf("%lld of %" PRId64 " units in %lld reservations; ", units, options.units, reservations);
+    printf("%lu answers, %" PRId64 " crashes, %lu batches sent again\n", shared.answers,
+           shared.crashes, shared.run.repeated);
 }
 
 /** One run; how many things did not hold. */
-static int run_once(long number, struct client *clients, PGconn *admin)
+static int run_once(int64_t number, struct client *clients, PGconn *admin)
 {
     if (!make_sale(admin) || !make_requests(&shared.run))
         return 1;
     shared.answers = 0;
     shared.out = 0;
     shared.crashes = shared.wanted_crashes = 0;
-    for (long i = 0; i < options.connections; i++)
+    for (int64_t i = 0; i < options.connections; i++)
         pthread_create(&clients[i].thread, NULL, run_client, &clients[i]);
     ask_for_crashes();
-    for (long i = 0; i < options.connections; i++)
+    for (int64_t i = 0; i < options.connections; i++)
         pthread_join(clients[i].thread, NULL);
     int broken = shared.failed || !replay_everything(&clients[0]);
     if (broken)
@@ -314,55 +322,48 @@ static int run_once(long number, struct client *clients, PGconn *admin)
 
 static int usage(void)
 {
-    fputs("usage: collide --service DSN --admin DSN [--runs N] [--requests N] [--units N] "
-          "[--per-user N] "
-          "[--connections N]\n               [--batch N] [--seed N] [--deadline SECONDS] [--kills "
-          "N [--kill-every "
-          "ANSWERS]]\n",
+    fputs("usage: collide --service DSN --admin DSN [--runs N] [--requests N] [--units N]\n"
+          "               [--per-user N] [--connections N] [--batch N] [--seed N]\n"
+          "               [--deadline SECONDS] [--kills N [--kill-every ANSWERS]]\n",
           stderr);
     return 2;
 }
 
+static const struct {
+    struct option name;
+    int64_t *value, min, max;
+} numbers[] = {
+    {{"runs", 1, NULL, 0}, &options.runs, 1, 1000000},
+    {{"requests", 1, NULL, 0}, &options.requests, 2, 10000000},
+    {{"units", 1, NULL, 0}, &options.units, 1, 1000000000},
+    {{"per-user", 1, NULL, 0}, &options.per_user, 1, 10000},
+    {{"connections", 1, NULL, 0}, &options.connections, 1, CONNECTIONS_MAX},
+    {{"batch", 1, NULL, 0}, &options.batch, 1, BATCH_MAX},
+    {{"seed", 1, NULL, 0}, &options.seed, 0, INT64_MAX},
+    {{"kills", 1, NULL, 0}, &options.kills, 0, 1000},
+    {{"kill-every", 1, NULL, 0}, &options.kill_every, 1, 1000000},
+    {{"deadline", 1, NULL, 0}, &options.deadline, 1, 86400},
+};
+enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+
 static bool parse(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"service", 1, NULL, 's'},
-        {"admin", 1, NULL, 'a'},
-        {"runs", 1, NULL, 'r'},
-        {"requests", 1, NULL, 'q'},
-        {"units", 1, NULL, 'u'},
-        {"per-user", 1, NULL, 'l'},
-        {"batch", 1, NULL, 'b'},
-        {"connections", 1, NULL, 'c'},
-        {"seed", 1, NULL, 'e'},
-        {"kills", 1, NULL, 'k'},
-        {"kill-every", 1, NULL, 'n'},
-        {"deadline", 1, NULL, 'd'},
-        {0},
-    };
-    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+    struct option names[NUMBERS + 3] = {0};
+    for (int i = 0; i < NUMBERS; i++)
+        names[i] = numbers[i].name;
+    names[NUMBERS] = (struct option){"service", 1, NULL, 's'};
+    names[NUMBERS + 1] = (struct option){"admin", 1, NULL, 'a'};
+    for (int option, i; (option = getopt_long(argc, argv, "", names, &i)) != -1;) {
         switch (option) {
         case 's': options.service = optarg; break;
         case 'a': options.admin = optarg; break;
-        case 'r': options.runs = atol(optarg); break;
-        case 'q': options.requests = atol(optarg); break;
-        case 'u': options.units = atol(optarg); break;
-        case 'l': options.per_user = atol(optarg); break;
-        case 'b': options.batch = atol(optarg); break;
-        case 'c': options.connections = atol(optarg); break;
-        case 'e': options.seed = strtoul(optarg, NULL, 10); break;
-        case 'k': options.kills = atol(optarg); break;
-        case 'n': options.kill_every = atol(optarg); break;
-        case 'd': options.deadline = atol(optarg); break;
+        case 0:
+            *numbers[i].value = crowd_number(names[i].name, optarg, numbers[i].min, numbers[i].max);
+            break;
         default: return false;
         }
     }
-    return options.service && options.admin && optind == argc && options.runs > 0 &&
-           options.requests > 1 && options.requests <= 10000000 && options.units > 0 &&
-           options.per_user > 0 && options.connections > 0 &&
-           options.connections <= CONNECTIONS_MAX && options.batch > 0 &&
-           options.batch <= BATCH_MAX && options.kills >= 0 && options.kill_every > 0 &&
-           options.deadline > 0;
+    return options.service && options.admin && optind == argc;
 }
 
 int main(int argc, char **argv)
@@ -372,13 +373,13 @@ int main(int argc, char **argv)
     if (!parse(argc, argv))
         return usage();
     if (options.seed == 0)
-        options.seed = (unsigned long)collide_now();
-    shared.random = options.seed;
-    printf("seed %lu\n", options.seed);
+        options.seed = crowd_wall();
+    shared.random = (uint64_t)options.seed;
+    printf("seed %" PRId64 "\n", options.seed);
     PGconn *admin = PQconnectdb(options.admin);
-    for (long run = 1; run <= options.runs && broken == 0; run++)
+    for (int64_t run = 1; run <= options.runs && broken == 0; run++)
         broken = run_once(run, clients, admin);
-    for (long i = 0; i < options.connections; i++)
+    for (int64_t i = 0; i < options.connections; i++)
         ledger_client_close(clients[i].ledger);
     PQfinish(admin);
     puts(broken ? "FAILED" : "everything holds");

@@ -33,10 +33,6 @@ struct run {
     unsigned long repeated; /* batches sent again after a lost connection */
 };
 
-/** Microseconds since 2000-01-01T00:00:00Z by this machine's clock, which is the private server's
- * too. */
-int64_t collide_now(void);
-
 /** Takes an answer into the log; the caller holds whatever guards the run. */
 void collide_record(struct run *run, size_t request, const struct ledger_reply *reply);
 

@@ -7,31 +7,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "control/ledger/wire.h"
+#include "tests/lab/tools/crowd.h"
 
 enum { GRANTED = 201, LIMIT = 409, SOLD_OUT = 410, INSUFFICIENT = 411, SOLD_OUT_HELD = 412 };
 
-int64_t collide_now(void)
+/** This machine's clock, which is the private server's too, as PostgreSQL counts. */
+static int64_t now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return ((int64_t)t.tv_sec - 946684800) * 1000000 + t.tv_nsec / 1000;
+    return crowd_wall() - INT64_C(946684800000000);
 }
 
 void collide_record(struct run *run, size_t request, const struct ledger_reply *reply)
 {
     struct log_entry *entry = &run->log[request];
-    bool refused_before = entry->reply.status != 0 && entry->reply.status != GRANTED;
-    if (entry->reply.status == GRANTED && memcmp(&entry->reply, reply, sizeof *reply) != 0)
-        run->changed++;
-    else if (refused_before && reply->status == GRANTED)
-        run->changed++;
-    if (entry->reply.status == GRANTED)
+    bool same = memcmp(&entry->reply, reply, sizeof *reply) == 0;
+    bool was_granted = entry->reply.status == GRANTED,
+         was_refused = entry->reply.status != 0 && !was_granted;
+    run->changed += (was_granted && !same) || (was_refused && reply->status == GRANTED);
+    if (was_granted)
         return;
     entry->reply = *reply;
-    entry->answered = collide_now();
+    entry->answered = now();
 }
 
 static int complain(bool broken, const char *sentence, long long number)
@@ -188,14 +186,13 @@ static int check_answers(const struct run *run)
 /** H3: grants and releases, replayed in the order of the ledger's entries, never exceed the total.
  */
 static const char replay_query[] =
-    "select coalesce(max(o), 0) from (select sum(u) over (order by e, u rows unbounded preceding) "
-    "o from ("
-    " select granted_entry e, quantity u from dropgate.reservation where sale = $1::int union all"
-    " select released_entry, -quantity from dropgate.reservation where sale = $1::int and "
-    "released_entry is not null) m) r";
-static const char rows_query[] = "select id, user_id, quantity, unit_price, granted_at, expires_at "
-                                 "from dropgate.reservation where "
-                                 "sale = $1::int";
+    "select coalesce(max(units), 0)::bigint from ("
+    " select sum(unit) over (order by entry, unit rows unbounded preceding) as units from ("
+    "  select granted_entry as entry, quantity as unit from dropgate.reservation where sale = $1"
+    "  union all select released_entry, -quantity from dropgate.reservation"
+    "   where sale = $1 and released_entry is not null) moves) replay";
+static const char rows_query[] = "select id, user_id, quantity, unit_price, granted_at, expires_at"
+                                 " from dropgate.reservation where sale = $1";
 
 int collide_check(const struct run *run, PGconn *admin)
 {
@@ -203,13 +200,13 @@ int collide_check(const struct run *run, PGconn *admin)
     const char *parameters[] = {sale};
     snprintf(sale, sizeof sale, "%d", run->sale);
     PGresult *rows = PQexecParams(admin, rows_query, 1, NULL, parameters, NULL, NULL, 1);
-    PGresult *replay = PQexecParams(admin, replay_query, 1, NULL, parameters, NULL, NULL, 0);
+    PGresult *replay = PQexecParams(admin, replay_query, 1, NULL, parameters, NULL, NULL, 1);
     int broken = 0;
     if (PQresultStatus(rows) != PGRES_TUPLES_OK || PQresultStatus(replay) != PGRES_TUPLES_OK) {
         printf("  the ledger cannot be read: %s", PQerrorMessage(admin));
         broken = 1;
     } else {
-        long long most = atoll(PQgetvalue(replay, 0, 0));
+        long long most = wire_int64(PQgetvalue(replay, 0, 0));
         broken =
             check_rows(run, rows) + check_refusals(run) + check_limits(run) + check_answers(run) +
             complain(most > run->units,

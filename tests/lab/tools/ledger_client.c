@@ -126,7 +126,7 @@ static int make_room(struct ledger_client *client, size_t count)
     size_t each = sizeof(struct ledger_want) + 4 * sizeof(uint32_t);
     if (count <= client->room && client->buffer)
         return 0;
-    char *buffer = realloc(client->buffer, 4 * ARRAY_HEAD + count * each);
+    char *buffer = realloc(client->buffer, (size_t)4 * ARRAY_HEAD + count * each);
     if (!buffer)
         return -ENOMEM;
     client->buffer = buffer;
