@@ -98,7 +98,7 @@ static enum verdict answer_echo(struct shard *shard, struct frame *frame,
                                 const struct packet *packet, uint8_t reply)
 {
     if (!policy_own(shard->policy.services, frame->side, &packet->destination) ||
-        packet_bogon(&packet->source, packet->v4) || (frame->bytes[0] & 1))
+        packet_bogon(&packet->source, packet->v4) || !shard_addressed(shard, frame))
         return VERDICT_NOT_FOR_US;
     if (!budget_take(&shard->echoes, shard->now_ms))
         return VERDICT_BUDGET;

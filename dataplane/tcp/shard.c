@@ -73,7 +73,7 @@ static enum verdict sort_packet(struct shard *shard, struct frame *frame,
     case PACKET_ICMP4:
     case PACKET_ICMP6: return local_icmp(shard, frame, packet);
     default:
-        if (frame->bytes[0] & 1) /* TCP to a link-layer group (RFC 1122 section 4.2.3.10) */
+        if (!shard_addressed(shard, frame))
             return VERDICT_NOT_FOR_US;
         return frame->side == OUTSIDE ? outside_packet(shard, frame, packet)
                                       : inside_packet(shard, frame, packet);
@@ -106,6 +106,11 @@ uint32_t shard_tick(struct shard *shard)
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
         probe_tick(shard);
     return count;
+}
+
+bool shard_addressed(const struct shard *shard, const struct frame *frame)
+{
+    return memcmp(frame->bytes, &shard->mac[frame->side], sizeof shard->mac[0]) == 0;
 }
 
 struct segment shard_answer(const struct shard *shard, const struct frame *frame,

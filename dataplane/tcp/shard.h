@@ -115,6 +115,10 @@ static inline void shard_count(struct shard *shard, enum verdict verdict)
     shard->verdicts[verdict]++;
 }
 
+/** Whether the frame was sent to our own link-layer address: neither to a group (RFC 1122
+ * section 4.2.3.10) nor to somebody else, flooded by a switch. */
+bool shard_addressed(const struct shard *shard, const struct frame *frame);
+
 /** A segment that goes back where the packet came from: addresses, ports and link layer swapped,
  * nothing else set. */
 struct segment shard_answer(const struct shard *shard, const struct frame *frame,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The table. A cell that is not written is {ACTION_DROP, same state}; states_next fills in "same state". */
+ * The table. A cell that is not written is {ACTION_DROP, same state}; states_next fills in "same
+ * state". */
 #include "dataplane/tcp/states.h"
 
 /* clang-format off */
@@ -112,10 +113,12 @@ static const struct transition table[FLOW_STATES][DIRECTIONS][SEGMENT_CLASSES] =
 };
 /* clang-format on */
 
-struct transition states_next(enum flow_state state, enum direction from, enum segment_class segment)
+struct transition states_next(enum flow_state state, enum direction from,
+                              enum segment_class segment)
 {
     struct transition t = table[state][from][segment];
-    if (t.next == FLOW_FREE && t.action != ACTION_RESET && t.action != ACTION_ABANDON && t.action != ACTION_REFUSED)
+    if (t.next == FLOW_FREE && t.action != ACTION_RESET && t.action != ACTION_ABANDON &&
+        t.action != ACTION_REFUSED)
         t.next = (uint8_t)state;
     return t;
 }

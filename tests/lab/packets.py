@@ -147,7 +147,7 @@ class Bench:
             now = self.counters()
             moved = {name: now[name] - before[name] for name in now if now[name] != before[name]}
             # Probes and neighbour traffic go on meanwhile.
-            for name in ("probe", "neighbor"):
+            for name in ("probe", "neighbor", "flow_closed"):
                 if name != wanted:
                     moved.pop(name, None)
             if wanted in moved or time.monotonic() > end:

@@ -134,7 +134,8 @@ static void a_syn_from_inside_to_a_service_is_a_spoof(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
-    const struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    syn.to = w->shard->mac[INSIDE];
     assert_int_equal(wire_in(w, INSIDE, &syn), VERDICT_INSIDE_SPOOF);
     wire_quiet(w);
 }

@@ -199,7 +199,8 @@ static void a_shard_that_does_not_probe_leaves_answers_to_others(void **state)
     struct wire *w = wire_of(state);
     wire_wait(w, 10000);
     wire_quiet(w);
-    struct wire_segment probe = {.source = w->services->backend[w->family].source,
+    struct wire_segment probe = {.from = w->shard->mac[INSIDE],
+                                 .source = w->services->backend[w->family].source,
                                  .destination = w->services->backend[w->family].address.addr,
                                  .source_port = 40000,
                                  .destination_port = 8080,

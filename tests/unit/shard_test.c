@@ -76,6 +76,7 @@ static void checksums_are_not_computed_again_where_the_port_did(void **state)
     wire_send(w, &syn, FROM_CLIENT); /* leaves the answer in w->in: write it once more */
     const struct wire_frame *answer = wire_out_frame(w, OUTSIDE);
     memcpy(bytes, answer->bytes, answer->length);
+    memcpy(bytes, &w->shard->mac[OUTSIDE], sizeof w->shard->mac[OUTSIDE]);
     frame.length = answer->length;
     const size_t sum = frame_map(bytes).l4 + 16;
     bytes[sum] ^= 1;
@@ -105,6 +106,19 @@ static void an_answer_that_does_not_fit_the_buffer_is_not_sent(void **state)
     wire_begin(w);
     assert_int_equal(shard_packet(w->shard, &frame, 0), VERDICT_SYN_COOKIE);
     assert_int_equal(frame.to, PORT_NONE);
+}
+
+static void a_frame_that_was_sent_to_somebody_else_is_not_for_us(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    for (int bit = 0; bit < 48; bit++) {
+        syn.to = w->shard->mac[OUTSIDE];
+        syn.to.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_equal(wire_in(w, OUTSIDE, &syn), VERDICT_NOT_FOR_US);
+        wire_quiet(w);
+    }
 }
 
 static void random_numbers_do_not_repeat(void **state)
@@ -316,6 +330,7 @@ int main(void)
         WIRE_TEST(a_malformed_frame_is_not_sent_anywhere),
         WIRE_TEST(checksums_are_not_computed_again_where_the_port_did),
         WIRE_TEST(an_answer_that_does_not_fit_the_buffer_is_not_sent),
+        WIRE_TEST(a_frame_that_was_sent_to_somebody_else_is_not_for_us),
         WIRE_TEST(random_numbers_do_not_repeat),
         WIRE_TEST(many_timers_of_one_moment_take_several_ticks),
         WIRE_TEST(a_new_policy_holds_from_the_next_burst_on),
