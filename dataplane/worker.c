@@ -79,42 +79,57 @@ static unsigned checked_by_port(const struct port *port, const struct rte_mbuf *
     return checked;
 }
 
-static void handle(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
+static struct frame frame_of(const struct worker *worker, enum port_side side,
+                             struct rte_mbuf *mbuf)
 {
-    if (mbuf->nb_segs != 1) {
-        shard_count(worker->shard, VERDICT_MULTI_SEGMENT);
-        rte_pktmbuf_free(mbuf);
-        return;
-    }
-    struct frame frame = {
+    return (struct frame){
         .bytes = rte_pktmbuf_mtod(mbuf, uint8_t *),
         .room = (uint32_t)mbuf->buf_len - mbuf->data_off,
         .length = mbuf->data_len,
         .side = (uint8_t)side,
+        .checked = (uint8_t)checked_by_port(&worker->ports[side], mbuf),
     };
-    shard_packet(worker->shard, &frame, checked_by_port(&worker->ports[side], mbuf));
-    if (frame.to == PORT_NONE) {
-        rte_pktmbuf_free(mbuf);
-        return;
+}
+
+/* Takes out what the shard cannot read; returns how many are left. */
+static uint16_t keep_whole(struct worker *worker, struct rte_mbuf **mbufs, uint16_t count)
+{
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        if (mbufs[i]->nb_segs == 1) {
+            mbufs[kept++] = mbufs[i];
+        } else {
+            shard_count(worker->shard, VERDICT_MULTI_SEGMENT);
+            rte_pktmbuf_free(mbufs[i]);
+        }
     }
-    mbuf->data_len = (uint16_t)frame.length;
-    mbuf->pkt_len = frame.length;
-    mbuf->ol_flags = 0;
-    transmit(worker, frame.to, mbuf);
+    return kept;
 }
 
 void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
                   uint16_t count)
 {
-    enum { AHEAD = 4 };
+    struct frame frames[WORKER_BURST];
+    struct rte_mbuf *dropped[WORKER_BURST];
+    unsigned drops = 0;
     worker->received[side] += count;
-    for (uint16_t i = 0; i < count && i < AHEAD; i++)
+    for (uint16_t i = 0; i < count; i++)
         rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    count = keep_whole(worker, mbufs, count);
+    for (uint16_t i = 0; i < count; i++)
+        frames[i] = frame_of(worker, side, mbufs[i]);
+    shard_burst(worker->shard, frames, count);
     for (uint16_t i = 0; i < count; i++) {
-        if (i + AHEAD < count)
-            rte_prefetch0(rte_pktmbuf_mtod(mbufs[i + AHEAD], void *));
-        handle(worker, side, mbufs[i]);
+        if (frames[i].to == PORT_NONE) {
+            dropped[drops++] = mbufs[i];
+            continue;
+        }
+        mbufs[i]->data_len = (uint16_t)frames[i].length;
+        mbufs[i]->pkt_len = frames[i].length;
+        mbufs[i]->ol_flags = 0;
+        transmit(worker, frames[i].to, mbufs[i]);
     }
+    rte_pktmbuf_free_bulk(dropped, drops);
 }
 
 static uint16_t receive(struct worker *worker, enum port_side side)

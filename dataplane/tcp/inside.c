@@ -26,21 +26,31 @@ static enum verdict stray(struct shard *shard, struct frame *frame, const struct
     return VERDICT_INSIDE_RESET;
 }
 
-enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct packet *packet)
+enum verdict inside_sort(const struct shard *shard, struct sorted *sorted)
 {
     const struct services *services = shard->policy.services;
+    const struct packet *packet = &sorted->packet;
+    bool own = policy_own(services, INSIDE, &packet->destination);
     int backend = policy_backend(services, &packet->source, packet->source_port);
     if (backend < 0)
-        return policy_own(services, INSIDE, &packet->destination) ? VERDICT_NO_SERVICE
-                                                                  : VERDICT_INSIDE_SPOOF;
-    if (policy_own(services, INSIDE, &packet->destination)) {
+        return own ? VERDICT_NO_SERVICE : VERDICT_INSIDE_SPOOF;
+    sorted->target = (uint16_t)backend;
+    sorted->for_flow = !own; /* else it is about a probe */
+    if (!own)
+        sorted->hash = flow_hash(shard->flows, &packet->destination, packet->destination_port);
+    return VERDICT_FORWARDED;
+}
+
+enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted)
+{
+    const struct packet *packet = &sorted->packet;
+    if (!sorted->for_flow) {
         enum verdict verdict = probe_answer(shard, frame, packet);
         bool late = verdict == VERDICT_INSIDE_NO_FLOW && shard->probes != NULL;
         return late ? stray(shard, frame, packet) : verdict;
     }
-    uint64_t hash = flow_hash(shard->flows, &packet->destination, packet->destination_port);
-    struct flow *flow = flow_find_inside(shard->flows, hash, &packet->destination,
-                                         packet->destination_port, (uint16_t)backend);
+    struct flow *flow = flow_find_inside(shard->flows, sorted->hash, &packet->destination,
+                                         packet->destination_port, sorted->target);
     if (flow == NULL)
         return stray(shard, frame, packet);
     if (flow->state == FLOW_OPENING)

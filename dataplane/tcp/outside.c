@@ -214,9 +214,10 @@ static enum verdict while_opening(struct shard *shard, const struct packet *pack
     }
 }
 
-enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct packet *packet)
+enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
 {
     const struct services *services = shard->policy.services;
+    const struct packet *packet = &sorted->packet;
     if (packet_bogon(&packet->source, packet->v4) ||
         policy_own(services, OUTSIDE, &packet->source) ||
         policy_own(services, INSIDE, &packet->source))
@@ -225,16 +226,23 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     if (service < 0)
         return policy_own(services, OUTSIDE, &packet->destination) ? VERDICT_NO_SERVICE
                                                                    : VERDICT_NOT_FOR_US;
-    struct opening opening = {.service = (uint16_t)service,
-                              .hash =
-                                  flow_hash(shard->flows, &packet->source, packet->source_port)};
-    struct flow *flow = flow_find_outside(shard->flows, opening.hash, &packet->source,
-                                          packet->source_port, (uint16_t)service);
+    sorted->target = (uint16_t)service;
+    sorted->hash = flow_hash(shard->flows, &packet->source, packet->source_port);
+    sorted->for_flow = true;
+    return VERDICT_FORWARDED;
+}
+
+enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted)
+{
+    const struct packet *packet = &sorted->packet;
+    struct opening opening = {.service = sorted->target, .hash = sorted->hash};
+    struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
+                                          packet->source_port, sorted->target);
     if (flow == NULL)
         return without_flow(shard, frame, packet, &opening);
     if ((packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
         states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
-        return answer_syn(shard, frame, packet, (uint16_t)service);
+        return answer_syn(shard, frame, packet, sorted->target);
     enum verdict verdict = flow->state == FLOW_OPENING
                                ? while_opening(shard, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);

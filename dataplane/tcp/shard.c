@@ -65,28 +65,58 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     shard->inside_resets.per_second = limits->inside_resets_per_s;
 }
 
-static enum verdict sort_packet(struct shard *shard, struct frame *frame,
-                                const struct packet *packet)
+/* What can be said without looking at memory that may be cold; and that memory is fetched. */
+static enum verdict sort_frame(const struct shard *shard, struct frame *frame,
+                               struct sorted *sorted)
 {
-    switch (packet->kind) {
-    case PACKET_ARP: return local_arp(shard, frame, packet);
+    frame->to = PORT_NONE;
+    sorted->for_flow = false;
+    enum verdict verdict =
+        packet_parse(frame->bytes, frame->length, frame->checked, &sorted->packet);
+    if (verdict != VERDICT_FORWARDED || sorted->packet.kind != PACKET_TCP)
+        return verdict;
+    if (!shard_addressed(shard, frame))
+        return VERDICT_NOT_FOR_US;
+    verdict = frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
+    if (sorted->for_flow)
+        flow_prefetch(shard->flows, sorted->hash);
+    return verdict;
+}
+
+static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
+{
+    switch (sorted->packet.kind) {
+    case PACKET_ARP: return local_arp(shard, frame, &sorted->packet);
     case PACKET_ICMP4:
-    case PACKET_ICMP6: return local_icmp(shard, frame, packet);
+    case PACKET_ICMP6: return local_icmp(shard, frame, &sorted->packet);
     default:
-        if (!shard_addressed(shard, frame))
-            return VERDICT_NOT_FOR_US;
-        return frame->side == OUTSIDE ? outside_packet(shard, frame, packet)
-                                      : inside_packet(shard, frame, packet);
+        return frame->side == OUTSIDE ? outside_packet(shard, frame, sorted)
+                                      : inside_packet(shard, frame, sorted);
+    }
+}
+
+void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
+{
+    struct sorted sorted[SHARD_BURST];
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i].verdict = (uint8_t)sort_frame(shard, &frames[i], &sorted[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (sorted[i].for_flow)
+            flow_prefetch_found(shard->flows, sorted[i].hash);
+    for (uint32_t i = 0; i < count; i++) {
+        if (sorted[i].verdict == VERDICT_FORWARDED)
+            sorted[i].verdict = (uint8_t)decide(shard, &frames[i], &sorted[i]);
+        shard->verdicts[sorted[i].verdict]++;
     }
 }
 
 enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)
 {
-    struct packet packet;
-    frame->to = PORT_NONE;
-    enum verdict verdict = packet_parse(frame->bytes, frame->length, checked, &packet);
+    struct sorted sorted;
+    frame->checked = (uint8_t)checked;
+    enum verdict verdict = sort_frame(shard, frame, &sorted);
     if (verdict == VERDICT_FORWARDED)
-        verdict = sort_packet(shard, frame, &packet);
+        verdict = decide(shard, frame, &sorted);
     shard->verdicts[verdict]++;
     return verdict;
 }

@@ -34,9 +34,21 @@ struct frame {
     uint8_t *bytes;
     uint32_t room; /* bytes that may be written from `bytes` on */
     uint32_t length;
-    uint8_t side; /* enum port_side: where it was received */
-    uint8_t to;   /* out: where `length` bytes are to be sent, or PORT_NONE */
+    uint8_t side;    /* enum port_side: where it was received */
+    uint8_t checked; /* checksums that the port has verified, as in packet_parse */
+    uint8_t to;      /* out: where `length` bytes are to be sent, or PORT_NONE */
 };
+
+/** A frame of a burst on its way: parsed, and told apart as far as that needs no flow. */
+struct sorted {
+    struct packet packet;
+    uint64_t hash;   /* flow_hash of the client */
+    uint16_t target; /* index of the service (outside) or backend (inside) */
+    uint8_t verdict; /* VERDICT_FORWARDED: goes on */
+    bool for_flow;   /* hash and target are set: a flow is to be looked up */
+};
+
+enum { SHARD_BURST = 64 };
 
 /** What a shard tells the control thread. */
 struct message {
@@ -100,8 +112,12 @@ int shard_probe_backends(struct shard *shard, uint32_t count);
 void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_ms,
                  uint64_t unix_ms);
 
-/** Decides about one frame; afterwards frame->to says whether it is to be sent. Returns the
- * verdict, which has been counted. `checked` as in packet_parse. */
+/** Decides about up to SHARD_BURST frames, in order; afterwards each one's `to` says whether it is
+ * to be sent. First all are parsed and what their lookups need is fetched, then each is decided, so
+ * that no packet waits for memory. */
+void shard_burst(struct shard *shard, struct frame *frames, uint32_t count);
+
+/** A burst of one. Returns the verdict, which has been counted. `checked` as in packet_parse. */
 enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked);
 
 /** Runs due timers and probes; bounded work. Returns how many timers fired. */
@@ -133,8 +149,13 @@ void shard_send(struct shard *shard, enum port_side to, const struct segment *se
 /** 64 unpredictable bits. */
 uint64_t shard_random(struct shard *shard);
 
-enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct packet *packet);
-enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct packet *packet);
+/** Whether a TCP packet may go on, and to which service or backend. Nothing is written but *sorted.
+ */
+enum verdict outside_sort(const struct shard *shard, struct sorted *sorted);
+enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
+
+enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
+enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet);
 enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct packet *packet);
 
