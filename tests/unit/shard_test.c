@@ -121,6 +121,56 @@ static void a_frame_that_was_sent_to_somebody_else_is_not_for_us(void **state)
     }
 }
 
+/* A client's request, as a frame of a burst. */
+static struct frame request_frame(struct wire *w, const struct wire_talk *t, uint8_t *bytes)
+{
+    const struct wire_segment data = wire_data(t, FROM_CLIENT, TCP_ACK, wire_request);
+    const struct segment segment = {.from = data.from,
+                                    .to = w->shard->mac[OUTSIDE],
+                                    .source = data.source,
+                                    .destination = data.destination,
+                                    .source_port = data.source_port,
+                                    .destination_port = data.destination_port,
+                                    .seq = data.seq,
+                                    .ack = data.ack,
+                                    .window = data.window,
+                                    .flags = data.flags,
+                                    .options = data.options,
+                                    .payload = wire_request,
+                                    .length = (uint16_t)strlen(wire_request)};
+    return (struct frame){.bytes = bytes,
+                          .room = FRAME_ROOM,
+                          .length = build_segment(bytes, FRAME_ROOM, &segment),
+                          .side = OUTSIDE};
+}
+
+/* All are looked at before the first is decided; what that one changes still counts for the next.
+ */
+static void a_burst_is_decided_in_order(void **state)
+{
+    struct wire *w = wire_of(state);
+    static uint8_t bytes[4][FRAME_ROOM];
+    struct wire_talk one = wire_talk(w), other = wire_talk(w);
+    wire_handshake(w, &one);
+    wire_handshake(w, &other);
+    struct frame frames[4] = {request_frame(w, &one, bytes[0]),
+                              request_frame(w, &one, bytes[1]),
+                              request_frame(w, &other, bytes[2]),
+                              {.bytes = bytes[3], .length = 13}};
+    uint64_t before[VERDICT_COUNT];
+    wire_begin(w);
+    memcpy(before, w->shard->verdicts, sizeof before);
+    shard_burst(w->shard, frames, 4);
+    assert_int_equal(w->shard->verdicts[VERDICT_OPENED] - before[VERDICT_OPENED], 2);
+    assert_int_equal(w->shard->verdicts[VERDICT_OPENING_BUSY] - before[VERDICT_OPENING_BUSY], 1);
+    assert_int_equal(w->shard->verdicts[VERDICT_TRUNCATED] - before[VERDICT_TRUNCATED], 1);
+    assert_int_equal(frames[0].to, INSIDE);
+    assert_int_equal(frames[1].to, PORT_NONE);
+    assert_int_equal(frames[2].to, INSIDE);
+    assert_int_equal(frames[3].to, PORT_NONE);
+    wire_expect_tables(w, 2, 2);
+}
+
 static void random_numbers_do_not_repeat(void **state)
 {
     enum { MANY = 1000 };
@@ -331,6 +381,7 @@ int main(void)
         WIRE_TEST(checksums_are_not_computed_again_where_the_port_did),
         WIRE_TEST(an_answer_that_does_not_fit_the_buffer_is_not_sent),
         WIRE_TEST(a_frame_that_was_sent_to_somebody_else_is_not_for_us),
+        WIRE_TEST(a_burst_is_decided_in_order),
         WIRE_TEST(random_numbers_do_not_repeat),
         WIRE_TEST(many_timers_of_one_moment_take_several_ticks),
         WIRE_TEST(a_new_policy_holds_from_the_next_burst_on),
