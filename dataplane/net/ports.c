@@ -8,6 +8,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_pci.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,18 @@
 
 #include "common/log.h"
 
+/* What stands before a device's arguments: the name that EAL gives it. */
+static void device_name(const char *device, char name[RTE_ETH_NAME_MAX_LEN])
+{
+    snprintf(name, RTE_ETH_NAME_MAX_LEN, "%.*s", (int)strcspn(device, ","), device);
+}
+
 static bool is_pci(const char *device)
 {
-    unsigned domain, bus, slot, function;
-    return sscanf(device, "%x:%x:%x.%x", &domain, &bus, &slot, &function) == 4;
+    char name[RTE_ETH_NAME_MAX_LEN];
+    struct rte_pci_addr address;
+    device_name(device, name);
+    return rte_pci_addr_parse(name, &address) == 0;
 }
 
 int ports_start_eal(const struct settings *settings, const char *program)
@@ -66,14 +75,6 @@ int ports_start_eal(const struct settings *settings, const char *program)
     return 0;
 }
 
-/* EAL's name of a device: what stands before its arguments. */
-static int find_port(const char *device, uint16_t *id)
-{
-    char name[RTE_ETH_NAME_MAX_LEN];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(device, ","), device);
-    return rte_eth_dev_get_port_by_name(name, id);
-}
-
 static int start_queues(struct port *port, const struct port_settings *settings,
                         struct rte_mempool *pool, const struct rte_eth_dev_info *info)
 {
@@ -104,8 +105,10 @@ int ports_open(struct port *port, const struct port_settings *settings, const ch
 {
     struct rte_eth_dev_info info;
     struct rte_ether_addr mac;
+    char device[RTE_ETH_NAME_MAX_LEN];
     *port = (struct port){0};
-    if (find_port(settings->device, &port->id) != 0) {
+    device_name(settings->device, device);
+    if (rte_eth_dev_get_port_by_name(device, &port->id) != 0) {
         log_error("port_missing", "[%s] device = %s: DPDK has no such port", name,
                   settings->device);
         return -1;

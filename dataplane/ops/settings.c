@@ -365,8 +365,11 @@ struct services *settings_services(const struct settings *s)
 {
     size_t listens = listen_count(s);
     struct services *out = calloc(1, sizeof *out);
-    if (out == NULL)
+    if (out == NULL || listens == 0 ||
+        s->backends.count == 0) { /* checked settings have some of each */
+        free(out);
         return NULL;
+    }
     out->service = calloc(listens, sizeof *out->service);
     out->backend = calloc(s->backends.count, sizeof *out->backend);
     out->by_listen = endpoints_new((uint32_t)listens);

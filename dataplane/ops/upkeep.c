@@ -127,6 +127,14 @@ static size_t offers_size(uint32_t count)
     return sizeof(struct offers) + count * sizeof(struct offer);
 }
 
+static bool same_offer(const struct offer *a, const struct offer *b)
+{
+    return a->mss == b->mss && a->sack == b->sack && a->timestamps == b->timestamps &&
+           a->promise[0].cookie_service == b->promise[0].cookie_service &&
+           a->promise[1].cookie_service == b->promise[1].cookie_service;
+}
+
+/* Whether anything has changed. */
 static bool fill_offer(struct offer *offer, const struct service *service,
                        const struct backend_state *backend, const struct limits *limits)
 {
@@ -142,7 +150,7 @@ static bool fill_offer(struct offer *offer, const struct service *service,
         offer->promise[1] = offer->promise[0];
         offer->promise[0] = (struct promise){policy_cookie_service(&service->listen, scale), scale};
     }
-    return memcmp(&old, offer, sizeof old) != 0;
+    return !same_offer(&old, offer);
 }
 
 static void update_offers(struct upkeep *upkeep)
