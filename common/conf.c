@@ -27,7 +27,8 @@ enum {
 struct load {
     const struct conf_schema *schema;
     const char *file; /* for messages */
-    const char *text; /* what is left */
+    const char *all;  /* the whole text */
+    const char *text; /* what is left of it */
     size_t length;
     unsigned line;
     char *root;
@@ -399,6 +400,45 @@ static bool finish_sections(struct load *load)
     return true;
 }
 
+/* How many bytes of `line` (which ends at `end`) say the same as the first `length` of `words`,
+ * where any run of blanks is as good as one; 0 if they differ. */
+static size_t says(const char *line, const char *end, const char *words, size_t length)
+{
+    const char *at = line;
+    for (size_t i = 0; i < length; i++, at++) {
+        if (at == end || (words[i] == ' ' ? *at != ' ' && *at != '\t' : *at != words[i]))
+            return 0;
+        while (words[i] == ' ' && at + 1 < end && (at[1] == ' ' || at[1] == '\t'))
+            at++;
+    }
+    return (size_t)(at - line);
+}
+
+/* The line that a reason "[heading] key ..." is about, or that of its heading; 0 if the file has
+ * neither. */
+static unsigned line_of(const char *text, const char *text_end, const char *reason)
+{
+    size_t heading = strcspn(reason, "]") + 1;
+    if (reason[0] != '[' || heading > strlen(reason))
+        return 0;
+    const char *key = reason + heading + strspn(reason + heading, " ");
+    size_t key_length = strcspn(key, " :=");
+    unsigned found = 0, number = 1;
+    bool inside = false;
+    for (const char *end; text < text_end; text = end + 1, number++) {
+        const char *newline = memchr(text, '\n', (size_t)(text_end - text));
+        end = newline ? newline : text_end;
+        if (*text == '[') {
+            inside = says(text, end, reason, heading) > 0;
+            found = inside ? number : found;
+        }
+        size_t said = inside ? says(text, end, key, key_length) : 0;
+        if (said > 0 && text + said < end && strchr(" \t=", text[said]))
+            return number;
+    }
+    return found;
+}
+
 static bool read_all(struct load *load)
 {
 #ifdef HAVE_INI_MAX_LINE
@@ -413,14 +453,15 @@ static bool read_all(struct load *load)
         return false;
     char reason[CONF_WHY] = "refused";
     if (load->schema->check && load->schema->check(load->root, reason, sizeof reason) != 0)
-        return refuse(load, 0, "%s", reason);
+        return refuse(load, line_of(load->all, load->text + load->length, reason), "%s", reason);
     return true;
 }
 
 void *conf_load_memory(const struct conf_schema *schema, const char *name, const char *text,
                        size_t length, char why[CONF_WHY])
 {
-    struct load load = {.schema = schema, .file = name, .text = text, .length = length, .why = why};
+    struct load load = {
+        .schema = schema, .file = name, .all = text, .text = text, .length = length, .why = why};
     why[0] = '\0';
     load.root = calloc(1, schema->size);
     load.met = calloc(schema->section_count + 1, sizeof *load.met);

@@ -73,8 +73,9 @@ struct conf_section {
     const char *doc;
 };
 
-/** The whole file of one program. `check` (may be NULL) looks across fields; it writes the reason
- * into `why` and returns -EINVAL to refuse. */
+/** The whole file of one program. `check` (may be NULL) looks across fields; it writes the reason,
+ * as "[section] key = value: what is wrong; what is allowed", into `why` and returns -EINVAL to
+ * refuse. The file and the line of that key are put in front of it. */
 struct conf_schema {
     const char *program;
     size_t size; /* of the root struct */

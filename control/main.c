@@ -189,7 +189,7 @@ int main(int argc, char **argv)
     char why[CONF_WHY];
     struct settings *settings = conf_load(&SETTINGS_SCHEMA, options.config, why);
     if (!settings) {
-        fprintf(stderr, "dropgate-control: %s\n", why);
+        fprintf(stderr, "%s\n", why);
         return EXIT_USAGE;
     }
     int status = EXIT_SUCCESS;

@@ -11,8 +11,8 @@ expect "the gateway's own file is accepted" "$DATAPLANE" -c "$work/dropgate.conf
 expect "the purchase service's own file is accepted" "$CONTROL" -c "$work/control.conf" --check
 number=0
 
-# refused FILE SED WHERE WHAT: after the edit, the file is refused at the line that matches WHERE (none when the fault
-# lies between several keys), with a message that matches WHAT.
+# refused FILE SED WHERE WHAT: after the edit, the file is refused at the last line that matches WHERE, with a message
+# that matches WHAT.
 refused() {
     local base=$1 edit=$2 where=$3 what=$4 program=$DATAPLANE file message line rc=0
     number=$((number + 1))
@@ -20,9 +20,8 @@ refused() {
     sed -e "$edit" "$work/$base" >"$file"
     [[ $base == dropgate.conf ]] || program=$CONTROL
     message=$("$program" -c "$file" --check 2>&1) || rc=$?
-    message=${message#dropgate-control: }
     line=$(grep -n -e "$where" "$file" | tail -n 1 | cut -d: -f1)
-    [[ -z $where ]] && where="$file: " || where="$file:$line: "
+    where="$file:$line: "
     if ((rc == 2)) && [[ $(wc -l <<<"$message") == 1 && $message == "$where"* && $message =~ $what ]]; then
         ok "$message"
     else
@@ -49,22 +48,22 @@ refused dropgate.conf 's/^.service transfer./[service shop]/' '^.service shop' '
 refused dropgate.conf 's/198.18.0.80:80,/198.18.0.80:99999,/' '^listen.*99999' 'listen = .*99999.*; allowed: '
 refused dropgate.conf 's/198.18.0.80:80,/shop.example:80,/' '^listen.*example' 'listen = .*shop.example.*; allowed: '
 refused dropgate.conf '1s/.*/stray = 1/' '^stray' 'stray'
-refused dropgate.conf 's/shop4, shop6/shop4, shop7/' '' 'backends = shop7: there is no .backend shop7.'
-refused dropgate.conf 's/198.18.0.80:81/198.18.0.80:80/' '' 'listen = 198.18.0.80:80: already served by .service shop.'
-refused dropgate.conf 's/198.18.128.2:8081/198.18.128.2:8080/' '' 'address = 198.18.128.2:8080: already the address of'
-refused dropgate.conf 's/198.18.0.80:80,/224.0.0.1:80,/' '' 'listen = 224.0.0.1:80: not an address that clients can reach'
+refused dropgate.conf 's/shop4, shop6/shop4, shop7/' '^backends.*shop7' 'backends = shop7: there is no .backend shop7.'
+refused dropgate.conf 's/198.18.0.80:81/198.18.0.80:80/' '^listen.*:80' 'listen = 198.18.0.80:80: already served by .service shop.'
+refused dropgate.conf 's/198.18.128.2:8081/198.18.128.2:8080/' '^address = 198.18.128.2:8080' 'address = 198.18.128.2:8080: already the address of'
+refused dropgate.conf 's/198.18.0.80:80,/224.0.0.1:80,/' '^listen.*224' 'listen = 224.0.0.1:80: not an address that clients can reach'
 
 refused control.conf 's/^identity.*/identity = everybody/' '^identity' 'identity = everybody: .*; allowed: .*header'
-refused control.conf 's/^identity.*/identity = jwt/' '' 'identity = jwt is not built yet; allowed now: none, header'
+refused control.conf 's/^identity.*/identity = jwt/' '^identity' 'identity = jwt is not built yet; allowed now: none, header'
 refused control.conf 's/^ledger_threads.*/ledger_threads = 0/' '^ledger_threads' 'ledger_threads = 0: .*; allowed: .*1'
 refused control.conf 's/^ledger_threads.*/batch_max = 4096/' '^batch_max' 'batch_max = 4096: .*; allowed: '
 refused control.conf 's/^listen.*/listen = 198.18.128.2/' '^listen' 'listen = 198.18.128.2: .*; allowed: '
 refused control.conf 's/^idle_timeout.*/idle_timeout = -1s/' '^idle_timeout' 'idle_timeout = -1s: .*; allowed: '
 refused control.conf 's/^idle_timeout.*/deadline = 5 minutes/' '^deadline' 'deadline = 5 minutes: .*; allowed: '
-refused control.conf 's/^idle_timeout.*/user_header = X User/' '' 'user_header = X User .*allowed'
+refused control.conf 's/^idle_timeout.*/user_header = X User/' '^user_header' 'user_header = X User .*allowed'
 refused control.conf 's/^dsn.*//' '^.database' 'dsn.* missing; allowed: '
-refused control.conf 's/^dsn.*/dsn = host=db password=secret/' '' 'dsn must not hold a password'
-refused control.conf 's/^dsn.*/dsn = host/' '' 'dsn: '
+refused control.conf 's/^dsn.*/dsn = host=db password=secret/' '^dsn' 'dsn must not hold a password'
+refused control.conf 's/^dsn.*/dsn = host/' '^dsn' 'dsn: '
 refused control.conf 's/^.database./[datenbank]/' '^.datenbank' 'datenbank.: unknown section'
 
 rc=0

@@ -385,7 +385,8 @@ static const struct {
     {SERVICE "[pool last]\n", "f.conf:6: [pool last]: the key \"size\" is missing; allowed: a size "
                               "from 1B to 1M, units B, K, M, G"},
     /* across fields */
-    {"linger = 2s\n" SERVICE, "f.conf: [main] linger is longer than timeout"},
+    {"linger = 2s\n" SERVICE, "f.conf:3: [main] linger is longer than timeout"},
+
 };
 
 static void expect_refused(const char *text, const char *expected)
