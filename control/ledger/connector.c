@@ -71,13 +71,16 @@ static bool run(PGconn *conn, const char *sql, ExecStatusType expected)
     return good;
 }
 
-static bool is_primary(PGconn *conn)
+/* A session that may not write is refused here, where failures are followed by a pause, and not
+ * when the first batch finds out. */
+static bool is_writable_primary(PGconn *conn)
 {
-    PGresult *result = PQexec(conn, "SELECT pg_is_in_recovery()");
-    bool primary =
+    PGresult *result = PQexec(
+        conn, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean");
+    bool writable =
         PQresultStatus(result) == PGRES_TUPLES_OK && !strcmp(PQgetvalue(result, 0, 0), "f");
     PQclear(result);
-    return primary;
+    return writable;
 }
 
 static bool prepare(PGconn *conn)
@@ -111,8 +114,8 @@ static PGconn *open_session(const struct database_settings *settings, bool liste
     const char *failed = NULL;
     if (PQstatus(conn) != CONNECTION_OK)
         failed = "cannot connect to PostgreSQL";
-    else if (!is_primary(conn))
-        failed = "the server is not a primary (pg_is_in_recovery)";
+    else if (!is_writable_primary(conn))
+        failed = "the server is not a primary (pg_is_in_recovery), or its sessions are read-only";
     else if (!run(conn, set, PGRES_COMMAND_OK))
         failed = "cannot prepare the session";
     else if (!prepare(conn))

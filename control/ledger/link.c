@@ -17,9 +17,14 @@ static void clear_result(struct link *link)
 {
     PQclear(link->result);
     link->result = NULL;
-    link->warned = false;
+    link->unreplicated = false;
 }
 
+/* A warning that says that the wait for a synchronous standby was cut short puts the commit in
+ * doubt. It has no SQLSTATE of its own, and its text is translated, but the place in the server
+ * that it comes from is named. Any other warning (of a vacuum that is due, of a trigger) is only
+ * logged: a batch that was sent again because of it would be warned of again, and never be
+ * answered. */
 static void on_notice(void *context, const PGresult *notice)
 {
     struct link *link = context;
@@ -27,7 +32,9 @@ static void on_notice(void *context, const PGresult *notice)
     if (!severity || strcmp(severity, "WARNING") != 0)
         return;
     const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
-    link->warned = true;
+    const char *source = PQresultErrorField(notice, PG_DIAG_SOURCE_FILE);
+    if (source && !strcmp(source, "syncrep.c"))
+        link->unreplicated = true;
     log_warn("database_warning", "%s", message ? message : "no message");
 }
 
@@ -112,7 +119,7 @@ static enum link_event complete(struct link *link)
         return LINK_REFUSED;
     }
     link->state = LINK_IDLE;
-    return link->warned ? LINK_DOUBTFUL : LINK_ANSWERED;
+    return link->unreplicated ? LINK_DOUBTFUL : LINK_ANSWERED;
 }
 
 static enum link_event take_offer(struct link *link)

@@ -39,9 +39,9 @@ enum link_event {
 struct link {
     PGconn *conn; // owner: rw
     enum link_state state;
-    PGresult *result; /* after LINK_ANSWERED or LINK_REFUSED; until the next send */
-    bool warned;      /* the server sent a warning during this statement */
-    bool listens;     /* LISTEN dropgate_catalog on every new connection */
+    PGresult *result;  /* after LINK_ANSWERED or LINK_REFUSED; until the next send */
+    bool unreplicated; /* the wait for a synchronous standby was cut short during this statement */
+    bool listens;      /* LISTEN dropgate_catalog on every new connection */
     struct connector *connector;
     struct mailbox *owner;     /* woken when a connection is handed over */
     _Atomic(PGconn *) offered; // connector: w, owner: takes
