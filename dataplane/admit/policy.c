@@ -31,5 +31,7 @@ void services_free(struct services *services)
     endpoints_free(services->by_backend);
     endpoints_free(services->own[OUTSIDE]);
     endpoints_free(services->own[INSIDE]);
+    endpoints_free(services->behind);
+    free(services->inside_link);
     free(services);
 }

@@ -42,6 +42,9 @@ struct services {
     struct endpoints *by_listen;       /* → index of service */
     struct endpoints *by_backend;      /* → index of backend */
     struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
+    struct endpoints *behind;          /* own inside addresses and the backends', port 0 → 0 */
+    uint32_t inside_link_count;
+    struct prefix *inside_link; /* networks of the inside port */
 };
 
 /** What a service may promise in a SYN-ACK: what its backend has shown in a probe. Until it is
@@ -115,6 +118,17 @@ static inline bool policy_own(const struct services *services, enum port_side si
                               const struct addr *addr)
 {
     return endpoints_find(services->own[side], addr, 0) >= 0;
+}
+
+/** Whether `addr` belongs behind the gateway: a packet from outside that claims it is forged. */
+static inline bool policy_behind(const struct services *services, const struct addr *addr)
+{
+    if (endpoints_find(services->behind, addr, 0) >= 0)
+        return true;
+    for (uint32_t i = 0; i < services->inside_link_count; i++)
+        if (prefix_contains(&services->inside_link[i], addr))
+            return true;
+    return false;
 }
 
 /** Frees the part and all that it holds; NULL is nothing. The other parts are single blocks for

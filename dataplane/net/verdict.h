@@ -35,7 +35,7 @@
     V(FRAGMENT,           "fragment",             "IPv4 or IPv6 fragment") \
     V(IP_OPTIONS,         "ip_options",           "IPv4 options, such as a source route (RFC 7126); a known TCP client sends none") \
     V(IPV6_EXTENSION,     "ipv6_extension",       "IPv6 extension header (RFC 8504 lets a middlebox refuse; a known TCP client sends none)") \
-    V(BOGON,              "bogon",                "source address that cannot be a client: own, loopback, multicast, unspecified, v4-mapped") \
+    V(BOGON,              "bogon",                "source that cannot be a client: own, backend's or inside address, loopback, multicast, unspecified, v4-mapped; a link-layer group") \
     V(BAD_TCP,            "bad_tcp",              "TCP header: data offset, port 0 or an impossible set of flags") \
     V(TCP_CHECKSUM,       "tcp_checksum",         "TCP checksum") \
     V(BAD_OPTIONS,        "bad_options",          "TCP options run past the header or have an impossible length") \

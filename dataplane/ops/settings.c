@@ -46,7 +46,7 @@ static const struct conf_section sections[] = {
 #define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
 #define PORT(s) \
     {s, "device", CONF_STRING, offsetof(struct port_settings, device), 1, 255, NULL, NULL, CONF_BOOT, \
-     "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1)."}, \
+     "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1). With net_af_packet the kernel reassembles fragments before the gateway can refuse them."}, \
     {s, "addresses", CONF_INTERFACES, offsetof(struct port_settings, addresses), 1, 64, NULL, NULL, CONF_BOOT, \
      "Own addresses with their on-link prefix length (198.18.0.1/17, 2001:db8::1/64): answered to ARP, neighbour discovery and echo."}, \
     {s, "routers", CONF_ADDRS, offsetof(struct port_settings, routers), 0, 2, "", NULL, CONF_BOOT, \
@@ -206,6 +206,15 @@ static int check_backend(const struct settings *s, size_t index, char *why, size
     return 0;
 }
 
+/* A backend's address, or one in a network of the inside port. */
+static bool is_inside(const struct settings *s, const struct addr *addr)
+{
+    for (size_t i = 0; i < s->backends.count; i++)
+        if (addr_equal(&backends_of(s)[i].address.addr, addr))
+            return true;
+    return on_link(&s->port[INSIDE], addr) != NULL;
+}
+
 static int check_listen(const struct settings *s, const struct service_settings *service,
                         const struct endpoint *listen, char *why, size_t size)
 {
@@ -213,6 +222,9 @@ static int check_listen(const struct settings *s, const struct service_settings 
     endpoint_print(listen, text);
     if (packet_bogon(&listen->addr, addr_is_v4(&listen->addr)))
         return refuse(why, size, "[service %s] listen = %s: not an address that clients can reach",
+                      service->name, text);
+    if (is_inside(s, &listen->addr))
+        return refuse(why, size, "[service %s] listen = %s: an address of the inside",
                       service->name, text);
     if (backend_of_family(s, service, addr_is_v4(&listen->addr)) < 0)
         return refuse(why, size,
@@ -267,6 +279,91 @@ static int check_port(const struct port_settings *port, const char *name, char *
     return 0;
 }
 
+/* What stands before a device's arguments: DPDK's name for it; and the interface among them, if
+ * any. */
+static size_t name_length(const char *device)
+{
+    return strcspn(device, ",");
+}
+
+static bool same_interface(const char *a, const char *b)
+{
+    const char *x = strstr(a, "iface="), *y = strstr(b, "iface=");
+    if (x == NULL || y == NULL)
+        return false;
+    size_t length = strcspn(x, ",");
+    return length == strcspn(y, ",") && strncmp(x, y, length) == 0;
+}
+
+/* The two sides must be different devices in different networks. */
+static int check_sides(const struct settings *s, char *why, size_t size)
+{
+    const char *out = s->port[OUTSIDE].device, *in = s->port[INSIDE].device;
+    const struct conf_interface *outer = s->port[OUTSIDE].addresses.items;
+    const struct conf_interface *inner = s->port[INSIDE].addresses.items;
+    char text[ADDR_TEXT];
+    if ((name_length(out) == name_length(in) && strncmp(out, in, name_length(in)) == 0) ||
+        same_interface(out, in))
+        return refuse(why, size, "[inside] device = %s: is the device of [outside]", in);
+    for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++)
+        for (size_t k = 0; k < s->port[OUTSIDE].addresses.count; k++)
+            if (prefix_contains(&outer[k].on_link, &inner[i].addr) ||
+                prefix_contains(&inner[i].on_link, &outer[k].addr))
+                return refuse(why, size,
+                              "[inside] addresses = %s: its network overlaps with one of [outside]",
+                              addr_print(&inner[i].addr, text));
+    return 0;
+}
+
+/* A list of different processor numbers, one for control and one per worker. */
+static int check_cores(const struct settings *s, char *why, size_t size)
+{
+    const char *cores = s->gateway.cores, *at = cores;
+    long seen[64] = {0};
+    long long wanted = s->gateway.workers + 1, count = 0;
+    while (count < wanted && count < 64) {
+        char *end;
+        errno = 0;
+        long core = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
+        for (long long i = 0; i < count; i++)
+            core = seen[i] == core ? -1 : core;
+        if (core < 0 || core >= 1024 || errno != 0 || (*end != ',' && *end != '\0'))
+            break;
+        seen[count++] = core;
+        at = *end == ',' ? end + 1 : end;
+        if (*end == '\0')
+            break;
+    }
+    if (count != wanted || *at != '\0' || at[-1] == ',')
+        return refuse(why, size,
+                      "[gateway] cores = %s: want %lld different processor numbers, separated by "
+                      "commas: control, then one per worker",
+                      cores, wanted);
+    return 0;
+}
+
+static int check_gateway(const struct settings *s, char *why, size_t size)
+{
+    enum { IN_FLIGHT = 1024 }; /* in the worker's hands and its cache */
+    const char *instance = s->gateway.instance;
+    int64_t rings = 0;
+    for (int side = 0; side < PORT_SIDES; side++)
+        rings += s->port[side].rx_descriptors + s->port[side].tx_descriptors;
+    if (instance[0] == '.' || instance[strspn(instance, "abcdefghijklmnopqrstuvwxyz"
+                                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")])
+        return refuse(why, size,
+                      "[gateway] instance = %s: not a name; allowed: letters, digits, '_', '-', "
+                      "and '.' but not first",
+                      instance);
+    if (s->gateway.buffers < rings + IN_FLIGHT)
+        return refuse(why, size,
+                      "[gateway] buffers = %lld: the rings of both ports hold %lld; allowed: at "
+                      "least %lld",
+                      (long long)s->gateway.buffers, (long long)rings,
+                      (long long)rings + IN_FLIGHT);
+    return check_cores(s, why, size);
+}
+
 /* No two services on one address and port. */
 static int check_overlap(const struct settings *s, char *why, size_t size)
 {
@@ -293,6 +390,8 @@ static int check_overlap(const struct settings *s, char *why, size_t size)
 static int check(const void *root, char *why, size_t size)
 {
     const struct settings *s = root;
+    if (check_gateway(s, why, size) != 0 || check_sides(s, why, size) != 0)
+        return -EINVAL;
     if (check_port(&s->port[OUTSIDE], "outside", why, size) != 0 ||
         check_port(&s->port[INSIDE], "inside", why, size) != 0)
         return -EINVAL;
@@ -361,12 +460,22 @@ static void fill_own(const struct settings *s, enum port_side side, struct endpo
         endpoints_add(own, &addresses[i].addr, 0, 0);
 }
 
+static void fill_behind(const struct settings *s, struct services *out)
+{
+    const struct conf_interface *own = s->port[INSIDE].addresses.items;
+    fill_own(s, INSIDE, out->behind);
+    for (uint32_t i = 0; i < out->backend_count; i++)
+        endpoints_add(out->behind, &out->backend[i].address.addr, 0, 0); /* they may share one */
+    for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++)
+        out->inside_link[out->inside_link_count++] = own[i].on_link;
+}
+
 struct services *settings_services(const struct settings *s)
 {
     size_t listens = listen_count(s);
     struct services *out = calloc(1, sizeof *out);
-    if (out == NULL || listens == 0 ||
-        s->backends.count == 0) { /* checked settings have some of each */
+    if (out == NULL || listens == 0 || s->backends.count == 0 ||
+        s->port[INSIDE].addresses.count == 0) { /* checked settings have some of each */
         free(out);
         return NULL;
     }
@@ -375,9 +484,13 @@ struct services *settings_services(const struct settings *s)
     out->by_listen = endpoints_new((uint32_t)listens);
     out->by_backend = endpoints_new((uint32_t)s->backends.count);
     out->own[OUTSIDE] = endpoints_new((uint32_t)(listens + s->port[OUTSIDE].addresses.count));
-    out->own[INSIDE] = endpoints_new((uint32_t)s->port[INSIDE].addresses.count);
+    size_t inside = s->port[INSIDE].addresses.count;
+    out->own[INSIDE] = endpoints_new((uint32_t)inside);
+    out->behind = endpoints_new((uint32_t)(inside + s->backends.count));
+    out->inside_link = calloc(inside, sizeof *out->inside_link);
     if (out->service == NULL || out->backend == NULL || out->by_listen == NULL ||
-        out->by_backend == NULL || out->own[OUTSIDE] == NULL || out->own[INSIDE] == NULL) {
+        out->by_backend == NULL || out->own[OUTSIDE] == NULL || out->own[INSIDE] == NULL ||
+        out->behind == NULL || out->inside_link == NULL) {
         services_free(out);
         return NULL;
     }
@@ -385,6 +498,7 @@ struct services *settings_services(const struct settings *s)
     fill_services(s, out);
     fill_own(s, OUTSIDE, out->own[OUTSIDE]);
     fill_own(s, INSIDE, out->own[INSIDE]);
+    fill_behind(s, out);
     return out;
 }
 

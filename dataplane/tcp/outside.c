@@ -219,8 +219,7 @@ enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
     const struct services *services = shard->policy.services;
     const struct packet *packet = &sorted->packet;
     if (packet_bogon(&packet->source, packet->v4) ||
-        policy_own(services, OUTSIDE, &packet->source) ||
-        policy_own(services, INSIDE, &packet->source))
+        policy_own(services, OUTSIDE, &packet->source) || policy_behind(services, &packet->source))
         return VERDICT_BOGON;
     int service = policy_service(services, &packet->destination, packet->destination_port);
     if (service < 0)

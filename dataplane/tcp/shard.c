@@ -73,6 +73,8 @@ static enum verdict sort_frame(const struct shard *shard, struct frame *frame,
     sorted->for_flow = false;
     enum verdict verdict =
         packet_parse(frame->bytes, frame->length, frame->checked, &sorted->packet);
+    if (verdict == VERDICT_FORWARDED && (frame->bytes[6] & 1))
+        return VERDICT_BOGON; /* from a group: an answer would go to everybody */
     if (verdict != VERDICT_FORWARDED || sorted->packet.kind != PACKET_TCP)
         return verdict;
     if (!shard_addressed(shard, frame))

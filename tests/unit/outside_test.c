@@ -437,10 +437,11 @@ static void answers_to_fins_come_from_a_budget(void **state)
 
 static void a_source_that_cannot_be_a_client_is_a_bogon(void **state)
 {
-    static const char *const bogons[WIRE_FAMILIES][9] = {
+    static const char *const bogons[WIRE_FAMILIES][10] = {
         {"0.0.0.1", "127.0.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1", "198.18.0.80",
-         "198.18.128.1"},
-        {"::", "::1", "ff02::1", "ff0e::7", "2001:db8::1", "2001:db8::80", "2001:db8:0:1::1"}};
+         "198.18.128.1", "198.18.128.2", "198.18.128.77"},
+        {"::", "::1", "ff02::1", "ff0e::7", "2001:db8::1", "2001:db8::80", "2001:db8:0:1::1",
+         "2001:db8:0:1::2", "2001:db8:0:1::77"}};
     struct wire *w = wire_of(state);
     for (int i = 0; bogons[w->family][i]; i++) {
         const struct wire_talk t = wire_talk(w);

@@ -121,6 +121,18 @@ static void a_frame_that_was_sent_to_somebody_else_is_not_for_us(void **state)
     }
 }
 
+static void a_frame_from_a_group_is_a_bogon(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    struct wire_segment syn = wire_segment(&t, FROM_CLIENT, TCP_SYN);
+    syn.from = (struct mac){{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+    assert_int_equal(wire_send(w, &syn, FROM_CLIENT), VERDICT_BOGON);
+    syn.from = (struct mac){{0x33, 0x33, 0, 0, 0, 1}};
+    assert_int_equal(wire_send(w, &syn, FROM_CLIENT), VERDICT_BOGON);
+    wire_quiet(w);
+}
+
 /* A client's request, as a frame of a burst. */
 static struct frame request_frame(struct wire *w, const struct wire_talk *t, uint8_t *bytes)
 {
@@ -381,6 +393,7 @@ int main(void)
         WIRE_TEST(checksums_are_not_computed_again_where_the_port_did),
         WIRE_TEST(an_answer_that_does_not_fit_the_buffer_is_not_sent),
         WIRE_TEST(a_frame_that_was_sent_to_somebody_else_is_not_for_us),
+        WIRE_TEST(a_frame_from_a_group_is_a_bogon),
         WIRE_TEST(a_burst_is_decided_in_order),
         WIRE_TEST(random_numbers_do_not_repeat),
         WIRE_TEST(many_timers_of_one_moment_take_several_ticks),

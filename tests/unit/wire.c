@@ -47,7 +47,12 @@ static struct services *services_of_rig(void)
         .by_listen = endpoints_new(SERVICES),
         .by_backend = endpoints_new(BACKENDS),
         .own = {endpoints_new(8), endpoints_new(8)},
+        .behind = endpoints_new(8),
+        .inside_link = calloc(2, sizeof *s->inside_link),
+        .inside_link_count = 2,
     };
+    MUST(prefix_parse("198.18.128.0/24", &s->inside_link[0], NULL) == 0);
+    MUST(prefix_parse("2001:db8:0:1::/64", &s->inside_link[1], NULL) == 0);
     for (int i = 0; i < SERVICES; i++) {
         s->service[i].listen = endpoint_of(listen[i]);
         s->service[i].backend = (uint16_t)(i % BACKENDS);
@@ -60,6 +65,8 @@ static struct services *services_of_rig(void)
         b->next_hop = b->address.addr;
         b->source = addr_of(i == WIRE_V4 ? "198.18.128.1" : "2001:db8:0:1::1");
         endpoints_add(s->by_backend, &b->address.addr, b->address.port, i);
+        endpoints_add(s->behind, &b->address.addr, 0, 0);
+        endpoints_add(s->behind, &b->source, 0, 0);
     }
     add_own(s, OUTSIDE, "198.18.0.1");
     add_own(s, OUTSIDE, "2001:db8::1");
