@@ -162,7 +162,7 @@ static void own_addresses_and_routers_make_sense(void **state)
                    "[inside] addresses");
 }
 
-static void pitfall_4_segments_fit_a_hold_and_a_head_fits_the_window(void **state)
+static void pitfall_04_segments_fit_a_hold_and_a_head_fits_the_window(void **state)
 {
     static const struct {
         const char *line, *reason;
@@ -383,7 +383,7 @@ int main(void)
         cmocka_unit_test(a_services_backends_exist_one_for_each_family),
         cmocka_unit_test(a_listener_is_reachable_and_served_once),
         cmocka_unit_test(own_addresses_and_routers_make_sense),
-        cmocka_unit_test(pitfall_4_segments_fit_a_hold_and_a_head_fits_the_window),
+        cmocka_unit_test(pitfall_04_segments_fit_a_hold_and_a_head_fits_the_window),
         cmocka_unit_test(each_listener_becomes_a_service_with_its_familys_backend),
         cmocka_unit_test(each_side_answers_for_its_own_addresses),
         cmocka_unit_test(a_backend_on_the_link_is_its_own_next_hop),

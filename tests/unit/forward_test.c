@@ -73,7 +73,7 @@ static void answers_follow_the_client_to_a_new_last_hop(void **state)
     assert_int_equal(wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "hello").to.bytes[5], 0x77);
 }
 
-static void pitfall_6_timestamps_are_translated_both_ways(void **state)
+static void pitfall_06_timestamps_are_translated_both_ways(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -177,7 +177,7 @@ static uint16_t window_told(uint16_t window, unsigned from, unsigned to)
     return units > 65535 ? 65535 : units == 0 && bytes > 0 ? 1 : (uint16_t)units;
 }
 
-static void pitfall_5_windows_are_rescaled_both_ways_and_never_become_zero(void **state)
+static void pitfall_05_windows_are_rescaled_both_ways_and_never_become_zero(void **state)
 {
     static const uint8_t scales[] = {0, 3, 7, 14};
     static const uint16_t windows[] = {0, 1, 2, 500, 32768, 65535};
@@ -200,7 +200,7 @@ static void pitfall_5_windows_are_rescaled_both_ways_and_never_become_zero(void 
     }
 }
 
-static void pitfall_5_without_agreed_scaling_windows_pass_as_they_are(void **state)
+static void pitfall_05_without_agreed_scaling_windows_pass_as_they_are(void **state)
 {
     struct wire *w = wire_of(state);
     for (int who = 0; who < 2; who++) {
@@ -219,7 +219,7 @@ static void pitfall_5_without_agreed_scaling_windows_pass_as_they_are(void **sta
 
 /* The backend's 50 bytes were told as one unit of 128: what is sent on that must reach it, or it
  * never says how much room there is. */
-static void pitfall_5_a_window_below_one_unit_lets_a_whole_unit_pass(void **state)
+static void pitfall_05_a_window_below_one_unit_lets_a_whole_unit_pass(void **state)
 {
     struct wire *w = wire_of(state);
     char unit[129] = {0};
@@ -558,14 +558,14 @@ int main(void)
         WIRE_TEST(data_passes_both_ways_with_each_ends_own_numbers),
         WIRE_TEST(the_other_end_sees_addresses_that_it_knows),
         WIRE_TEST(answers_follow_the_client_to_a_new_last_hop),
-        WIRE_TEST(pitfall_6_timestamps_are_translated_both_ways),
+        WIRE_TEST(pitfall_06_timestamps_are_translated_both_ways),
         WIRE_TEST(paws_of_a_client_sees_no_step_at_the_splice),
         WIRE_TEST(sack_edges_are_translated_towards_the_backend_only),
         WIRE_TEST(unknown_options_and_the_urgent_pointer_do_not_pass),
         WIRE_TEST(ethernet_padding_is_not_passed_on),
-        WIRE_TEST(pitfall_5_windows_are_rescaled_both_ways_and_never_become_zero),
-        WIRE_TEST(pitfall_5_without_agreed_scaling_windows_pass_as_they_are),
-        WIRE_TEST(pitfall_5_a_window_below_one_unit_lets_a_whole_unit_pass),
+        WIRE_TEST(pitfall_05_windows_are_rescaled_both_ways_and_never_become_zero),
+        WIRE_TEST(pitfall_05_without_agreed_scaling_windows_pass_as_they_are),
+        WIRE_TEST(pitfall_05_a_window_below_one_unit_lets_a_whole_unit_pass),
         WIRE_TEST(keep_alives_and_zero_window_probes_pass),
         WIRE_TEST(data_beyond_the_window_is_dropped),
         WIRE_TEST(pitfall_28_an_ack_for_bytes_that_were_never_sent_is_dropped),

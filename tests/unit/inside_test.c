@@ -73,7 +73,7 @@ static void a_stray_segment_with_ack_is_reset_at_its_ack(void **state)
     }
 }
 
-static void pitfall_9_a_stray_segment_without_ack_is_reset_behind_its_end(void **state)
+static void pitfall_09_a_stray_segment_without_ack_is_reset_behind_its_end(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -95,7 +95,7 @@ static void a_stray_reset_is_never_answered(void **state)
     wire_quiet(w);
 }
 
-static void pitfall_7_resets_of_strays_come_from_a_budget(void **state)
+static void pitfall_07_resets_of_strays_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -147,9 +147,9 @@ int main(void)
         WIRE_TEST(pitfall_29_a_reset_of_the_backend_outside_the_window_is_dropped),
         WIRE_TEST(a_flow_is_its_own_clients),
         WIRE_TEST(a_stray_segment_with_ack_is_reset_at_its_ack),
-        WIRE_TEST(pitfall_9_a_stray_segment_without_ack_is_reset_behind_its_end),
+        WIRE_TEST(pitfall_09_a_stray_segment_without_ack_is_reset_behind_its_end),
         WIRE_TEST(a_stray_reset_is_never_answered),
-        WIRE_TEST(pitfall_7_resets_of_strays_come_from_a_budget),
+        WIRE_TEST(pitfall_07_resets_of_strays_come_from_a_budget),
         WIRE_TEST(a_backend_that_goes_on_after_a_flow_ended_is_reset),
         WIRE_TEST(a_connection_to_the_gateway_itself_finds_no_service),
         WIRE_TEST(a_syn_from_inside_to_a_service_is_a_spoof),

@@ -319,7 +319,7 @@ static void an_echo_request_to_a_group_or_from_a_bogon_is_not_answered(void **st
     wire_quiet(w);
 }
 
-static void pitfall_7_echoes_come_from_a_budget(void **state)
+static void pitfall_07_echoes_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
     w->limits.echoes_per_s = 4;
@@ -377,7 +377,7 @@ int main(void)
         WIRE_TEST_ONCE(an_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_ipv6_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_echo_request_to_a_group_or_from_a_bogon_is_not_answered),
-        WIRE_TEST_ONCE(pitfall_7_echoes_come_from_a_budget),
+        WIRE_TEST_ONCE(pitfall_07_echoes_come_from_a_budget),
         WIRE_TEST(pitfall_29_other_icmp_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

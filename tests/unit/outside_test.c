@@ -50,7 +50,7 @@ static unsigned granted_bits(const struct wire_segment *answer)
            (o->window_scale != COOKIE_NO_SCALE ? SCALE : 0U);
 }
 
-static void pitfall_1_an_option_is_granted_only_if_it_was_offered(void **state)
+static void pitfall_01_an_option_is_granted_only_if_it_was_offered(void **state)
 {
     struct wire *w = wire_of(state);
     for (unsigned bits = 0; bits <= ALL; bits++) {
@@ -63,7 +63,7 @@ static void pitfall_1_an_option_is_granted_only_if_it_was_offered(void **state)
     }
 }
 
-static void pitfall_1_unknown_options_are_not_reflected(void **state)
+static void pitfall_01_unknown_options_are_not_reflected(void **state)
 {
     static const uint8_t strange[][12] = {
         {30, 12, 0x00, 0x81, 1, 2, 3, 4, 5, 6, 7, 8},       /* MPTCP, MP_CAPABLE */
@@ -84,7 +84,7 @@ static void pitfall_1_unknown_options_are_not_reflected(void **state)
     }
 }
 
-static void pitfall_2_a_syns_payload_is_neither_reflected_nor_acknowledged(void **state)
+static void pitfall_02_a_syns_payload_is_neither_reflected_nor_acknowledged(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -96,7 +96,7 @@ static void pitfall_2_a_syns_payload_is_neither_reflected_nor_acknowledged(void 
     wire_expect_tables(w, 0, 0);
 }
 
-static void pitfall_2_a_malformed_syn_is_dropped_with_its_reason(void **state)
+static void pitfall_02_a_malformed_syn_is_dropped_with_its_reason(void **state)
 {
     static const uint8_t bad[][4] = {{2, 0, 5, 180}, {2, 40, 5, 180}, {2, 3, 5, 1},
                                      {3, 2, 1, 1},   {4, 3, 0, 1},    {8, 4, 0, 0}};
@@ -112,7 +112,7 @@ static void pitfall_2_a_malformed_syn_is_dropped_with_its_reason(void **state)
     }
 }
 
-static void pitfall_3_the_window_is_open_before_the_backend_answers(void **state)
+static void pitfall_03_the_window_is_open_before_the_backend_answers(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -321,7 +321,7 @@ static void pitfall_23_the_same_tuple_again_a_second_later_is_reset(void **state
     assert_int_equal(granted_bits(&reset), 0);
 }
 
-static void pitfall_9_the_reset_is_this_packet(void **state)
+static void pitfall_09_the_reset_is_this_packet(void **state)
 {
     static const char *const golden[WIRE_FAMILIES] = {
         "02000000 0c01 02000000 000a 0800"
@@ -348,7 +348,7 @@ static void pitfall_9_the_reset_is_this_packet(void **state)
     assert_true(frame_checksums_good(frame->bytes));
 }
 
-static void pitfall_7_resets_come_from_a_budget(void **state)
+static void pitfall_07_resets_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
     w->limits.resets_per_s = 3;
@@ -697,11 +697,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WIRE_TEST(a_syn_gets_a_cookie_and_leaves_nothing_behind),
-        WIRE_TEST(pitfall_1_an_option_is_granted_only_if_it_was_offered),
-        WIRE_TEST(pitfall_1_unknown_options_are_not_reflected),
-        WIRE_TEST(pitfall_2_a_syns_payload_is_neither_reflected_nor_acknowledged),
-        WIRE_TEST(pitfall_2_a_malformed_syn_is_dropped_with_its_reason),
-        WIRE_TEST(pitfall_3_the_window_is_open_before_the_backend_answers),
+        WIRE_TEST(pitfall_01_an_option_is_granted_only_if_it_was_offered),
+        WIRE_TEST(pitfall_01_unknown_options_are_not_reflected),
+        WIRE_TEST(pitfall_02_a_syns_payload_is_neither_reflected_nor_acknowledged),
+        WIRE_TEST(pitfall_02_a_malformed_syn_is_dropped_with_its_reason),
+        WIRE_TEST(pitfall_03_the_window_is_open_before_the_backend_answers),
         WIRE_TEST(pitfall_12_syns_are_answered_while_the_backends_next_hop_is_unknown),
         WIRE_TEST(pitfall_30_only_what_the_backend_supports_is_granted),
         WIRE_TEST(ecn_is_declined_and_the_syn_answered),
@@ -715,8 +715,8 @@ int main(void)
         WIRE_TEST(a_reset_or_syn_ack_without_a_flow_is_dropped),
         WIRE_TEST(pitfall_23_a_segment_that_overtakes_the_first_does_no_harm),
         WIRE_TEST(pitfall_23_the_same_tuple_again_a_second_later_is_reset),
-        WIRE_TEST(pitfall_9_the_reset_is_this_packet),
-        WIRE_TEST(pitfall_7_resets_come_from_a_budget),
+        WIRE_TEST(pitfall_09_the_reset_is_this_packet),
+        WIRE_TEST(pitfall_07_resets_come_from_a_budget),
         WIRE_TEST(the_fin_of_a_connection_that_said_nothing_is_answered_by_fin),
         WIRE_TEST(pitfall_23_a_fin_that_overtakes_the_first_data_acknowledges_nothing),
         WIRE_TEST(a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_reset),
