@@ -19,7 +19,11 @@
 /* What stands before a device's arguments: the name that EAL gives it. */
 static void device_name(const char *device, char name[RTE_ETH_NAME_MAX_LEN])
 {
-    snprintf(name, RTE_ETH_NAME_MAX_LEN, "%.*s", (int)strcspn(device, ","), device);
+    size_t length = strcspn(device, ",");
+    if (length >= RTE_ETH_NAME_MAX_LEN)
+        length = RTE_ETH_NAME_MAX_LEN - 1;
+    memcpy(name, device, length);
+    name[length] = '\0';
 }
 
 static bool is_pci(const char *device)
