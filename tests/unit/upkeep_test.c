@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The control thread's upkeep with a real builder, real rings and no ports: what workers tell
+ * becomes policy. */
+#include "dataplane/ops/upkeep.h"
+
+#include <rte_eal.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "dataplane/ops/settings.h"
+
+static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"
+                                    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
+                                    "[backend one]\naddress = 198.18.128.2:8080\n"
+                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n";
+
+static struct rte_mempool *pool;
+static struct rte_ring *messages, *commands;
+
+struct rig {
+    struct policy policy;
+    struct services *services;
+    struct limits *limits;
+    struct port ports[PORT_SIDES];
+    struct worker worker;
+    struct upkeep upkeep;
+};
+
+static int start_dpdk(void **state)
+{
+    (void)state;
+    char *arguments[] = {"upkeep_test",
+                         "-l",
+                         "0",
+                         "--no-huge",
+                         "-m",
+                         "64",
+                         "--no-pci",
+                         "--no-shconf",
+                         "--no-telemetry",
+                         "--file-prefix",
+                         "dropgate-upkeep",
+                         "--log-level",
+                         "error"};
+    if (rte_eal_init((int)(sizeof arguments / sizeof *arguments), arguments) < 0)
+        return -1;
+    pool = rte_pktmbuf_pool_create("pool", 255, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    messages = rte_ring_create_elem("m", sizeof(struct message), 64, SOCKET_ID_ANY, 0);
+    commands = rte_ring_create_elem("c", sizeof(struct command), 64, SOCKET_ID_ANY, 0);
+    return pool == NULL || messages == NULL || commands == NULL ? -1 : 0;
+}
+
+static int setup(void **state)
+{
+    char why[CONF_WHY];
+    struct rig *r = calloc(1, sizeof *r);
+    struct settings *settings =
+        conf_load_memory(&SETTINGS_SCHEMA, "upkeep", configuration, sizeof configuration - 1, why);
+    if (r == NULL || settings == NULL)
+        return -1;
+    r->services = settings_services(settings);
+    r->limits = settings_limits(settings);
+    conf_free(&SETTINGS_SCHEMA, settings);
+    r->policy.services = r->services;
+    r->policy.limits = r->limits;
+    r->worker = (struct worker){
+        .ports = r->ports, .pool = pool, .messages = messages, .commands = commands};
+    *state = r;
+    if (upkeep_init(&r->upkeep, &r->policy, &r->worker) != 0)
+        return -1;
+    r->upkeep.builder = builder_start(&r->policy);
+    return r->upkeep.builder == NULL ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *r = *state;
+    struct command command;
+    if (r->upkeep.builder != NULL)
+        builder_stop(r->upkeep.builder);
+    upkeep_end(&r->upkeep);
+    services_free(r->services);
+    free(r->limits);
+    free(r);
+    while (rte_ring_dequeue_elem(commands, &command, sizeof command) == 0)
+        rte_pktmbuf_free(command.mbuf);
+    return 0;
+}
+
+/* Gives the message to the upkeep, and ends the builder, so that what follows from it is published.
+ */
+static void tell(struct rig *r, const struct message *message)
+{
+    struct message copy = *message;
+    assert_int_equal(rte_ring_enqueue_elem(messages, &copy, sizeof copy), 0);
+    upkeep_run(&r->upkeep);
+    builder_stop(r->upkeep.builder);
+    r->upkeep.builder = builder_start(&r->policy);
+    assert_non_null(r->upkeep.builder);
+}
+
+static struct message neighbor(const char *text, uint8_t last)
+{
+    struct message m = {.kind = MESSAGE_NEIGHBOR, .side = INSIDE, .mac = {{2, 0, 0, 0, 0, last}}};
+    assert_int_equal(addr_parse(text, &m.addr), 0);
+    return m;
+}
+
+static struct message answered(uint8_t scale)
+{
+    return (struct message){
+        .kind = MESSAGE_PROBE,
+        .probe = PROBE_ANSWERED,
+        .options = {.mss = 1400, .window_scale = scale, .sack_ok = true, .timestamps = true}};
+}
+
+static void a_next_hop_is_asked_for_at_once_and_once(void **state)
+{
+    struct rig *r = *state;
+    struct command command;
+    upkeep_run(&r->upkeep);
+    upkeep_run(&r->upkeep); /* not again so soon */
+    assert_int_equal(rte_ring_count(commands), 1);
+    assert_int_equal(rte_ring_dequeue_elem(commands, &command, sizeof command), 0);
+    const uint8_t *arp = rte_pktmbuf_mtod(command.mbuf, const uint8_t *);
+    assert_int_equal(command.side, INSIDE);
+    assert_int_equal(command.mbuf->data_len, 42);
+    assert_int_equal(load16(arp + 12), ETHERTYPE_ARP);
+    assert_int_equal(load32(arp + 38), 0xc6128002); /* who has 198.18.128.2 */
+    rte_pktmbuf_free(command.mbuf);
+}
+
+static void only_the_answer_of_a_next_hop_is_believed(void **state)
+{
+    struct rig *r = *state;
+    assert_false(r->policy.neighbors->backend[0].known);
+    struct message other = neighbor("198.18.128.3", 7), outside = neighbor("198.18.128.2", 8);
+    struct message group = neighbor("198.18.128.2", 9), good = neighbor("198.18.128.2", 1);
+    upkeep_run(&r->upkeep); /* asks */
+    outside.side = OUTSIDE;
+    group.mac.bytes[0] = 3;
+    tell(r, &other);
+    tell(r, &outside);
+    tell(r, &group);
+    assert_false(r->policy.neighbors->backend[0].known);
+    tell(r, &good);
+    assert_true(r->policy.neighbors->backend[0].known);
+    assert_int_equal(r->policy.neighbors->backend[0].mac.bytes[5], 1);
+}
+
+static void only_mss_is_offered_until_a_probe_has_shown_more(void **state)
+{
+    struct rig *r = *state;
+    const struct offer *offer = &r->policy.offers->offer[0];
+    assert_int_equal(offer->mss, 1460);
+    assert_int_equal(offer->promise[0].window_scale, COOKIE_NO_SCALE);
+    assert_false(offer->sack || offer->timestamps);
+    const struct message probe = answered(9);
+    tell(r, &probe);
+    offer = &r->policy.offers->offer[0];
+    assert_int_equal(offer->mss, 1400);
+    assert_int_equal(offer->promise[0].window_scale, 9);
+    assert_true(offer->sack && offer->timestamps);
+}
+
+static void the_promise_before_is_kept_for_cookies_that_are_out(void **state)
+{
+    struct rig *r = *state;
+    const struct message first = answered(9), second = answered(5);
+    tell(r, &first);
+    const uint32_t nine = r->policy.offers->offer[0].promise[0].cookie_service;
+    tell(r, &second);
+    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, 5);
+    assert_int_equal(r->policy.offers->offer[0].promise[1].window_scale, 9);
+    assert_int_equal(r->policy.offers->offer[0].promise[1].cookie_service, nine);
+    assert_int_not_equal(r->policy.offers->offer[0].promise[0].cookie_service, nine);
+}
+
+static void the_same_answer_again_publishes_nothing(void **state)
+{
+    struct rig *r = *state;
+    const struct message probe = answered(9);
+    tell(r, &probe);
+    const struct offers *published = r->policy.offers;
+    tell(r, &probe);
+    assert_ptr_equal(r->policy.offers, published);
+}
+
+static void a_backend_that_refuses_an_option_is_offered_as_unknown(void **state)
+{
+    struct rig *r = *state;
+    const struct message probe = answered(9), refused = {.kind = MESSAGE_BACKEND_OPTIONS};
+    tell(r, &probe);
+    tell(r, &refused);
+    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
+    assert_false(r->policy.offers->offer[0].sack || r->policy.offers->offer[0].timestamps);
+    tell(r, &probe); /* until it is probed again */
+    assert_true(r->policy.offers->offer[0].sack);
+}
+
+static void a_silent_backend_keeps_what_is_known_of_it(void **state)
+{
+    struct rig *r = *state;
+    const struct message probe = answered(9);
+    struct message silent = {.kind = MESSAGE_PROBE, .probe = PROBE_SILENT};
+    tell(r, &probe);
+    tell(r, &silent);
+    assert_false(r->upkeep.backends[0].answering);
+    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, 9);
+}
+
+static void keys_follow_the_epoch(void **state)
+{
+    struct rig *r = *state;
+    struct message nothing = {.kind = MESSAGE_PROBE, .probe = PROBE_SILENT};
+    const struct cookie_keys before = *r->policy.keys;
+    tell(r, &nothing);
+    r->upkeep.key_epoch -= 1; /* as if the last round had been in the epoch before */
+    const struct cookie_keys *published = r->policy.keys;
+    tell(r, &nothing);
+    assert_ptr_not_equal(r->policy.keys, published);
+    assert_true(r->policy.keys->first_epoch - before.first_epoch <= 1);
+    assert_int_equal(r->policy.keys->timestamp.k0, before.timestamp.k0); /* does not roll */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_next_hop_is_asked_for_at_once_and_once),
+        TEST(only_the_answer_of_a_next_hop_is_believed),
+        TEST(only_mss_is_offered_until_a_probe_has_shown_more),
+        TEST(the_promise_before_is_kept_for_cookies_that_are_out),
+        TEST(the_same_answer_again_publishes_nothing),
+        TEST(a_backend_that_refuses_an_option_is_offered_as_unknown),
+        TEST(a_silent_backend_keeps_what_is_known_of_it),
+        TEST(keys_follow_the_epoch),
+    };
+    return cmocka_run_group_tests(tests, start_dpdk, NULL);
+}
