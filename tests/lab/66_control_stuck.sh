@@ -47,7 +47,8 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     buy "$stuck" "crowd-$i" >"$LAB_DIR/stuck-$i" &
     waiting+=($!)
 done
-sleep 1 # by then the lock has timed out once, and the sale has moved to the spare connection
+# The lock has timed out once, so the sale is moving to the spare connection.
+expect "the stuck sale is noticed" until_true 5 grep -q sale_stuck "$LOGS/control-stuck.log"
 other=$(buy "$free" ann)
 expect_match "meanwhile another sale sells" '^201 0\.' "$other"
 wait "${waiting[@]}" || true
