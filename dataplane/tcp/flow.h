@@ -26,10 +26,11 @@ struct flow {
     struct addr client;
     uint32_t next; /* in a bucket's overflow or the free list: 1 + index, 0 = end */
     uint16_t client_port;
-    uint16_t service;      /* index into the policy's services */
-    uint16_t backend;      /* index into the policy's backends */
-    uint8_t state;         /* enum flow_state */
-    uint8_t tries;         /* SYNs sent to the backend */
+    uint16_t service; /* index into the policy's services */
+    uint16_t backend; /* index into the policy's backends */
+    uint8_t state;    /* enum flow_state */
+    uint8_t tries;    /* SYNs sent to the backend */
+    uint8_t backends_tried;
     bool timestamps;       /* agreed */
     bool sack;             /* agreed */
     bool scaling;          /* agreed */
@@ -39,13 +40,11 @@ struct flow {
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
     struct side from_client, from_backend;
     struct wheel_node timer;
-    /* opening only */
-    uint32_t client_isn, server_isn; /* server_isn: the cookie */
-    uint32_t client_tsval, client_tsecr;
-    uint32_t held; /* index in the slab of held requests, or HELD_NONE */
-    uint16_t held_length;
-    uint16_t client_window; /* of the first segment, as sent */
-    uint16_t client_mss;
+    uint32_t client_isn;
+    uint32_t held;      /* entry in the slab of held requests, or HELD_NONE */
+    uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
+                           up to there it is ours to deliver */
+    uint32_t scan_room[10]; /* for the state of the request scanner */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");
 

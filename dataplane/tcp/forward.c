@@ -101,10 +101,11 @@ static enum verdict acknowledge_again(struct shard *shard, struct frame *frame,
     answer.seq = flow->client_isn + 1;
     answer.ack = packet->seq + 1;
     answer.flags = TCP_ACK;
-    answer.window = translate_window(flow->client_window, flow->splice.scale_of_client,
-                                     flow->splice.scale_told_backend);
+    uint32_t window = flow->from_backend.limit - (answer.ack + flow->splice.seq_delta);
+    window >>= flow->splice.scale_told_backend;
+    answer.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
     answer.options.timestamps = flow->timestamps;
-    answer.options.tsval = flow->client_tsval;
+    answer.options.tsval = flow->from_client.ts_recent;
     answer.options.tsecr = options->tsval;
     shard_replace(frame, INSIDE, &answer);
     return VERDICT_FORWARDED;
@@ -164,7 +165,6 @@ void forward_timeout(struct shard *shard, struct flow *flow)
 void flow_reset_client(struct shard *shard, const struct flow *flow)
 {
     const struct service *service = &shard->policy.services->service[flow->service];
-    bool opening = flow->state == FLOW_OPENING;
     struct segment reset = {
         .from = shard->mac[OUTSIDE],
         .to = flow->client_mac,
@@ -172,8 +172,8 @@ void flow_reset_client(struct shard *shard, const struct flow *flow)
         .destination = flow->client,
         .source_port = service->listen.port,
         .destination_port = flow->client_port,
-        .seq = opening ? flow->server_isn + 1 : flow->from_client.acked,
-        .ack = opening ? flow->client_isn + 1 : flow->from_client.end,
+        .seq = flow->from_client.acked,
+        .ack = flow->from_client.end,
         .flags = TCP_RST | TCP_ACK,
         .options = NO_OPTIONS,
     };
@@ -191,7 +191,7 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow)
         .destination = backend->address.addr,
         .source_port = flow->client_port,
         .destination_port = backend->address.port,
-        .seq = opening ? flow->client_isn + 1 : flow->from_backend.acked,
+        .seq = flow->from_backend.acked,
         .ack = opening ? 0 : flow->from_client.acked - flow->splice.seq_delta,
         .flags = opening ? TCP_RST : TCP_RST | TCP_ACK,
         .options = NO_OPTIONS,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct held {
-    uint8_t (*slots)[HELD_SLOT];
+    struct held_entry *slots;
     uint32_t *free; /* stack of slots given back */
     uint32_t free_count, fresh, capacity, used;
 };
@@ -20,7 +20,7 @@ struct held *held_new(uint32_t capacity)
     struct held *held = calloc(1, sizeof *held);
     if (held == NULL)
         return NULL;
-    held->slots = malloc((size_t)capacity * HELD_SLOT);
+    held->slots = malloc((size_t)capacity * sizeof *held->slots);
     held->free = malloc((size_t)capacity * sizeof *held->free);
     held->capacity = capacity;
     if (held->slots == NULL || held->free == NULL) {
@@ -48,14 +48,15 @@ uint32_t held_put(struct held *held, const void *bytes, uint32_t length)
         slot = held->fresh++;
     else
         return HELD_NONE;
-    memcpy(held->slots[slot], bytes, length);
+    held->slots[slot].length = (uint16_t)length;
+    memcpy(held->slots[slot].bytes, bytes, length);
     held->used++;
     return slot;
 }
 
-const uint8_t *held_bytes(const struct held *held, uint32_t slot)
+struct held_entry *held_at(const struct held *held, uint32_t slot)
 {
-    return held->slots[slot];
+    return &held->slots[slot];
 }
 
 void held_drop(struct held *held, uint32_t slot)

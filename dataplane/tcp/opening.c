@@ -65,16 +65,35 @@ static struct segment towards_backend(const struct shard *shard, const struct fl
 static struct segment backend_syn(const struct shard *shard, const struct flow *flow)
 {
     struct segment syn = towards_backend(shard, flow);
-    uint32_t window = (uint32_t)flow->client_window << flow->splice.scale_of_client;
+    uint32_t window = flow->from_client.window;
     syn.seq = flow->client_isn;
     syn.flags = TCP_SYN;
     syn.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
-    syn.options.mss = flow->client_mss;
+    syn.options.mss = held_at(shard->held, flow->held)->client_mss;
     syn.options.sack_ok = flow->sack;
     syn.options.window_scale = flow->scaling ? flow->splice.scale_of_client : COOKIE_NO_SCALE;
     syn.options.timestamps = flow->timestamps;
-    syn.options.tsval = flow->client_tsval;
+    syn.options.tsval = flow->from_client.ts_recent;
     return syn;
+}
+
+/* What the client has said, in its own numbers, before the backend says anything. */
+static void begin_sides(const struct shard *shard, struct flow *flow, const struct packet *packet,
+                        const struct tcp_options *options)
+{
+    uint32_t window = (uint32_t)packet->window << flow->splice.scale_of_client;
+    flow->from_client = (struct side){
+        .end = packet->seq,
+        .acked = packet->ack,
+        .limit = packet->seq + shard->policy.limits->window,
+        .window = window,
+        .ts_recent = options->tsval,
+    };
+    flow->from_backend = (struct side){
+        .end = packet->ack,
+        .acked = packet->seq,
+        .limit = packet->ack + window,
+    };
 }
 
 static void fill_flow(struct shard *shard, struct flow *flow, const struct frame *frame,
@@ -101,12 +120,8 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     flow->splice.scale_told_client = flow->scaling ? opening->window_scale : 0;
     flow->last_ms = (uint32_t)shard->now_ms;
     flow->client_isn = opening->client_isn;
-    flow->server_isn = opening->server_isn;
-    flow->client_tsval = options->tsval;
-    flow->client_tsecr = options->tsecr;
-    flow->held_length = packet->length;
-    flow->client_window = packet->window;
-    flow->client_mss = cookie_mss(opening->options.mss_class);
+    flow->owned_end = opening->client_isn + 1;
+    begin_sides(shard, flow, packet, options);
 }
 
 /* Everything is reserved before anything is published (tcp-pitfalls 10). */
@@ -122,6 +137,10 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
         flow_release(shard->flows, flow);
         return VERDICT_HELD_FULL;
     }
+    struct held_entry *held = held_at(shard->held, flow->held);
+    held->client_tsecr = options->tsecr;
+    held->client_window = packet->window;
+    held->client_mss = cookie_mss(opening->options.mss_class);
     flow_publish(shard->flows, flow);
     wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
     struct segment syn = backend_syn(shard, flow);
@@ -205,28 +224,15 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
     return VERDICT_BACKEND_OPTIONS;
 }
 
-/* What both halves have said until now, in the client's numbers. */
-static void begin_sides(const struct shard *shard, struct flow *flow, const struct packet *packet,
-                        const struct tcp_options *options)
+/* What the backend's SYN-ACK adds to what the client has said. */
+static void complete_sides(const struct shard *shard, struct flow *flow,
+                           const struct packet *packet, const struct tcp_options *options)
 {
-    uint32_t first = flow->client_isn + 1, server_first = flow->server_isn + 1;
-    uint32_t client_window = (uint32_t)flow->client_window << flow->splice.scale_of_client;
     uint32_t granted = shard->policy.limits->window > packet->window ? shard->policy.limits->window
                                                                      : packet->window;
-    flow->from_client = (struct side){
-        .end = first,
-        .acked = server_first,
-        .limit = first + granted,
-        .window = client_window,
-        .ts_recent = flow->client_tsval,
-    };
-    flow->from_backend = (struct side){
-        .end = server_first,
-        .acked = first,
-        .limit = server_first + client_window,
-        .window = packet->window,
-        .ts_recent = options->tsval + flow->splice.ts_delta,
-    };
+    flow->from_client.limit = flow->from_backend.acked + granted;
+    flow->from_backend.window = packet->window;
+    flow->from_backend.ts_recent = options->tsval + flow->splice.ts_delta;
 }
 
 /* Sends the held bytes, cut at the backend's MSS; the last piece replaces the frame in hand, with
@@ -236,7 +242,7 @@ static void send_held(struct shard *shard, struct frame *frame, const struct pac
 {
     enum { DEFAULT_MSS = 536, LEAST_MSS = 48, TIMESTAMPS = 12 }; /* least: as Linux */
     uint32_t mss = options->mss ? options->mss : DEFAULT_MSS, at = 0;
-    const uint8_t *held = held_bytes(shard->held, flow->held);
+    const struct held_entry *held = held_at(shard->held, flow->held);
     struct segment data = towards_backend(shard, flow);
     if (mss < LEAST_MSS)
         mss = LEAST_MSS;
@@ -244,23 +250,23 @@ static void send_held(struct shard *shard, struct frame *frame, const struct pac
         mss -= TIMESTAMPS;
     data.ack = packet->seq + 1;
     data.flags = TCP_ACK;
-    data.window = translate_window(flow->client_window, flow->splice.scale_of_client,
+    data.window = translate_window(held->client_window, flow->splice.scale_of_client,
                                    flow->splice.scale_told_backend);
     data.options.timestamps = flow->timestamps;
-    data.options.tsval = flow->client_tsval;
+    data.options.tsval = flow->from_client.ts_recent;
     data.options.tsecr = options->tsval;
-    for (; flow->held_length - at > mss; at += mss) {
+    for (; held->length - at > mss; at += mss) {
         data.seq = flow->client_isn + 1 + at;
-        data.payload = held + at;
+        data.payload = held->bytes + at;
         data.length = (uint16_t)mss;
         shard_send(shard, INSIDE, &data);
     }
     data.seq = flow->client_isn + 1 + at;
-    data.payload = held + at;
-    data.length = (uint16_t)(flow->held_length - at);
+    data.payload = held->bytes + at;
+    data.length = (uint16_t)(held->length - at);
     data.flags |= (uint8_t)(TCP_PSH | (flow->held_fin ? TCP_FIN : 0));
     shard_replace(frame, INSIDE, &data);
-    flow->from_client.end += flow->held_length + flow->held_fin;
+    flow->from_client.end += held->length + flow->held_fin;
     flow->from_client.fin = flow->from_client.end;
 }
 
@@ -273,10 +279,11 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     if ((flow->scaling && options.window_scale == COOKIE_NO_SCALE) ||
         (flow->sack && !options.sack_ok) || (flow->timestamps && !options.timestamps))
         return options_refused(shard, frame, packet, flow);
-    flow->splice.seq_delta = flow->server_isn - packet->seq;
-    flow->splice.ts_delta = flow->timestamps ? flow->client_tsecr - options.tsval : 0;
+    flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
+    flow->splice.ts_delta =
+        flow->timestamps ? held_at(shard->held, flow->held)->client_tsecr - options.tsval : 0;
     flow->splice.scale_of_backend = flow->scaling ? options.window_scale : 0;
-    begin_sides(shard, flow, packet, &options);
+    complete_sides(shard, flow, packet, &options);
     send_held(shard, frame, packet, flow, &options);
     held_drop(shard->held, flow->held);
     flow->held = HELD_NONE;

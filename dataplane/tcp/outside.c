@@ -199,7 +199,8 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
 static enum verdict while_opening(struct shard *shard, const struct packet *packet,
                                   struct flow *flow)
 {
-    uint32_t first = flow->client_isn + 1, end = first + flow->held_length + flow->held_fin;
+    uint32_t first = flow->client_isn + 1;
+    uint32_t end = first + held_at(shard->held, flow->held)->length + flow->held_fin;
     enum segment_class segment = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
     if (packet->flags & TCP_RST)
         segment =

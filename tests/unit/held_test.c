@@ -24,8 +24,8 @@ static void pitfall_25_bytes_are_copied_and_stay_until_they_are_dropped(void **s
     memcpy(copy, bytes, sizeof bytes);
     const uint32_t whole = held_put(held, bytes, HELD_SLOT), one = held_put(held, "1", 1);
     memset(bytes, 9, sizeof bytes);
-    assert_memory_equal(held_bytes(held, whole), copy, HELD_SLOT);
-    assert_int_equal(*held_bytes(held, one), '1');
+    assert_memory_equal(held_at(held, whole)->bytes, copy, HELD_SLOT);
+    assert_int_equal(held_at(held, one)->bytes[0], '1');
     assert_int_equal(held_count(held), 2);
     held_free(held);
 }
@@ -40,7 +40,7 @@ static void a_full_slab_takes_nothing_until_a_slot_is_given_back(void **state)
     assert_int_equal(held_count(held), 2);
     held_drop(held, first);
     assert_int_equal(held_put(held, "d", 1), first);
-    assert_int_equal(*held_bytes(held, second), 'b');
+    assert_int_equal(held_at(held, second)->bytes[0], 'b');
     assert_int_equal(held_put(held, "e", 1), HELD_NONE);
     held_free(held);
 }
@@ -81,7 +81,7 @@ static void slots_never_overlap_whatever_the_order(void **state)
             count++;
         } else if (count > 0) {
             const uint32_t at = random_below(&random, count);
-            const uint8_t *bytes = held_bytes(held, slot[at]);
+            const uint8_t *bytes = held_at(held, slot[at])->bytes;
             assert_memory_equal(bytes, &mark[at], 8);
             assert_memory_equal(bytes + HELD_SLOT - 8, &mark[at], 8);
             held_drop(held, slot[at]);
