@@ -53,13 +53,16 @@ static inline void frame_put32(uint8_t *p, uint32_t v)
     frame_put16(p + 2, v % 65536);
 }
 
-/** The one's complement sum (RFC 1071), written as in the RFC. */
+/** The one's complement sum (RFC 1071), written as in the RFC: deferred carries are added at the
+ * end. `length` is below 65,536. */
 static inline uint32_t frame_sum(uint32_t sum, const uint8_t *p, size_t length)
 {
-    for (size_t i = 0; i < length; i += 2) {
-        sum += (uint32_t)(p[i] * 256 + (i + 1 < length ? p[i + 1] : 0));
+    for (size_t i = 0; i + 1 < length; i += 2)
+        sum += frame_get16(p + i);
+    if (length % 2)
+        sum += p[length - 1] * 256U;
+    while (sum > 65535)
         sum = sum % 65536 + sum / 65536;
-    }
     return sum;
 }
 

@@ -84,6 +84,16 @@ struct wire {
     uint32_t message_count;
 };
 
+/* ---- segments as frames ---- */
+
+/** Writes the frame of a segment, with right checksums, into FRAME_ROOM bytes; returns its length.
+ */
+uint32_t wire_segment_write(uint8_t *out, const struct wire_segment *segment);
+
+/** Reads a frame back; fails unless it is one well-formed TCP segment with right checksums and with
+ * options that a gateway may send. The payload stays where it is. */
+struct wire_segment wire_segment_read(const uint8_t *frame, uint32_t length);
+
 /* ---- life ---- */
 
 /** A rig of that family with these tables (NULL: room enough for any test). */
