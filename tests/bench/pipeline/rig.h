@@ -11,7 +11,11 @@
 
 #include "dataplane/tcp/shard.h"
 
-enum { RIG_FRAME = 128, RIG_CLIENTS_PORTS = 32 };
+enum { RIG_FRAME = 128 };
+
+/** Frames of a round, short enough that most rounds are not interrupted by anybody, and before the
+ * first, so that caches hold what they would hold. */
+enum { RIG_ROUND = 1 << 15, RIG_WARM = 1 << 20 };
 
 /** Writes frame number `n` of a load into `frame`; returns its length. `context` is the load's own.
  */
@@ -33,18 +37,22 @@ struct shard *rig_shard(struct rig *rig);
  * verdict. */
 enum verdict rig_frame(struct rig *rig, enum port_side side, uint8_t *frame, uint32_t *length);
 
+/** Lets the ports say that they have verified all checksums, as most network cards do. */
+void rig_port_checks(struct rig *rig);
+
 struct rig_result {
-    double cycles; /* per frame, net of buffers and writing */
+    double cycles; /* per frame, net of buffers and writing: the median of all rounds */
+    double best;   /* the shortest round with work less the shortest without */
     double mpps;   /* from the net cycles */
 };
 
-/** The median of `rounds` rounds of `frames` frames each that `writer` makes, received on `side`.
- */
+/** `rounds` (at most 256) rounds of frames that `writer` makes, received on `side`, each beside a
+ * round of frames that are written and freed again; and so is what is sent. */
 struct rig_result rig_measure(struct rig *rig, enum port_side side, rig_writer *writer,
-                              void *context, uint64_t frames, int rounds);
+                              void *context, int rounds);
 
 /** Cycles of taking and freeing a buffer, in bursts. */
-double rig_io_cycles(struct rig *rig, uint64_t frames, int rounds);
+double rig_io_cycles(struct rig *rig, int rounds);
 
 double rig_hz(void);
 
