@@ -14,6 +14,8 @@
 #include <time.h>
 #include <urcu/urcu-qsbr.h>
 
+#include "dataplane/net/vlan_mbuf.h"
+
 uint64_t worker_clock_ms(void)
 {
     uint64_t hz = rte_get_tsc_hz(), tsc = rte_rdtsc();
@@ -36,6 +38,11 @@ static void flush(struct worker *worker, enum port_side side)
 
 static void transmit(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
 {
+    if (!vlan_put_mbuf(&worker->ports[side].vlan, mbuf)) {
+        shard_count(worker->shard, VERDICT_NO_BUFFER);
+        rte_pktmbuf_free(mbuf);
+        return;
+    }
     if (worker->tx[side].count == WORKER_BURST)
         flush(worker, side);
     worker->tx[side].mbufs[worker->tx[side].count++] = mbuf;
@@ -91,15 +98,19 @@ static struct frame frame_of(const struct worker *worker, enum port_side side,
     };
 }
 
-/* Takes out what the shard cannot read; returns how many are left. */
-static uint16_t keep_whole(struct worker *worker, struct rte_mbuf **mbufs, uint16_t count)
+/* Takes out what the shard cannot read, and VLAN tags off the others; returns how many are left. */
+static uint16_t keep_whole(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                           uint16_t count)
 {
+    const struct vlan *vlan = &worker->ports[side].vlan;
     uint16_t kept = 0;
     for (uint16_t i = 0; i < count; i++) {
-        if (mbufs[i]->nb_segs == 1) {
+        enum verdict verdict =
+            mbufs[i]->nb_segs == 1 ? vlan_take_mbuf(vlan, mbufs[i]) : VERDICT_MULTI_SEGMENT;
+        if (verdict == VERDICT_FORWARDED) {
             mbufs[kept++] = mbufs[i];
         } else {
-            shard_count(worker->shard, VERDICT_MULTI_SEGMENT);
+            shard_count(worker->shard, verdict);
             rte_pktmbuf_free(mbufs[i]);
         }
     }
@@ -115,7 +126,7 @@ void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **
     worker->received[side] += count;
     for (uint16_t i = 0; i < count; i++)
         rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
-    count = keep_whole(worker, mbufs, count);
+    count = keep_whole(worker, side, mbufs, count);
     for (uint16_t i = 0; i < count; i++)
         frames[i] = frame_of(worker, side, mbufs[i]);
     shard_burst(worker->shard, frames, count);

@@ -111,6 +111,7 @@ int ports_open(struct port *port, const struct port_settings *settings, const ch
     struct rte_ether_addr mac;
     char device[RTE_ETH_NAME_MAX_LEN];
     *port = (struct port){0};
+    vlan_parse(settings->vlan, &port->vlan); /* was checked with the settings */
     device_name(settings->device, device);
     if (rte_eth_dev_get_port_by_name(device, &port->id) != 0) {
         log_error("port_missing", "[%s] device = %s: DPDK has no such port", name,

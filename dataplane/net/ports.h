@@ -11,11 +11,13 @@
 #include <stdint.h>
 
 #include "dataplane/net/build.h"
+#include "dataplane/net/vlan.h"
 #include "dataplane/ops/settings.h"
 
 struct port {
     uint16_t id; /* DPDK's */
     struct mac mac;
+    struct vlan vlan; /* tags of all frames of this side */
     uint64_t ip_good,
         tcp_good; /* mbuf flags that mean "checksum verified"; 0 where the port cannot tell */
 };

@@ -28,7 +28,9 @@
     V(TRUNCATED,          "truncated",            "shorter than its headers say") \
     V(MULTI_SEGMENT,      "multi_segment",        "spread over several buffers: the port's MTU is larger than a buffer") \
     V(NOT_FOR_US,         "not_for_us",           "link-layer destination, address or protocol that nobody here serves") \
-    V(VLAN,               "vlan",                 "802.1Q or 802.1ad tag on a port that is not tagged") \
+    V(VLAN,               "vlan",                 "802.1Q or 802.1ad tag on a side that is not in a VLAN") \
+    V(VLAN_MISSING,       "vlan_missing",         "untagged (or only priority-tagged) frame on a side that is in a VLAN; see its vlan") \
+    V(VLAN_OTHER,         "vlan_other",           "tagged, but not by exactly the tags of that side; see its vlan") \
     V(VLAN_DEPTH,         "vlan_depth",           "more than two VLAN tags") \
     V(BAD_IP,             "bad_ip",               "IP header: version, length or reserved bits") \
     V(IP_CHECKSUM,        "ip_checksum",          "IPv4 header checksum") \

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/net/vlan.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
@@ -51,6 +52,8 @@ static const struct conf_section sections[] = {
      "Own addresses with their on-link prefix length (198.18.0.1/17, 2001:db8::1/64): answered to ARP, neighbour discovery and echo."}, \
     {s, "routers", CONF_ADDRS, offsetof(struct port_settings, routers), 0, 2, "", NULL, CONF_BOOT, \
      "Next hop for backends that are not on-link, at most one per family. Clients need none: they are answered where they came from."}, \
+    {s, "vlan", CONF_STRING, offsetof(struct port_settings, vlan), 0, 9, "", NULL, CONF_BOOT, \
+     "VLAN of this side: a tag (7), or an outer and an inner one (100.7; the outer is sent as 0x88a8). Frames with any other tags, or none, are dropped. Empty: untagged."}, \
     {s, "rx_descriptors", CONF_INT, offsetof(struct port_settings, rx_descriptors), 64, 32768, "2048", NULL, CONF_BOOT, \
      "Receive ring, in packets (the driver may round it)."}, \
     {s, "tx_descriptors", CONF_INT, offsetof(struct port_settings, tx_descriptors), 64, 32768, "2048", NULL, CONF_BOOT, \
@@ -264,6 +267,12 @@ static int check_port(const struct port_settings *port, const char *name, char *
     const struct conf_interface *own = port->addresses.items;
     const struct addr *routers = port->routers.items;
     char text[ADDR_TEXT];
+    struct vlan vlan;
+    if (vlan_parse(port->vlan, &vlan) != 0)
+        return refuse(why, size,
+                      "[%s] vlan = %s: not a VLAN; allowed: a tag from 1 to 4094, two with a dot "
+                      "between (outer.inner), or nothing",
+                      name, port->vlan);
     for (size_t i = 0; i < port->addresses.count; i++)
         if (packet_bogon(&own[i].addr, addr_is_v4(&own[i].addr)))
             return refuse(why, size, "[%s] addresses = %s: not an address that a host can have",

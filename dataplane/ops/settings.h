@@ -16,7 +16,7 @@ enum idle_mode { IDLE_ADAPTIVE, IDLE_POLL };
 enum service_protocol { PROTOCOL_HTTP };
 
 struct port_settings {
-    char *device;
+    char *device, *vlan;
     struct conf_list addresses; /* struct conf_interface */
     struct conf_list routers;   /* struct addr: at most one per family */
     int64_t rx_descriptors, tx_descriptors;

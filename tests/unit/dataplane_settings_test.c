@@ -94,6 +94,26 @@ static void assert_addr(const struct addr *a, const char *text)
 
 /* ---- refusals ---- */
 
+static void a_vlan_is_one_tag_or_two(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"0",   "4095", "7.0", "7.4095", "7.8.9",
+                                      "7,8", "x",    "07",  "-7"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char line[64], reason[256];
+        snprintf(line, sizeof line, "[inside]\nvlan = %s\n", bad[i]);
+        snprintf(reason, sizeof reason,
+                 "[inside] vlan = %s: not a VLAN; allowed: a tag from 1 to 4094, two with a dot "
+                 "between (outer.inner), or nothing",
+                 bad[i]);
+        expect_refused("[inside]\n", line, reason);
+    }
+    struct settings *s = accepted("[outside]\n", "[outside]\nvlan = 100.7\n");
+    assert_string_equal(s->port[OUTSIDE].vlan, "100.7");
+    assert_null(s->port[INSIDE].vlan);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
 static void a_backends_address_is_its_own_and_reachable(void **state)
 {
     (void)state;
@@ -379,6 +399,7 @@ int main(void)
         cmocka_unit_test(the_process_has_a_name_cores_and_buffers),
         cmocka_unit_test(the_two_sides_are_different),
         cmocka_unit_test(what_belongs_behind_the_gateway_is_known),
+        cmocka_unit_test(a_vlan_is_one_tag_or_two),
         cmocka_unit_test(a_backends_address_is_its_own_and_reachable),
         cmocka_unit_test(a_services_backends_exist_one_for_each_family),
         cmocka_unit_test(a_listener_is_reachable_and_served_once),

@@ -109,6 +109,22 @@ static inline void frame_fix_checksums(uint8_t *frame)
     frame_put16(frame + m.l4 + 16, 0xffff - frame_l4_sum(frame));
 }
 
+/** Puts one VLAN tag in front of what is there; returns the new length. */
+static inline size_t frame_tag(uint8_t *frame, size_t length, uint16_t type, uint16_t tci)
+{
+    memmove(frame + 16, frame + 12, length - 12);
+    frame_put16(frame + 12, type);
+    frame_put16(frame + 14, tci);
+    return length + 4;
+}
+
+/** Takes the foremost tag off; returns the new length. */
+static inline size_t frame_untag(uint8_t *frame, size_t length)
+{
+    memmove(frame + 12, frame + 16, length - 16);
+    return length - 4;
+}
+
 /** Whether TCP options are well formed: a plain reading of RFC 9293 section 3.1 and the lengths of
  * the known options. */
 static inline bool frame_options_good(const uint8_t *p, size_t length)

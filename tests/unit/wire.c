@@ -146,8 +146,11 @@ static void keep_frame(void *context, enum port_side to, const uint8_t *bytes, u
     MUST(length <= FRAME_ROOM);
     MUST(w->frame_count < WIRE_FRAMES);
     struct wire_frame *f = &w->frames[w->frame_count++];
-    *f = (struct wire_frame){.at_ms = w->now_ms, .to = to, .length = length};
-    memcpy(f->bytes, bytes, length);
+    const uint32_t tags = (uint32_t)w->vlan[to].count * VLAN_TAG;
+    MUST(length + tags <= FRAME_ROOM);
+    *f = (struct wire_frame){.at_ms = w->now_ms, .to = to, .length = length + tags};
+    memcpy(f->bytes + tags, bytes, length);
+    vlan_put(&w->vlan[to], f->bytes);
 }
 
 static void keep_message(void *context, const struct message *message)
@@ -206,10 +209,18 @@ void wire_wait(struct wire *w, uint32_t ms)
 
 static enum verdict receive(struct wire *w, enum port_side side, uint32_t length)
 {
-    struct frame frame = {
-        .bytes = w->in, .room = FRAME_ROOM, .length = length, .side = (uint8_t)side};
+    uint32_t taken;
     memset(w->in + length, 0xa5, FRAME_ROOM - length); /* what a buffer held before */
     wire_begin(w);
+    const enum verdict tags = vlan_take(&w->vlan[side], w->in, length, VLAN_NONE_BESIDE, &taken);
+    if (tags != VERDICT_FORWARDED) {
+        shard_count(w->shard, tags);
+        return tags;
+    }
+    struct frame frame = {.bytes = w->in + taken,
+                          .room = FRAME_ROOM - taken,
+                          .length = length - taken,
+                          .side = (uint8_t)side};
     const enum verdict verdict = shard_packet(w->shard, &frame, 0);
     MUST(verdict < VERDICT_COUNT && w->shard->verdicts[verdict] > 0);
     if (frame.to != PORT_NONE)
@@ -225,9 +236,19 @@ enum verdict wire_in_bytes(struct wire *w, enum port_side side, const uint8_t *b
     return receive(w, side, length);
 }
 
+/* What a tag must be on the wire: a service tag only before a customer's. */
+static uint16_t tag_type(const struct vlan *vlan, int index)
+{
+    return vlan->count == 2 && index == 0 ? 0x88a8 : 0x8100;
+}
+
 enum verdict wire_in(struct wire *w, enum port_side side, const struct wire_segment *s)
 {
-    return receive(w, side, wire_segment_write(w->in, s));
+    const struct vlan *vlan = &w->vlan[side];
+    uint32_t length = wire_segment_write(w->in, s);
+    for (int i = vlan->count; i-- > 0;)
+        length = (uint32_t)frame_tag(w->in, length, tag_type(vlan, i), vlan->id[i]);
+    return receive(w, side, length);
 }
 
 /* ---- out ---- */
@@ -235,8 +256,13 @@ enum verdict wire_in(struct wire *w, enum port_side side, const struct wire_segm
 const struct wire_frame *wire_out_frame(struct wire *w, enum port_side side)
 {
     MUST(w->taken < w->frame_count);
-    const struct wire_frame *f = &w->frames[w->taken++];
+    struct wire_frame *f = &w->frames[w->taken++];
     MUST(f->to == side);
+    for (int i = 0; i < w->vlan[side].count; i++) {
+        MUST(frame_get16(f->bytes + 12) == tag_type(&w->vlan[side], i));
+        MUST(frame_get16(f->bytes + 14) == w->vlan[side].id[i]); /* priority 0 */
+        f->length = (uint32_t)frame_untag(f->bytes, f->length);
+    }
     MUST(memcmp(f->bytes + 6, &w->mac[side], 6) == 0);
     if (w->taken == w->frame_count)
         w->taken = w->frame_count = 0;

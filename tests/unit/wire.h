@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/net/vlan.h"
 #include "dataplane/tcp/shard.h"
 #include "tests/unit/frames.h"
 
@@ -75,6 +76,7 @@ struct wire {
     struct limits limits;
     struct cookie_keys keys;
     struct mac mac[PORT_SIDES];
+    struct vlan vlan[PORT_SIDES]; /* tags of a side, as a worker would take and put them */
     uint64_t now_ms, unix_ms;
     uint16_t next_port;
     uint8_t in[FRAME_ROOM];                /* the frame that goes in, rewritten in place */
@@ -112,15 +114,16 @@ void wire_offer(struct wire *w, uint16_t service, uint16_t mss, uint8_t scale, b
 
 /* ---- in ---- */
 
-/** A segment arrives on that side. */
+/** A segment arrives on that side, with its tags. */
 enum verdict wire_in(struct wire *w, enum port_side side, const struct wire_segment *segment);
-/** Any bytes arrive. */
+/** Any bytes arrive; tags are theirs. */
 enum verdict wire_in_bytes(struct wire *w, enum port_side side, const uint8_t *bytes,
                            uint32_t length);
 
 /* ---- out ---- */
 
-/** The next frame that left, which must have left on that side; fails when there is none. */
+/** The next frame that left, which must have left on that side and with its tags, which are taken
+ * off; fails when there is none. */
 const struct wire_frame *wire_out_frame(struct wire *w, enum port_side side);
 /** The same, as a segment of `to` and from nobody but the gateway. */
 struct wire_segment wire_out(struct wire *w, enum port_side side);
