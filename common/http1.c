@@ -11,8 +11,10 @@
 
 _Static_assert(sizeof(struct http1) <= 40, "a flow has room for no more");
 
-const struct http1_limits HTTP1_DEFAULT_LIMITS = {
-    .head = 8192, .target = 2048, .fields = HTTP1_MAX_FIELDS, .body = 65536};
+#define BOUNDS_OF_HEAD \
+    .head = HTTP1_MAX_HEAD, .target = HTTP1_MAX_TARGET, .fields = HTTP1_MAX_FIELDS
+const struct http1_limits HTTP1_DEFAULT_LIMITS = {BOUNDS_OF_HEAD, .body = 65536};
+const struct http1_limits HTTP1_RELAY_LIMITS = {BOUNDS_OF_HEAD, .body = INT64_MAX};
 
 enum { METHOD_MAX = 16, CHUNK_DIGITS_MAX = 16 };
 
@@ -35,6 +37,7 @@ enum state {
     AT_KNOWN_START, /* of one that does: white space before */
     AT_KNOWN,       /* within */
     AT_KNOWN_END,   /* white space behind */
+    AT_OPTIONS,     /* within Connection, a list */
     AT_BODY,
     AT_CHUNK_SIZE,
     AT_CHUNK_SIZE_LF,
@@ -44,6 +47,7 @@ enum state {
     AT_LAST_CR,
     AT_LAST_LF,
     AT_END,
+    AT_LAST, /* behind the last request */
     AT_BAD,
 };
 
@@ -55,15 +59,27 @@ enum flag {
     FLAG_LENGTH = 1 << 4,
     FLAG_CHUNKED = 1 << 5,
     FLAG_EXPECT = 1 << 6,
+    FLAG_CLOSE = 1 << 7, /* Connection: close */
+    FLAG_KEEP = 1 << 8,  /* Connection: keep-alive */
 };
 
 /* The names that mean something. While one is read, `field` holds a bit per word that still fits.
  */
-enum word { WORD_HOST, WORD_LENGTH, WORD_CODING, WORD_EXPECT, WORD_UPGRADE, FIELD_WORDS };
-static const char *const field_words[FIELD_WORDS] = {"host", "content-length", "transfer-encoding",
-                                                     "expect", "upgrade"};
+enum word {
+    WORD_HOST,
+    WORD_LENGTH,
+    WORD_CODING,
+    WORD_EXPECT,
+    WORD_UPGRADE,
+    WORD_CONNECTION,
+    FIELD_WORDS
+};
+static const char *const field_words[FIELD_WORDS] = {
+    "host", "content-length", "transfer-encoding", "expect", "upgrade", "connection"};
 enum { METHOD_OPTIONS, METHOD_CONNECT, METHOD_WORDS };
 static const char *const method_words[METHOD_WORDS] = {"OPTIONS", "CONNECT"};
+enum { OPTION_CLOSE, OPTION_KEEP, OPTION_WORDS };
+static const char *const option_words[OPTION_WORDS] = {"close", "keep-alive"};
 
 enum byte_class {
     TOKEN = 1 << 0,  /* RFC 9110 5.6.2 */
@@ -212,13 +228,59 @@ static enum http1_error step_version(struct http1 *parser, uint8_t byte)
     }
 }
 
+/* One option of Connection (RFC 9110 section 7.6.1): `field` holds the words that still fit,
+ * `scratch` where we are. */
+enum option_part { OPTION_BEGIN, OPTION_NAME, OPTION_NAME_END };
+
+static void begin_option(struct http1 *parser)
+{
+    parser->scratch = OPTION_BEGIN;
+    parser->field = (1u << OPTION_WORDS) - 1;
+    parser->match = 0;
+}
+
+static void end_option(struct http1 *parser)
+{
+    int word = parser->match > 0 ? matched_word(parser, option_words) : -1;
+    if (word >= 0)
+        parser->flags |= word == OPTION_CLOSE ? FLAG_CLOSE : FLAG_KEEP;
+}
+
+/* No list of options is refused: what is neither of the words means nothing here. */
+static enum http1_error step_options(struct http1 *parser, uint8_t byte)
+{
+    if (byte == '\n')
+        return HTTP1_BAD_LINE_END;
+    if (byte == '\r') {
+        end_option(parser);
+        parser->state = AT_LINE_LF;
+        return HTTP1_OK;
+    }
+    if (!(classes[byte] & VALUE))
+        return HTTP1_BAD_FIELD_VALUE;
+    if (byte == ',') {
+        end_option(parser);
+        begin_option(parser);
+    } else if (byte == ' ' || byte == '\t') {
+        if (parser->scratch == OPTION_NAME)
+            parser->scratch = OPTION_NAME_END;
+    } else {
+        if (parser->scratch == OPTION_NAME_END)
+            parser->field = 0; /* two words in one option are neither */
+        parser->scratch = OPTION_NAME;
+        if (parser->field != 0)
+            match_word(parser, option_words, lower(byte));
+    }
+    return HTTP1_OK;
+}
+
 /* The name of a field is complete: decides how its value is read. */
 static enum http1_error step_colon(struct http1 *parser)
 {
-    static const uint16_t seen[FIELD_WORDS] = {FLAG_HOST, FLAG_LENGTH, FLAG_CHUNKED, FLAG_EXPECT,
-                                               0};
-    static const uint8_t twice[FIELD_WORDS] = {HTTP1_BAD_HOST, HTTP1_BAD_LENGTH, HTTP1_BAD_CODING,
-                                               HTTP1_BAD_EXPECT, HTTP1_UPGRADE};
+    static const uint16_t seen[FIELD_WORDS] = {FLAG_HOST,   FLAG_LENGTH, FLAG_CHUNKED,
+                                               FLAG_EXPECT, 0,           0};
+    static const uint8_t twice[FIELD_WORDS] = {HTTP1_BAD_HOST,   HTTP1_BAD_LENGTH, HTTP1_BAD_CODING,
+                                               HTTP1_BAD_EXPECT, HTTP1_UPGRADE,    HTTP1_OK};
     int word = matched_word(parser, field_words);
     if (word < 0) {
         parser->state = AT_VALUE;
@@ -226,6 +288,11 @@ static enum http1_error step_colon(struct http1 *parser)
     }
     if (word == WORD_UPGRADE)
         return HTTP1_UPGRADE;
+    if (word == WORD_CONNECTION) {
+        parser->state = AT_OPTIONS;
+        begin_option(parser);
+        return HTTP1_OK;
+    }
     if ((parser->flags & seen[word]) != 0)
         return (enum http1_error)twice[word];
     parser->flags |= seen[word];
@@ -410,6 +477,7 @@ static enum http1_error step_head(struct http1 *parser, const struct http1_limit
     case AT_NAME:
     case AT_OTHER_NAME: return step_name(parser, byte);
     case AT_HEAD_LF: return byte == '\n' ? step_head_end(parser) : HTTP1_BAD_LINE_END;
+    case AT_OPTIONS: return step_options(parser, byte);
     default: return step_value(parser, limits, byte);
     }
 }
@@ -538,6 +606,26 @@ static enum http1_error step_chunk(struct http1 *parser, const struct http1_limi
     return HTTP1_OK;
 }
 
+uint64_t http1_data_left(const struct http1 *parser)
+{
+    return parser->state == AT_BODY || parser->state == AT_CHUNK_DATA ? parser->remaining : 0;
+}
+
+void http1_data_pass(struct http1 *parser, uint64_t count)
+{
+    parser->remaining -= count;
+    parser->body += count;
+    if (count > 0 && parser->remaining == 0)
+        parser->state = parser->state == AT_BODY ? AT_END : AT_CHUNK_CR;
+}
+
+bool http1_keep_alive(const struct http1 *parser)
+{
+    if (parser->flags & FLAG_CLOSE)
+        return false;
+    return (parser->flags & (FLAG_MINOR_1 | FLAG_KEEP)) != 0;
+}
+
 static enum http1_event scan_body(struct http1 *parser, const struct http1_limits *limits,
                                   const uint8_t *bytes, size_t length, size_t *used,
                                   const void **data, size_t *data_length)
@@ -545,15 +633,13 @@ static enum http1_event scan_body(struct http1 *parser, const struct http1_limit
     const uint8_t *at = bytes, *end = bytes + length;
     enum http1_event event = HTTP1_MORE;
     for (; at < end && parser->state != AT_END; at++) {
-        if (parser->state == AT_BODY || parser->state == AT_CHUNK_DATA) {
+        uint64_t left = http1_data_left(parser);
+        if (left > 0) {
             size_t here = (size_t)(end - at);
-            *data_length = here < parser->remaining ? here : (size_t)parser->remaining;
+            *data_length = here < left ? here : (size_t)left;
             *data = at;
             *used = (size_t)(at - bytes) + *data_length;
-            parser->remaining -= *data_length;
-            parser->body += *data_length;
-            if (parser->remaining == 0)
-                parser->state = parser->state == AT_BODY ? AT_END : AT_CHUNK_CR;
+            http1_data_pass(parser, *data_length);
             return HTTP1_DATA;
         }
         enum http1_error error = step_chunk(parser, limits, *at);
@@ -564,7 +650,10 @@ static enum http1_event scan_body(struct http1 *parser, const struct http1_limit
     }
     *used = (size_t)(at - bytes);
     if (parser->state == AT_END) {
-        http1_init(parser);
+        if (http1_keep_alive(parser))
+            http1_init(parser);
+        else
+            parser->state = AT_LAST;
         return HTTP1_END;
     }
     return event;
@@ -581,6 +670,8 @@ enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *lim
         bytes = ""; /* NULL is welcome, arithmetic with it is not */
     if (parser->state == AT_BAD)
         return HTTP1_BAD;
+    if (parser->state == AT_LAST)
+        return HTTP1_LAST;
     if (parser->state < AT_BODY)
         return scan_head(parser, limits, bytes, length, used);
     return scan_body(parser, limits, bytes, length, used, data, data_length);

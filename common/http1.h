@@ -43,16 +43,19 @@ enum http1_error {
     HTTP1_ERRORS
 };
 
-enum { HTTP1_MAX_FIELDS = 64 };
+/** Bounds of a head, the same in every program: a smuggling gap is a difference of opinion. */
+enum { HTTP1_MAX_HEAD = 8192, HTTP1_MAX_TARGET = 2048, HTTP1_MAX_FIELDS = 64 };
 
-/** Bounds; the same values in every program (a smuggling gap is a difference of opinion). */
 struct http1_limits {
     uint32_t head;   /* bytes, request line and fields with their line ends */
     uint32_t target; /* bytes */
     uint16_t fields; /* count, up to HTTP1_MAX_FIELDS */
     uint64_t body;   /* bytes, decoded */
 };
-extern const struct http1_limits HTTP1_DEFAULT_LIMITS; /* 8,192 · 2,048 · 64 · 65,536 */
+/** For who keeps bodies: 65,536 bytes. */
+extern const struct http1_limits HTTP1_DEFAULT_LIMITS;
+/** For who only passes them on: how large a body may be is then the receiver's business. */
+extern const struct http1_limits HTTP1_RELAY_LIMITS;
 
 /** What http1_scan stopped for. */
 enum http1_event {
@@ -60,6 +63,8 @@ enum http1_event {
     HTTP1_HEAD, /* the byte behind the empty line has been reached; framing is known */
     HTTP1_DATA, /* `*data` .. are body bytes (decoded of chunking); may come many times */
     HTTP1_END,  /* the message is complete; the next byte begins the next request */
+    HTTP1_LAST, /* behind a request that said that it is the last (RFC 9112 section 9.6): no byte
+                   is read, whatever it is; every later call says so again */
     HTTP1_BAD,  /* refused for good: `error`; every later call says so again */
 };
 
@@ -78,18 +83,27 @@ struct http1 {
 };
 
 /** Begins with the first byte of a connection; after HTTP1_END it goes on with the next request by
- * itself. */
+ * itself, unless that one was the last: then comes HTTP1_LAST. */
 void http1_init(struct http1 *parser);
 
 /** Reads up to `length` bytes and stops behind the first event; call again with the rest until it
- * says HTTP1_MORE (all bytes were read then) or HTTP1_BAD. `*used` says how many bytes were read:
- * HTTP1_END may read none, and so comes even when `length` is 0; HTTP1_BAD leaves the refused byte
- * and all behind it. For HTTP1_DATA, `*data` points into `bytes` and `*data_length`, above 0, says
- * how many; otherwise they are NULL and 0. Connection is not looked at: whether a next request may
- * follow is http1_head's keep_alive. */
+ * says HTTP1_MORE (all bytes were read then), HTTP1_LAST or HTTP1_BAD. `*used` says how many bytes
+ * were read: HTTP1_END may read none, and so comes even when `length` is 0; HTTP1_BAD leaves the
+ * refused byte and all behind it. For HTTP1_DATA, `*data` points into `bytes` and `*data_length`,
+ * above 0, says how many; otherwise they are NULL and 0. */
 enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *limits,
                             const void *bytes, size_t length, size_t *used, const void **data,
                             size_t *data_length);
+
+/** Whether another request may follow the one whose head has been read, until its HTTP1_END (RFC
+ * 9112 section 9.3): "close" beats all else, HTTP/1.1 stays open, HTTP/1.0 must ask to. */
+bool http1_keep_alive(const struct http1 *parser);
+
+/** How many of the bytes that come next are body or chunk data, whatever they are; 0 elsewhere. */
+uint64_t http1_data_left(const struct http1 *parser);
+
+/** Passes over `count` (up to http1_data_left) of them without a look, as http1_scan would. */
+void http1_data_pass(struct http1 *parser, uint64_t count);
 
 /** A run of bytes within a head; not terminated. */
 struct http1_slice {

@@ -28,36 +28,6 @@ static struct http1_slice trim(const char *from, const char *to)
     return slice(from, to);
 }
 
-/* Whether a comma-separated list holds `word`. */
-static bool lists(const struct http1_slice *value, const char *word)
-{
-    const char *at = value->at, *end = at + value->length;
-    for (;;) {
-        const char *comma = memchr(at, ',', (size_t)(end - at));
-        struct http1_slice element = trim(at, comma ? comma : end);
-        if (slice_is(&element, word))
-            return true;
-        if (!comma)
-            return false;
-        at = comma + 1;
-    }
-}
-
-/* RFC 9112 9.3: "close" beats all else, HTTP/1.1 stays open, HTTP/1.0 must ask to. */
-static bool keep_alive(const struct http1_head *head)
-{
-    bool keep = head->minor == 1;
-    for (size_t i = 0; i < head->field_count; i++) {
-        if (!slice_is(&head->fields[i].name, "connection"))
-            continue;
-        if (lists(&head->fields[i].value, "close"))
-            return false;
-        if (lists(&head->fields[i].value, "keep-alive"))
-            keep = true;
-    }
-    return keep;
-}
-
 /* METHOD SP TARGET SP HTTP/1.x CR LF; returns where the fields begin. */
 static const char *slice_request_line(const char *at, const char *end, struct http1_head *out)
 {
@@ -101,7 +71,7 @@ enum http1_error http1_head(const void *bytes, size_t length, const struct http1
         return HTTP1_BAD_LINE_END; /* not one whole head */
     const char *at = bytes, *end = at + length;
     slice_fields(slice_request_line(at, end, out), end, out);
-    out->keep_alive = keep_alive(out);
+    out->keep_alive = http1_keep_alive(&parser);
     out->chunked = http1_find(out, "transfer-encoding", NULL) != NULL;
     /* An HTTP/1.0 client cannot read an interim response (RFC 9110 10.1.1). */
     out->expect_continue = out->minor == 1 && http1_find(out, "expect", NULL) != NULL;

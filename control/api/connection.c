@@ -380,7 +380,7 @@ static enum progress step(struct connection *c)
         here = on_complete(c);
     else if (event == HTTP1_BAD)
         here = on_bad(c);
-    return !here ? GONE : event == HTTP1_MORE ? ALL_READ : MORE;
+    return !here ? GONE : event == HTTP1_MORE || event == HTTP1_LAST ? ALL_READ : MORE;
 }
 
 /* Reads as many requests as there are, until one is in work, the output is full or the input is

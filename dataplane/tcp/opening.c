@@ -8,11 +8,6 @@
 #include "common/http1.h"
 #include "dataplane/tcp/shard.h"
 
-/* The bounds of a head are those of the control service, so that both read the same request; how
- * large a body may be is the backend's business, since the gateway keeps none. */
-static const struct http1_limits limits_of_head = {
-    .head = 8192, .target = 2048, .fields = 64, .body = INT64_MAX};
-
 /* Whether the first segment holds a whole request head. VERDICT_FORWARDED if so. */
 static enum verdict read_head(const uint8_t *bytes, uint32_t length)
 {
@@ -20,7 +15,7 @@ static enum verdict read_head(const uint8_t *bytes, uint32_t length)
     const void *data;
     size_t used, data_length;
     http1_init(&parser);
-    switch (http1_scan(&parser, &limits_of_head, bytes, length, &used, &data, &data_length)) {
+    switch (http1_scan(&parser, &HTTP1_RELAY_LIMITS, bytes, length, &used, &data, &data_length)) {
     case HTTP1_MORE: return VERDICT_HEAD_INCOMPLETE;
     case HTTP1_BAD: return VERDICT_HEAD_MALFORMED;
     default: return VERDICT_FORWARDED;

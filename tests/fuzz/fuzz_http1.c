@@ -19,7 +19,7 @@ static const struct http1_limits small = {.head = 256, .target = 32, .fields = 5
 struct digest {
     uint64_t hash;
     size_t offset, heads, body;
-    bool bad;
+    bool stopped; /* refused, or behind the last request */
 };
 
 static void check(bool holds)
@@ -55,9 +55,9 @@ static void feed(struct digest *d, struct http1 *parser, const struct http1_limi
         if (event == HTTP1_HEAD)
             d->body = 0;
         check(d->body <= limits->body);
-        d->bad = event == HTTP1_BAD;
-    } while (event != HTTP1_MORE && event != HTTP1_BAD);
-    check(event == HTTP1_BAD || at == length);
+        d->stopped = event == HTTP1_BAD || event == HTTP1_LAST;
+    } while (event != HTTP1_MORE && !d->stopped);
+    check(d->stopped || at == length);
 }
 
 static struct digest run(const struct http1_limits *limits, const uint8_t *bytes, size_t length,
@@ -67,7 +67,7 @@ static struct digest run(const struct http1_limits *limits, const uint8_t *bytes
     struct http1 parser;
     uint32_t random = pieces;
     http1_init(&parser);
-    for (size_t at = 0; at < length && !d.bad;) {
+    for (size_t at = 0; at < length && !d.stopped;) {
         random = random * 1103515245 + 12345;
         size_t piece = pieces == 0 ? length : pieces == 1 ? 1 : 1 + (random >> 16) % pieces;
         piece = piece < length - at ? piece : length - at;
@@ -122,6 +122,7 @@ static void check_head(const struct http1_limits *limits, const uint8_t *bytes, 
         return;
     check(inside(&head.method, bytes, used) && inside(&head.target, bytes, used));
     check(inside(&head.path, bytes, used) && inside(&head.query, bytes, used));
+    check(head.keep_alive == http1_keep_alive(&parser));
     check(head.field_count <= limits->fields && head.target.length <= limits->target);
     for (size_t i = 0; i < head.field_count; i++)
         check(inside(&head.fields[i].name, bytes, used) &&

@@ -21,12 +21,13 @@
 #define POST         "POST / HTTP/1.1\r\nHost: a\r\n"
 #define CHUNKED      POST "Transfer-Encoding: chunked\r\n\r\n"
 
-/* What came out of a stream: 'H' head, "(...)" body bytes, 'E' end, "!name@offset" refused. */
+/* What came out of a stream: 'H' head, "(...)" body bytes, 'E' end, 'L' behind the last request,
+ * "!name@offset" refused. */
 struct transcript {
     char text[4096];
     size_t length;
     size_t offset;
-    bool in_data, bad;
+    bool in_data, stopped;
 };
 
 static void note(struct transcript *t, const char *bytes, size_t length)
@@ -52,11 +53,12 @@ static void note_event(struct transcript *t, const struct http1 *parser, enum ht
         return;
     note(t, ")", t->in_data ? 1 : 0);
     t->in_data = false;
-    t->bad = event == HTTP1_BAD;
-    int length = event == HTTP1_HEAD  ? snprintf(text, sizeof text, "H")
-                 : event == HTTP1_END ? snprintf(text, sizeof text, "E")
-                                      : snprintf(text, sizeof text, "!%s@%zu",
-                                                 http1_error_name(parser->error), t->offset);
+    t->stopped = event == HTTP1_BAD || event == HTTP1_LAST;
+    int length = event == HTTP1_HEAD   ? snprintf(text, sizeof text, "H")
+                 : event == HTTP1_END  ? snprintf(text, sizeof text, "E")
+                 : event == HTTP1_LAST ? snprintf(text, sizeof text, "L")
+                                       : snprintf(text, sizeof text, "!%s@%zu",
+                                                  http1_error_name(parser->error), t->offset);
     note(t, text, (size_t)length);
 }
 
@@ -78,8 +80,8 @@ static void feed(struct transcript *t, struct http1 *parser, const struct http1_
         at += used;
         t->offset += used;
         note_event(t, parser, event, data, data_length);
-    } while (event != HTTP1_MORE && event != HTTP1_BAD);
-    assert_true(event == HTTP1_BAD || at == length);
+    } while (event != HTTP1_MORE && !t->stopped);
+    assert_true(t->stopped || at == length);
     free(copy);
 }
 
@@ -91,7 +93,7 @@ static void run_cut(struct transcript *t, const struct http1_limits *limits, con
     const size_t cuts[] = {0, first, second, length};
     memset(t, 0, sizeof *t);
     http1_init(&parser);
-    for (size_t i = 0; i + 1 < COUNT(cuts) && !t->bad; i++)
+    for (size_t i = 0; i + 1 < COUNT(cuts) && !t->stopped; i++)
         feed(t, &parser, limits, text + cuts[i], cuts[i + 1] - cuts[i]);
 }
 
@@ -101,7 +103,7 @@ static void run_bytewise(struct transcript *t, const struct http1_limits *limits
     struct http1 parser;
     memset(t, 0, sizeof *t);
     http1_init(&parser);
-    for (size_t i = 0; i < length && !t->bad; i++)
+    for (size_t i = 0; i < length && !t->stopped; i++)
         feed(t, &parser, limits, text + i, 1);
 }
 
@@ -119,7 +121,11 @@ static const struct {
     {"GET / HT", ""},
     {GET "\r\n", "HE"},
     {GET "\r\n" GET "\r\n" GET, "HEHE"},
-    {"GET / HTTP/1.0\r\n\r\n", "HE"},
+    {"GET / HTTP/1.0\r\n\r\n", "HEL"},
+    {"GET / HTTP/1.0\r\n\r\n" GET "\r\n", "HEL"},
+    {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" GET "\r\n", "HEHE"},
+    {POST "Connection: x ,\tCLOSE \r\nContent-Length: 1\r\n\r\na\r\n", "H(a)EL"},
+    {GET "Connection: close x, x close, , \"close\", closed, clos\r\n\r\n" GET "\r\n", "HEHE"},
     {"GET /a/b?c=d&e=%20[]|{}^`\"<>\\ HTTP/1.1\r\nHost: a\r\n\r\n", "HE"},
     {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "HE"},
     {"OPTIONS /x HTTP/1.1\r\nHost: a\r\n\r\n", "HE"},
@@ -142,7 +148,7 @@ static const struct {
     {GET "Content-Length: 3\r\n\r\nabc" GET "\r\n", "H(abc)EHE"},
     {POST "content-LENGTH:\t3 \r\n\r\nab", "H(ab"},
     {POST "Content-Length: 3\r\nExpect: 100-Continue\r\n\r\nabcG", "H(abc)E"},
-    {"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n\r\n", "H(\r\n)E"},
+    {"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\n\r\n", "H(\r\n)EL"},
     {CHUNKED "3\r\nabc\r\n00A\r\n0123456789\r\n0\r\n\r\n" GET "\r\n", "H(abc0123456789)EHE"},
     {CHUNKED "0\r\n\r\n", "HE"},
     {CHUNKED "0000000000000000\r\n\r\n", "HE"},
@@ -454,12 +460,12 @@ static void each_bound_holds_to_the_byte(void **state)
     expect_under(&limits, "GET / HTTP/1.1\r\nHost: a\r\nA: 234567890\r\n\r\n",
                  "!head_too_large@40");
     expect_under(&limits, "GET / HTTP/1.1\r\nHost: a\r\nA: 23456789\r\n\r\n", "HE");
-    expect_under(&limits, "GET /2345 HTTP/1.0\r\n\r\n", "HE");
+    expect_under(&limits, "GET /2345 HTTP/1.0\r\n\r\n", "HEL");
     expect_under(&limits, "GET /23456 HTTP/1.0\r\n\r\n", "!target_too_long@9");
-    expect_under(&limits, "GET / HTTP/1.0\r\nA:\r\nB:\r\n\r\n", "HE");
+    expect_under(&limits, "GET / HTTP/1.0\r\nA:\r\nB:\r\n\r\n", "HEL");
     expect_under(&limits, "GET / HTTP/1.0\r\nA:\r\nB:\r\nC:\r\n\r\n", "!too_many_fields@24");
     expect_under(&limits, "GET / HTTP/1.0\r\nContent-Length:10\r\n\r\n0123456789",
-                 "H(0123456789)E");
+                 "H(0123456789)EL");
     expect_under(&limits, "GET / HTTP/1.0\r\nContent-Length:11\r\n\r\n", "!body_too_large@32");
 }
 
