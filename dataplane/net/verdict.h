@@ -65,6 +65,9 @@
     V(ACK_UNSENT,         "ack_unsent",           "acknowledges bytes that were never sent") \
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
+    V(SCAN_GAP,           "scan_gap",             "out of order while a request head is being read; the client sends it again") \
+    V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection") \
+    V(REQUEST_MALFORMED,  "request_malformed",    "a later request, or a chunked body, that the strict parser refuses: both sides were reset") \
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
     /* ends of flows, counted beside the packet's verdict */ \

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Sequence numbers around the parser. A body is passed over by arithmetic: what was skipped comes
+ * later, below the scan point, and passes unread like all that is below. */
+#include "dataplane/tcp/scan.h"
+
+void scan_begin(struct scan *scan, uint32_t first)
+{
+    http1_init(&scan->parser);
+    scan->next = first;
+    scan->heads = 0;
+}
+
+bool scan_in_body(const struct scan *scan)
+{
+    return http1_data_left(&scan->parser) > 0;
+}
+
+/* Bytes that begin at the scan point. */
+static enum verdict read_bytes(struct scan *scan, const uint8_t *bytes, uint32_t length,
+                               uint32_t *heads)
+{
+    enum http1_event event;
+    do {
+        const void *data;
+        size_t used, data_length;
+        event = http1_scan(&scan->parser, &HTTP1_RELAY_LIMITS, bytes, length, &used, &data,
+                           &data_length);
+        bytes += used;
+        length -= (uint32_t)used;
+        scan->next += (uint32_t)used;
+        *heads += event == HTTP1_HEAD;
+    } while (event != HTTP1_MORE && event != HTTP1_LAST && event != HTTP1_BAD);
+    scan->heads += *heads;
+    if (event != HTTP1_BAD)
+        return VERDICT_FORWARDED;
+    return scan->heads == 0 ? VERDICT_HEAD_MALFORMED : VERDICT_REQUEST_MALFORMED;
+}
+
+/* Whether nothing may follow; tells it as soon as the last byte of the last request is there. */
+static bool at_last(struct scan *scan)
+{
+    const void *data;
+    size_t used, data_length;
+    return http1_scan(&scan->parser, &HTTP1_RELAY_LIMITS, NULL, 0, &used, &data, &data_length) ==
+           HTTP1_LAST;
+}
+
+enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
+                          uint32_t *heads)
+{
+    *heads = 0;
+    int32_t ahead = (int32_t)(seq - scan->next); /* where it begins, and below where it ends */
+    int64_t beyond = (int64_t)ahead + length;
+    if (beyond <= 0)
+        return VERDICT_FORWARDED;
+    uint64_t body = http1_data_left(&scan->parser);
+    if ((uint64_t)beyond <= body) {
+        http1_data_pass(&scan->parser, (uint64_t)beyond);
+        scan->next += (uint32_t)beyond;
+        return VERDICT_FORWARDED;
+    }
+    if (ahead <= 0)
+        return read_bytes(scan, bytes + -(int64_t)ahead, (uint32_t)beyond, heads);
+    if ((uint64_t)ahead <= body) { /* the body ends in here */
+        http1_data_pass(&scan->parser, (uint64_t)ahead);
+        scan->next = seq;
+        return read_bytes(scan, bytes, length, heads);
+    }
+    return at_last(scan) ? VERDICT_AFTER_LAST : VERDICT_SCAN_GAP;
+}
