@@ -81,7 +81,7 @@ static int make_policy(struct gateway *gateway)
         return -ENOMEM;
     gateway->policy.services = gateway->services;
     gateway->policy.limits = gateway->limits;
-    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker);
+    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker, 1);
 }
 
 static int make_worker(struct gateway *gateway)
@@ -169,6 +169,8 @@ static int serve(struct gateway *gateway)
     int error = make_policy(gateway);
     if (error == 0)
         error = make_worker(gateway);
+    if (error == 0)
+        error = upkeep_lend(&gateway->upkeep);
     if (error == 0)
         error = metrics_register(gateway->settings, &gateway->worker, &gateway->upkeep);
     if (error == 0)

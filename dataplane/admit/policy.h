@@ -12,6 +12,7 @@
 
 #include "common/addr.h"
 #include "dataplane/admit/endpoints.h"
+#include "dataplane/admit/lease.h"
 #include "dataplane/net/build.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/tcp/cookie.h"
@@ -81,7 +82,7 @@ struct limits {
     uint32_t idle_ms, half_closed_ms, closing_ms, linger_ms;
     uint16_t window; /* announced in a SYN-ACK, bytes */
     uint16_t mss_v4, mss_v6;
-    uint32_t resets_per_s, fins_per_s, echoes_per_s, inside_resets_per_s;
+    uint32_t per_second[LEASES]; /* of all workers together */
     uint32_t probe_interval_ms, probe_timeout_ms;
 };
 

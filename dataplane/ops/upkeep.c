@@ -57,7 +57,7 @@ static struct neighbors *neighbors_part(const struct upkeep *upkeep)
 static void ask(const struct upkeep *upkeep, const struct backend *backend)
 {
     static const struct mac broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-    struct worker *worker = upkeep->worker;
+    struct worker *worker = &upkeep->workers[0];
     const struct mac *own = &worker->ports[INSIDE].mac;
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(worker->pool);
     if (mbuf == NULL)
@@ -226,10 +226,11 @@ static void roll_keys(struct upkeep *upkeep)
 
 /* ---- life ---- */
 
-int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *worker)
+int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
+                uint32_t worker_count)
 {
     uint32_t count = policy->services->count;
-    *upkeep = (struct upkeep){.policy = policy, .worker = worker};
+    *upkeep = (struct upkeep){.policy = policy, .workers = workers, .worker_count = worker_count};
     if (getrandom(upkeep->master, sizeof upkeep->master, 0) != sizeof upkeep->master)
         return -EIO;
     upkeep->backends = calloc(policy->services->backend_count, sizeof *upkeep->backends);
@@ -254,19 +255,38 @@ int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *wor
     return policy->neighbors == NULL || policy->keys == NULL ? -ENOMEM : 0;
 }
 
-void upkeep_run(struct upkeep *upkeep)
+int upkeep_lend(struct upkeep *upkeep)
+{
+    const uint32_t *per_second = upkeep->policy->limits->per_second;
+    uint64_t now = worker_clock_ms();
+    int error = 0;
+    lender_init(&upkeep->lender, per_second, now);
+    for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++)
+        error = lender_add(&upkeep->lender, upkeep->workers[i].shard->lease);
+    lender_run(&upkeep->lender, per_second, now);
+    return error;
+}
+
+static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t now)
 {
     struct message message;
-    uint64_t now = worker_clock_ms();
     for (int i = 0; i < MESSAGES_PER_ROUND; i++) {
-        if (rte_ring_sc_dequeue_elem(upkeep->worker->messages, &message, sizeof message) != 0)
-            break;
+        if (rte_ring_sc_dequeue_elem(worker->messages, &message, sizeof message) != 0)
+            return;
         switch (message.kind) {
         case MESSAGE_NEIGHBOR: take_neighbor(upkeep, &message, now); break;
         case MESSAGE_PROBE: take_probe(upkeep, &message); break;
         case MESSAGE_BACKEND_OPTIONS: take_refusal(upkeep, &message); break;
         }
     }
+}
+
+void upkeep_run(struct upkeep *upkeep)
+{
+    uint64_t now = worker_clock_ms();
+    lender_run(&upkeep->lender, upkeep->policy->limits->per_second, now);
+    for (uint32_t i = 0; i < upkeep->worker_count; i++)
+        take_messages(upkeep, &upkeep->workers[i], now);
     refresh_neighbors(upkeep, now);
     roll_keys(upkeep);
 }

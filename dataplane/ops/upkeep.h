@@ -2,8 +2,9 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * What the control thread does over and over: reads what workers tell, resolves and refreshes next
- * hops, turns probe results into offers, rolls the cookie keys. Every change becomes a new policy
- * part, published by the builder. Control thread only, but for upkeep_backend. */
+ * hops, turns probe results into offers, rolls the cookie keys, lends the budgets to the workers.
+ * Every change of policy becomes a new part, published by the builder. Control thread only, but for
+ * upkeep_backend. */
 #ifndef DROPGATE_DATAPLANE_OPS_UPKEEP_H
 #define DROPGATE_DATAPLANE_OPS_UPKEEP_H
 
@@ -28,7 +29,9 @@ struct backend_state {
 struct upkeep {
     struct policy *policy;
     struct builder *builder;
-    struct worker *worker;
+    struct worker *workers;
+    uint32_t worker_count;
+    struct lender lender; /* of the budgets */
     struct backend_state *backends;
     struct offers *offers; /* own copy of what was published last */
     uint64_t key_epoch;
@@ -36,9 +39,14 @@ struct upkeep {
 };
 
 /** Prepares; `policy` must have services and limits, and gets its first offers, neighbours and
- * keys. The master key of the cookies is drawn from the kernel. Returns 0 or -errno. Before workers
- * start. */
-int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *worker);
+ * keys. The master key of the cookies is drawn from the kernel. The workers need not have shards
+ * yet. Returns 0 or -errno. Before workers start. */
+int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
+                uint32_t worker_count);
+
+/** Lends the workers' shards their first events of the budgets; once, before they start. Returns 0
+ * or -ENOSPC. */
+int upkeep_lend(struct upkeep *upkeep);
 
 /** One round; call every few milliseconds. The builder must have been set. */
 void upkeep_run(struct upkeep *upkeep);

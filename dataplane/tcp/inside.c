@@ -11,7 +11,7 @@ static enum verdict stray(struct shard *shard, struct frame *frame, const struct
 {
     if (packet->flags & TCP_RST)
         return VERDICT_INSIDE_NO_FLOW;
-    if (!budget_take(&shard->inside_resets, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_INSIDE_RESETS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
     if (packet->flags & TCP_ACK) {

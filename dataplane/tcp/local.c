@@ -100,7 +100,7 @@ static enum verdict answer_echo(struct shard *shard, struct frame *frame,
     if (!policy_own(shard->policy.services, frame->side, &packet->destination) ||
         packet_bogon(&packet->source, packet->v4) || !shard_addressed(shard, frame))
         return VERDICT_NOT_FOR_US;
-    if (!budget_take(&shard->echoes, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_ECHOES], 1))
         return VERDICT_BUDGET;
     uint8_t *ip = frame->bytes + packet->l3, *icmp = frame->bytes + packet->l4;
     uint64_t removed = checksum_add(0, icmp, 2);

@@ -5,10 +5,6 @@
  * what the budget would have come to. */
 #include "dataplane/tcp/miss.h"
 
-enum {
-    THOUSANDTHS = 1000
-}; /* of one event: events per second and milliseconds multiply without a rest */
-
 bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms)
 {
     const uint32_t now = (uint32_t)now_ms;
@@ -29,21 +25,4 @@ bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms)
     *slot_tag = tag;
     *slot_at = now;
     return false;
-}
-
-bool budget_take(struct budget *budget, uint64_t now_ms)
-{
-    const uint64_t full = (uint64_t)budget->per_second * THOUSANDTHS;
-
-    if (now_ms > budget->refilled_ms) {
-        const uint64_t passed = now_ms - budget->refilled_ms;
-        budget->credit += (passed < 1000 ? passed : 1000) * budget->per_second;
-        budget->refilled_ms = now_ms;
-    }
-    if (budget->credit > full) /* also when the limit was lowered */
-        budget->credit = full;
-    if (budget->credit < THOUSANDTHS)
-        return false;
-    budget->credit -= THOUSANDTHS;
-    return true;
 }

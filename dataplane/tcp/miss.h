@@ -26,16 +26,4 @@ struct miss_table {
  * After a true answer the tuple starts anew. */
 bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms);
 
-/** A budget in events per second, for answers that could be reflected: a bucket of one second's
- * worth, exact over any time. Set `per_second` and leave the rest zero; the bucket is full one
- * second after time 0. */
-struct budget {
-    uint64_t refilled_ms;
-    uint64_t credit; /* thousandths of an event */
-    uint32_t per_second;
-};
-
-/** Takes one from the budget; false when it is used up. */
-bool budget_take(struct budget *budget, uint64_t now_ms);
-
 #endif

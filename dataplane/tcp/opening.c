@@ -187,7 +187,7 @@ static enum verdict clear_stale(struct shard *shard, struct frame *frame,
 {
     if (!(packet->flags & TCP_ACK))
         return VERDICT_STATE;
-    if (!budget_take(&shard->inside_resets, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_INSIDE_RESETS], 1))
         return VERDICT_BUDGET;
     struct segment reset = shard_answer(shard, frame, packet), syn = backend_syn(shard, flow);
     reset.seq = packet->ack;

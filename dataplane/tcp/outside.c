@@ -100,7 +100,7 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
     bool ours = check_cookie(shard, packet, opening);
     if (!ours && !seen_before(shard, packet, opening->hash))
         return VERDICT_MISS_SILENT;
-    if (!budget_take(&shard->fins, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
     answer.seq = packet->ack;
@@ -124,7 +124,7 @@ static enum verdict miss(struct shard *shard, struct frame *frame, const struct 
 {
     if (!seen_before(shard, packet, hash))
         return VERDICT_MISS_SILENT;
-    if (!budget_take(&shard->resets, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_RESETS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
     answer.seq = packet->ack;
@@ -143,7 +143,7 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
         enum verdict verdict = miss(shard, frame, packet, hash);
         return verdict == VERDICT_MISS_SILENT ? VERDICT_TOMBSTONE_DROP : verdict;
     }
-    if (!budget_take(&shard->fins, shard->now_ms))
+    if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
     answer.seq = tombstone->server_end;

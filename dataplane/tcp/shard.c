@@ -55,14 +55,11 @@ void shard_free(struct shard *shard)
 void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_ms,
                  uint64_t unix_ms)
 {
-    const struct limits *limits = policy->limits;
     shard->policy = *policy;
     shard->now_ms = now_ms;
     shard->unix_ms = unix_ms;
-    shard->resets.per_second = limits->resets_per_s;
-    shard->fins.per_second = limits->fins_per_s;
-    shard->echoes.per_second = limits->echoes_per_s;
-    shard->inside_resets.per_second = limits->inside_resets_per_s;
+    for (int i = 0; i < LEASES; i++)
+        lease_begin(&shard->lease[i]);
 }
 
 /* What can be said without looking at memory that may be cold; and that memory is fetched. */

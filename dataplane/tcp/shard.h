@@ -90,7 +90,7 @@ struct shard {
     struct probe *probes; /* NULL on all shards but the first */
     uint64_t probes_due_ms;
     uint32_t probe_count;
-    struct budget resets, fins, echoes, inside_resets;
+    struct lease lease[LEASES]; /* control: rw where the fields say so */
     struct siphash_key random_key;
     uint64_t random_count;
     uint64_t verdicts[VERDICT_COUNT];

@@ -297,10 +297,8 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         .window = 16384,
         .mss_v4 = 1400,
         .mss_v6 = 1380,
-        .resets_per_s = 1,
-        .fins_per_s = 2,
-        .echoes_per_s = 3,
-        .inside_resets_per_s = 4,
+        .per_second =
+            {[LEASE_RESETS] = 1, [LEASE_FINS] = 2, [LEASE_ECHOES] = 3, [LEASE_INSIDE_RESETS] = 4},
         .probe_interval_ms = 9000,
         .probe_timeout_ms = 2000,
     };

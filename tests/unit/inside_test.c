@@ -99,7 +99,7 @@ static void pitfall_07_resets_of_strays_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
-    w->limits.inside_resets_per_s = 3;
+    w->limits.per_second[LEASE_INSIDE_RESETS] = 3;
     const struct wire_segment s = wire_data(&t, FROM_BACKEND, TCP_ACK, "x");
     for (int i = 0; i < 9; i++)
         assert_int_equal(wire_send(w, &s, FROM_BACKEND),

@@ -322,7 +322,7 @@ static void an_echo_request_to_a_group_or_from_a_bogon_is_not_answered(void **st
 static void pitfall_07_echoes_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
-    w->limits.echoes_per_s = 4;
+    w->limits.per_second[LEASE_ECHOES] = 4;
     for (int i = 0; i < 9; i++)
         assert_int_equal(in_icmp4(w, OUTSIDE, ECHO4("02000000000a", "c6120002", "c6120050")),
                          i < 4 ? VERDICT_ECHO_ANSWERED : VERDICT_BUDGET);

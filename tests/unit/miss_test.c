@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Misses and budgets: silence the first time, an answer to whoever insists, and never more answers
- * than the budget allows (tcp-pitfalls 7 and 23). */
+ * Misses: silence the first time, an answer to whoever insists (tcp-pitfalls 23). */
 #include "dataplane/tcp/miss.h"
 
 #include <setjmp.h>
@@ -12,8 +11,6 @@
 // clang-format off
 #include <cmocka.h>
 // clang-format on
-
-#include "tests/unit/random.h"
 
 static const uint64_t tuple = UINT64_C(0x0123456789abcdef);
 static struct miss_table table;
@@ -112,63 +109,6 @@ static void the_clock_may_wrap_at_32_bits_and_may_go_back(void **state)
     assert_true(miss_again(&table, tuple, wrap + 2000));
 }
 
-static void pitfall_07_a_budget_allows_one_second_of_events_at_once(void **state)
-{
-    (void)state;
-    struct budget budget = {.per_second = 50};
-    for (int i = 0; i < 50; i++)
-        assert_true(budget_take(&budget, 100000));
-    assert_false(budget_take(&budget, 100000));
-    assert_false(budget_take(&budget, 100019));
-    assert_true(budget_take(&budget, 100020));
-    assert_false(budget_take(&budget, 100020));
-    for (int i = 0; i < 50; i++) /* a long rest saves no more than a second's worth */
-        assert_true(budget_take(&budget, 900000));
-    assert_false(budget_take(&budget, 900000));
-}
-
-static void a_budget_is_exact_however_often_it_is_asked(void **state)
-{
-    (void)state;
-    static const uint32_t rates[] = {2, 3, 7, 50, 333, 700, 999, 1000, 1001, 10000, 4000000};
-    for (size_t r = 0; r < sizeof rates / sizeof rates[0]; r++) {
-        struct random random = {r};
-        struct budget budget = {.per_second = rates[r]};
-        while (budget_take(&budget, 1000)) {
-        }
-        uint64_t now = 1000, taken = 0;
-        const uint64_t seconds = rates[r] > 10000 ? 2 : 60;
-        while (now < 1000 + seconds * 1000) {
-            now += 1 + random_below(&random, 20);
-            while (budget_take(&budget, now))
-                taken++;
-        }
-        assert_int_equal(taken, (now - 1000) * rates[r] / 1000);
-    }
-}
-
-static void a_budget_of_nothing_allows_nothing(void **state)
-{
-    (void)state;
-    struct budget budget = {.per_second = 0};
-    for (uint64_t now = 0; now < 100000; now += 100)
-        assert_false(budget_take(&budget, now));
-}
-
-static void a_lowered_budget_holds_at_once_and_a_clock_set_back_gives_nothing(void **state)
-{
-    (void)state;
-    struct budget budget = {.per_second = 1000};
-    assert_true(budget_take(&budget, 5000));
-    budget.per_second = 2;
-    assert_true(budget_take(&budget, 5000));
-    assert_true(budget_take(&budget, 5000));
-    assert_false(budget_take(&budget, 5000));
-    assert_false(budget_take(&budget, 4000));
-    assert_false(budget_take(&budget, 5499));
-    assert_true(budget_take(&budget, 5500));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,10 +122,6 @@ int main(void)
         cmocka_unit_test_setup(different_slots_do_not_disturb_each_other, empty_table),
         cmocka_unit_test_setup(an_empty_slot_matches_no_tuple, empty_table),
         cmocka_unit_test_setup(the_clock_may_wrap_at_32_bits_and_may_go_back, empty_table),
-        cmocka_unit_test(pitfall_07_a_budget_allows_one_second_of_events_at_once),
-        cmocka_unit_test(a_budget_is_exact_however_often_it_is_asked),
-        cmocka_unit_test(a_budget_of_nothing_allows_nothing),
-        cmocka_unit_test(a_lowered_budget_holds_at_once_and_a_clock_set_back_gives_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -445,7 +445,7 @@ static void pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again(void **
 static void answers_to_stale_connections_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
-    w->limits.inside_resets_per_s = 5;
+    w->limits.per_second[LEASE_INSIDE_RESETS] = 5;
     struct wire_talk t = wire_talk(w);
     wire_handshake(w, &t);
     wire_ask(w, &t, wire_request);

@@ -351,7 +351,7 @@ static void pitfall_09_the_reset_is_this_packet(void **state)
 static void pitfall_07_resets_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
-    w->limits.resets_per_s = 3;
+    w->limits.per_second[LEASE_RESETS] = 3;
     struct wire_segment data[8];
     uint32_t resets = 0;
     for (int i = 0; i < 8; i++) {
@@ -421,7 +421,7 @@ static void a_repeated_fin_of_a_forgotten_connection_gets_one_ack_and_never_a_re
 static void answers_to_fins_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
-    w->limits.fins_per_s = 2;
+    w->limits.per_second[LEASE_FINS] = 2;
     wire_wait(w, 1000);
     for (int i = 0; i < 4; i++) {
         struct wire_talk t = wire_talk(w);
@@ -512,7 +512,7 @@ static void pitfall_24_acknowledgements_of_replays_come_from_a_budget(void **sta
     wire_ask(w, &t, wire_request);
     wire_accept(w, &t);
     wire_close(w, &t, FROM_CLIENT);
-    w->limits.fins_per_s = 1;
+    w->limits.per_second[LEASE_FINS] = 1;
     wire_wait(w, 4000);
     assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_TOMBSTONE_ACK);
     wire_out(w, OUTSIDE);

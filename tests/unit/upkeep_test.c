@@ -74,7 +74,7 @@ static int setup(void **state)
     r->worker = (struct worker){
         .ports = r->ports, .pool = pool, .messages = messages, .commands = commands};
     *state = r;
-    if (upkeep_init(&r->upkeep, &r->policy, &r->worker) != 0)
+    if (upkeep_init(&r->upkeep, &r->policy, &r->worker, 1) != 0)
         return -1;
     r->upkeep.builder = builder_start(&r->policy);
     return r->upkeep.builder == NULL ? -1 : 0;

@@ -111,10 +111,7 @@ static void fill_policy(struct wire *w)
         .window = 8192,
         .mss_v4 = 1460,
         .mss_v6 = 1440,
-        .resets_per_s = 1000,
-        .fins_per_s = 1000,
-        .echoes_per_s = 1000,
-        .inside_resets_per_s = 1000,
+        .per_second = {1000, 1000, 1000, 1000},
         .probe_interval_ms = 5000,
         .probe_timeout_ms = 1000,
     };
@@ -130,12 +127,14 @@ static void fill_policy(struct wire *w)
 
 /* ---- life ---- */
 
-/* The upkeep rolls keys as epochs pass; so does the rig. */
+/* The upkeep rolls keys as epochs pass, and lends what the budgets allow; so does the rig, between
+ * any two packets. */
 void wire_begin(struct wire *w)
 {
     static const uint8_t master[32] = {7, 1, 8, 2, 8, 1, 8, 2, 8};
     if (w->keys.first_epoch + 1 != w->unix_ms / COOKIE_EPOCH_MS)
         cookie_keys_derive(&w->keys, master, w->unix_ms);
+    lender_run(&w->lender, w->policy.limits->per_second, w->now_ms);
     shard_begin(w->shard, &w->policy, w->now_ms, w->unix_ms);
 }
 
@@ -178,6 +177,8 @@ struct wire *wire_new(enum wire_family family, const struct shard_sizes *sizes)
     const struct shard_output output = {keep_frame, keep_message, w};
     w->shard = shard_new(sizes ? sizes : &enough, &secret, &output, mac, w->now_ms);
     MUST(w->shard != NULL);
+    lender_init(&w->lender, w->limits.per_second, w->now_ms);
+    MUST(lender_add(&w->lender, w->shard->lease) == 0);
     for (int i = 0; i < SERVICES; i++)
         wire_offer(w, (uint16_t)i, i % 2 == WIRE_V4 ? 1460 : 1440, 7, true, true);
     return w;
@@ -222,6 +223,7 @@ static enum verdict receive(struct wire *w, enum port_side side, uint32_t length
                           .length = length - taken,
                           .side = (uint8_t)side};
     const enum verdict verdict = shard_packet(w->shard, &frame, 0);
+    lender_run(&w->lender, w->policy.limits->per_second, w->now_ms);
     MUST(verdict < VERDICT_COUNT && w->shard->verdicts[verdict] > 0);
     if (frame.to != PORT_NONE)
         keep_frame(w, (enum port_side)frame.to, frame.bytes, frame.length);

@@ -74,6 +74,7 @@ struct wire {
     struct offers *offers;
     struct neighbors *neighbors;
     struct limits limits;
+    struct lender lender;
     struct cookie_keys keys;
     struct mac mac[PORT_SIDES];
     struct vlan vlan[PORT_SIDES]; /* tags of a side, as a worker would take and put them */
