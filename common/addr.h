@@ -8,6 +8,7 @@
 #ifndef DROPGATE_COMMON_ADDR_H
 #define DROPGATE_COMMON_ADDR_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,10 +42,7 @@ enum { ADDR_TEXT = 64 };
 /** The v4-mapped form of an IPv4 address given in network byte order. */
 static inline struct addr addr_from_v4(uint32_t be)
 {
-    struct addr a = {.words = {0, 0, 0, be}};
-    a.bytes[10] = 0xff;
-    a.bytes[11] = 0xff;
-    return a;
+    return (struct addr){.words = {0, 0, htobe32(0xffff), be}};
 }
 
 /** The IPv6 address whose 16 bytes stand at `bytes`. */
@@ -58,8 +56,7 @@ static inline struct addr addr_from_v6(const void *bytes)
 /** Whether `a` is an IPv4 address. */
 static inline bool addr_is_v4(const struct addr *a)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(a->bytes, mapped, sizeof mapped) == 0;
+    return a->quads[0] == 0 && a->words[2] == htobe32(0xffff);
 }
 
 /** The IPv4 address in network byte order; only meaningful when addr_is_v4. */

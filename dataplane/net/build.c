@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Headers are written field by field in wire order; checksums are computed over what was written.
+ * Headers are written word by word in wire order, and summed on the way: bytes that were just
+ * stored are not loaded again in another width, for which a processor waits.
  */
 #include "dataplane/net/build.h"
+
+#include <endian.h>
 
 #include "dataplane/net/checksum.h"
 
@@ -24,17 +27,32 @@ static void write_ethernet(uint8_t *frame, const struct mac *to, const struct ma
     store16(frame + 12, type);
 }
 
+/* Where the next 32-bit word goes, and the sum of those that were written. */
+struct writer {
+    uint8_t *at;
+    uint64_t sum;
+};
+
+static inline void put(struct writer *w, uint32_t value)
+{
+    value = htobe32(value);
+    memcpy(w->at, &value, 4);
+    w->at += 4;
+    w->sum += value;
+}
+
 /* DF is set and the identification 0: an atomic datagram (RFC 6864 section 4). */
 static void write_v4(uint8_t *ip, const struct addr *source, const struct addr *destination,
                      uint32_t payload)
 {
-    static const uint8_t fixed[IPV4_HEADER] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, TTL, PROTOCOL_TCP};
-    memcpy(ip, fixed, sizeof fixed);
-    store16(ip + 2, (uint16_t)(IPV4_HEADER + payload));
+    struct writer w = {ip, (uint64_t)addr_v4(source) + addr_v4(destination)};
+    put(&w, UINT32_C(0x45000000) | (IPV4_HEADER + payload));
+    put(&w, UINT32_C(0x4000));
+    put(&w, TTL << 24 | PROTOCOL_TCP << 16);
+    uint16_t sum = (uint16_t)~checksum_fold(w.sum);
+    memcpy(ip + 10, &sum, 2);
     memcpy(ip + 12, &source->words[3], 4);
     memcpy(ip + 16, &destination->words[3], 4);
-    uint16_t sum = (uint16_t)~checksum_fold(checksum_add(0, ip, IPV4_HEADER));
-    memcpy(ip + 10, &sum, 2);
 }
 
 static void write_v6(uint8_t *ip, const struct addr *source, const struct addr *destination,
@@ -48,47 +66,35 @@ static void write_v6(uint8_t *ip, const struct addr *source, const struct addr *
     memcpy(ip + 24, destination, 16);
 }
 
-static void write_timestamps(uint8_t *at, const struct tcp_options *o)
-{
-    at[0] = OPTION_TIMESTAMPS;
-    at[1] = 10;
-    store32(at + 2, o->tsval);
-    store32(at + 6, o->tsecr);
-}
-
 /* In the order that Linux uses, padded to 4 bytes: MSS, SACK-permitted, timestamps, NOP, window
  * scale. */
-static uint32_t write_options(uint8_t *at, const struct tcp_options *o)
+static void put_options(struct writer *w, const struct tcp_options *o)
 {
-    uint8_t *start = at;
-    if (o->mss) {
-        at[0] = OPTION_MSS;
-        at[1] = 4;
-        store16(at + 2, o->mss);
-        at += 4;
-    }
-    if (o->sack_ok) {
-        *at++ = OPTION_SACK_OK;
-        *at++ = 2;
-    }
+    enum {
+        NOPS = OPTION_NOP << 8 | OPTION_NOP,
+        MAY_SACK = OPTION_SACK_OK << 8 | 2,
+        TIMESTAMPS = OPTION_TIMESTAMPS << 8 | 10
+    };
+    if (o->mss)
+        put(w, OPTION_MSS << 24 | 4 << 16 | o->mss);
     if (o->timestamps) {
-        if (!o->sack_ok) {
-            *at++ = OPTION_NOP;
-            *at++ = OPTION_NOP;
-        }
-        write_timestamps(at, o);
-        at += 10;
+        put(w, (o->sack_ok ? MAY_SACK : NOPS) << 16 | TIMESTAMPS);
+        put(w, o->tsval);
+        put(w, o->tsecr);
     } else if (o->sack_ok) {
-        *at++ = OPTION_NOP;
-        *at++ = OPTION_NOP;
+        put(w, MAY_SACK << 16 | NOPS);
     }
-    if (o->window_scale != 15) {
-        *at++ = OPTION_NOP;
-        *at++ = OPTION_SCALE;
-        *at++ = 3;
-        *at++ = o->window_scale;
-    }
-    return (uint32_t)(at - start);
+    if (o->window_scale != 15)
+        put(w, OPTION_NOP << 24 | OPTION_SCALE << 16 | 3 << 8 | o->window_scale);
+}
+
+static uint32_t options_length(const struct tcp_options *o)
+{
+    return (o->mss ? 4U : 0U) +
+           (o->timestamps ? 12U
+            : o->sack_ok  ? 4U
+                          : 0U) +
+           (o->window_scale != 15 ? 4U : 0U);
 }
 
 uint16_t build_segment(uint8_t *frame, uint32_t room, const struct segment *s)
@@ -97,27 +103,27 @@ uint16_t build_segment(uint8_t *frame, uint32_t room, const struct segment *s)
     uint32_t l4 = ETHERNET_HEADER + (v4 ? IPV4_HEADER : IPV6_HEADER);
     if (room < l4 + TCP_HEADER + TCP_OPTIONS_MAX + s->length)
         return 0;
-    uint8_t *tcp = frame + l4;
-    uint32_t header = TCP_HEADER + write_options(tcp + TCP_HEADER, &s->options),
-             total = header + s->length;
+    uint32_t header = TCP_HEADER + options_length(&s->options), total = header + s->length;
     write_ethernet(frame, &s->to, &s->from, v4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
     if (v4)
         write_v4(frame + ETHERNET_HEADER, &s->source, &s->destination, total);
     else
         write_v6(frame + ETHERNET_HEADER, &s->source, &s->destination, total, PROTOCOL_TCP, TTL);
-    store16(tcp, s->source_port);
-    store16(tcp + 2, s->destination_port);
-    store32(tcp + 4, s->seq);
-    store32(tcp + 8, s->ack);
-    tcp[12] = (uint8_t)(header / 4 << 4);
-    tcp[13] = s->flags;
-    store16(tcp + 14, s->window);
-    memset(tcp + 16, 0, 4); /* checksum, urgent pointer */
-    if (s->length)
-        memcpy(tcp + header, s->payload, s->length);
-    uint64_t sum = checksum_pseudo(&s->source, &s->destination, PROTOCOL_TCP, total);
-    uint16_t checksum = (uint16_t)~checksum_fold(checksum_add(sum, tcp, total));
-    memcpy(tcp + 16, &checksum, 2);
+    struct writer w = {frame + l4, 0};
+    put(&w, (uint32_t)s->source_port << 16 | s->destination_port);
+    put(&w, s->seq);
+    put(&w, s->ack);
+    put(&w, header / 4 << 28 | (uint32_t)s->flags << 16 | s->window);
+    uint8_t *checksum_at = w.at;
+    put(&w, 0); /* checksum, urgent pointer */
+    put_options(&w, &s->options);
+    if (s->length) {
+        memcpy(w.at, s->payload, s->length);
+        w.sum = checksum_add(w.sum, s->payload, s->length);
+    }
+    uint64_t pseudo = checksum_pseudo(&s->source, &s->destination, PROTOCOL_TCP, total);
+    uint16_t sum = (uint16_t)~checksum_fold(checksum_plus(pseudo, w.sum));
+    memcpy(checksum_at, &sum, 2);
     return (uint16_t)(l4 + total);
 }
 

@@ -13,19 +13,39 @@
 
 #include "common/addr.h"
 
+/** A sum and one more word of up to 64 bits; the carry comes round, so that a sum of any length is
+ * right modulo 65,535. */
+static inline uint64_t checksum_plus(uint64_t sum, uint64_t word)
+{
+    sum += word;
+    return sum + (sum < word);
+}
+
 /** The unfolded sum of `length` bytes that begin at an even offset of what is summed. */
 static inline uint64_t checksum_add(uint64_t sum, const void *bytes, size_t length)
 {
     const uint8_t *p = bytes;
-    uint32_t word;
-    for (; length >= 4; p += 4, length -= 4) {
-        memcpy(&word, p, 4);
-        sum += word;
+    uint64_t eight;
+    uint32_t four;
+    uint16_t two = 0;
+    for (; length >= 8; p += 8, length -= 8) {
+        memcpy(&eight, p, 8);
+        sum = checksum_plus(sum, eight);
     }
-    if (length) {
-        word = 0;
-        memcpy(&word, p, length);
-        sum += word;
+    if (length & 4) {
+        memcpy(&four, p, 4);
+        sum = checksum_plus(sum, four);
+        p += 4;
+    }
+    if (length & 2) {
+        memcpy(&two, p, 2);
+        sum = checksum_plus(sum, two);
+        p += 2;
+    }
+    if (length & 1) {
+        two = 0;
+        memcpy(&two, p, 1); /* the first byte of a word whose second is zero */
+        sum = checksum_plus(sum, two);
     }
     return sum;
 }
@@ -46,16 +66,18 @@ static inline uint64_t checksum_pseudo(const struct addr *source, const struct a
     uint64_t sum = (uint64_t)__builtin_bswap32(length) + __builtin_bswap32(protocol);
     if (addr_is_v4(source))
         return sum + addr_v4(source) + addr_v4(destination);
-    sum = checksum_add(sum, source, sizeof *source);
-    return checksum_add(sum, destination, sizeof *destination);
+    sum = checksum_plus(sum, source->quads[0]);
+    sum = checksum_plus(sum, source->quads[1]);
+    sum = checksum_plus(sum, destination->quads[0]);
+    return checksum_plus(sum, destination->quads[1]);
 }
 
 /** A checksum field's new value after words that summed to `removed` were replaced by words that
  * sum to `added` (RFC 1624 equation 3). */
 static inline uint16_t checksum_update(uint16_t field, uint64_t removed, uint64_t added)
 {
-    return (uint16_t)~checksum_fold((uint64_t)(uint16_t)~field + (uint16_t)~checksum_fold(removed) +
-                                    added);
+    uint64_t kept = (uint64_t)(uint16_t)~field + (uint16_t)~checksum_fold(removed);
+    return (uint16_t)~checksum_fold(checksum_plus(added, kept));
 }
 
 #endif

@@ -48,11 +48,8 @@ bool packet_bogon(const struct addr *a, bool v4)
 /* Flags that no honest stack sends together, or none at all (a null scan). */
 static bool impossible_flags(uint8_t flags)
 {
-    if ((flags & TCP_SYN) && (flags & (TCP_FIN | TCP_RST)))
-        return true;
-    if ((flags & TCP_RST) && (flags & TCP_FIN))
-        return true;
-    return (flags & (TCP_SYN | TCP_RST | TCP_ACK)) == 0;
+    bool syn = flags & TCP_SYN, rst = flags & TCP_RST, fin = flags & TCP_FIN, ack = flags & TCP_ACK;
+    return (syn & (fin | rst)) | (rst & fin) | !(syn | rst | ack);
 }
 
 static enum verdict parse_tcp(const uint8_t *frame, unsigned checked, struct packet *p)

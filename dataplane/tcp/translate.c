@@ -18,10 +18,8 @@ void splice_addresses(struct splice *splice, const struct endpoint *service,
     uint16_t service_port = __builtin_bswap16(service->port),
              backend_port = __builtin_bswap16(backend->port);
     /* The v4-mapped prefix is the same on both sides, so both families sum alike. */
-    uint16_t old =
-        checksum_fold(checksum_add(0, &service->addr, sizeof service->addr) + service_port);
-    uint16_t new =
-        checksum_fold(checksum_add(0, &backend->addr, sizeof backend->addr) + backend_port);
+    uint16_t old = checksum_fold(checksum_add(service_port, &service->addr, sizeof service->addr));
+    uint16_t new = checksum_fold(checksum_add(backend_port, &backend->addr, sizeof backend->addr));
     splice->to_backend_sum = checksum_fold((uint64_t) new + (uint16_t)~old);
     splice->to_client_sum = checksum_fold((uint64_t)old + (uint16_t) ~new);
 }
