@@ -86,16 +86,15 @@ static unsigned checked_by_port(const struct port *port, const struct rte_mbuf *
     return checked;
 }
 
-static struct frame frame_of(const struct worker *worker, enum port_side side,
-                             struct rte_mbuf *mbuf)
+/* Field by field where it is read: a copy of the whole would wait for its parts. */
+static void describe(struct frame *frame, const struct worker *worker, enum port_side side,
+                     struct rte_mbuf *mbuf)
 {
-    return (struct frame){
-        .bytes = rte_pktmbuf_mtod(mbuf, uint8_t *),
-        .room = (uint32_t)mbuf->buf_len - mbuf->data_off,
-        .length = mbuf->data_len,
-        .side = (uint8_t)side,
-        .checked = (uint8_t)checked_by_port(&worker->ports[side], mbuf),
-    };
+    frame->bytes = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    frame->room = (uint32_t)mbuf->buf_len - mbuf->data_off;
+    frame->length = mbuf->data_len;
+    frame->side = (uint8_t)side;
+    frame->checked = (uint8_t)checked_by_port(&worker->ports[side], mbuf);
 }
 
 /* Takes out what the shard cannot read, and VLAN tags off the others; returns how many are left. */
@@ -128,7 +127,7 @@ void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **
         rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
     count = keep_whole(worker, side, mbufs, count);
     for (uint16_t i = 0; i < count; i++)
-        frames[i] = frame_of(worker, side, mbufs[i]);
+        describe(&frames[i], worker, side, mbufs[i]);
     shard_burst(worker->shard, frames, count);
     for (uint16_t i = 0; i < count; i++) {
         if (frames[i].to == PORT_NONE) {

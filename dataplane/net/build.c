@@ -97,6 +97,23 @@ static uint32_t options_length(const struct tcp_options *o)
            (o->window_scale != 15 ? 4U : 0U);
 }
 
+/* The fixed header but for its checksum; the writer stands behind it then, and has summed it. */
+static inline void put_tcp(struct writer *w, uint32_t ports, uint32_t seq, uint32_t ack,
+                           uint32_t header, uint8_t flags, uint16_t window)
+{
+    put(w, ports);
+    put(w, seq);
+    put(w, ack);
+    put(w, header / 4 << 28 | (uint32_t)flags << 16 | window);
+    put(w, 0); /* checksum, urgent pointer */
+}
+
+static inline void finish_tcp(uint8_t *tcp, const struct writer *w, uint64_t pseudo)
+{
+    uint16_t sum = (uint16_t)~checksum_fold(checksum_plus(pseudo, w->sum));
+    memcpy(tcp + 16, &sum, 2);
+}
+
 uint16_t build_segment(uint8_t *frame, uint32_t room, const struct segment *s)
 {
     bool v4 = addr_is_v4(&s->source);
@@ -110,21 +127,47 @@ uint16_t build_segment(uint8_t *frame, uint32_t room, const struct segment *s)
     else
         write_v6(frame + ETHERNET_HEADER, &s->source, &s->destination, total, PROTOCOL_TCP, TTL);
     struct writer w = {frame + l4, 0};
-    put(&w, (uint32_t)s->source_port << 16 | s->destination_port);
-    put(&w, s->seq);
-    put(&w, s->ack);
-    put(&w, header / 4 << 28 | (uint32_t)s->flags << 16 | s->window);
-    uint8_t *checksum_at = w.at;
-    put(&w, 0); /* checksum, urgent pointer */
+    put_tcp(&w, (uint32_t)s->source_port << 16 | s->destination_port, s->seq, s->ack, header,
+            s->flags, s->window);
     put_options(&w, &s->options);
     if (s->length) {
         memcpy(w.at, s->payload, s->length);
         w.sum = checksum_add(w.sum, s->payload, s->length);
     }
-    uint64_t pseudo = checksum_pseudo(&s->source, &s->destination, PROTOCOL_TCP, total);
-    uint16_t sum = (uint16_t)~checksum_fold(checksum_plus(pseudo, w.sum));
-    memcpy(checksum_at, &sum, 2);
+    finish_tcp(frame + l4, &w, checksum_pseudo(&s->source, &s->destination, PROTOCOL_TCP, total));
     return (uint16_t)(l4 + total);
+}
+
+static inline void turn_ethernet(uint8_t *frame)
+{
+    struct mac to, from;
+    memcpy(&to, frame + 6, 6);
+    memcpy(&from, frame, 6);
+    memcpy(frame, &to, 6);
+    memcpy(frame + 6, &from, 6);
+}
+
+uint16_t build_syn_ack(uint8_t *frame, uint32_t room, const struct packet *packet,
+                       const struct syn_ack *answer)
+{
+    uint32_t l4 = ETHERNET_HEADER + (packet->v4 ? IPV4_HEADER : IPV6_HEADER);
+    if (room < l4 + TCP_HEADER + TCP_OPTIONS_MAX)
+        return 0;
+    uint32_t header = TCP_HEADER + options_length(&answer->options);
+    turn_ethernet(frame);
+    if (packet->v4)
+        write_v4(frame + ETHERNET_HEADER, &packet->destination, &packet->source, header);
+    else
+        write_v6(frame + ETHERNET_HEADER, &packet->destination, &packet->source, header,
+                 PROTOCOL_TCP, TTL);
+    store16(frame + 12, packet->v4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
+    struct writer w = {frame + l4, 0};
+    put_tcp(&w, (uint32_t)packet->destination_port << 16 | packet->source_port, answer->seq,
+            packet->seq + 1, header, TCP_SYN | TCP_ACK, answer->window);
+    put_options(&w, &answer->options);
+    finish_tcp(frame + l4, &w,
+               checksum_pseudo(&packet->destination, &packet->source, PROTOCOL_TCP, header));
+    return (uint16_t)(l4 + header);
 }
 
 uint16_t build_arp(uint8_t *frame, uint32_t room, int operation, const struct mac *from,

@@ -43,6 +43,19 @@ enum { SEGMENT_HEADERS = ETHERNET_HEADER + IPV6_HEADER + TCP_HEADER + TCP_OPTION
  * not fit. */
 uint16_t build_segment(uint8_t *frame, uint32_t room, const struct segment *segment);
 
+/** What the answer to a SYN says; the rest of it is the SYN's, turned round. */
+struct syn_ack {
+    uint32_t seq; /* the cookie */
+    uint16_t window;
+    struct tcp_options options; /* as in struct segment */
+};
+
+/** Writes the SYN-ACK over the SYN that it answers, which `packet` was parsed from: build_segment
+ * for the one segment that is built for every packet of a flood. Returns its length, or 0 if it
+ * does not fit. */
+uint16_t build_syn_ack(uint8_t *frame, uint32_t room, const struct packet *packet,
+                       const struct syn_ack *answer);
+
 /** Writes an ARP message (RFC 826): `operation` 1 asks, 2 answers. Returns 42, or 0 if it does not
  * fit. */
 uint16_t build_arp(uint8_t *frame, uint32_t room, int operation, const struct mac *from,

@@ -28,22 +28,26 @@ static enum verdict answer_syn(struct shard *shard, struct frame *frame,
         .window_scale = smaller_scale(offered.window_scale, promise->window_scale),
         .sack = offered.sack_ok && offer->sack,
     };
-    struct segment answer = shard_answer(shard, frame, packet);
-    answer.seq = cookie_make(shard->policy.keys, &tuple, packet->seq, granted, shard->unix_ms);
-    answer.ack = packet->seq + 1; /* not the payload: it comes again, with the cookie */
-    answer.flags = TCP_SYN | TCP_ACK;
-    answer.window = shard->policy.limits->window;
-    answer.options.mss = offer->mss;
-    answer.options.sack_ok = granted.sack;
-    if (granted.window_scale != COOKIE_NO_SCALE)
-        answer.options.window_scale = promise->window_scale;
+    struct syn_ack answer = {
+        /* acknowledges no payload: it comes again, with the cookie */
+        .seq = cookie_make(shard->policy.keys, &tuple, packet->seq, granted, shard->unix_ms),
+        .window = shard->policy.limits->window,
+        .options =
+            {
+                .mss = offer->mss,
+                .sack_ok = granted.sack,
+                .window_scale = granted.window_scale != COOKIE_NO_SCALE ? promise->window_scale
+                                                                        : COOKIE_NO_SCALE,
+            },
+    };
     if (offered.timestamps && offer->timestamps) {
         answer.options.timestamps = true;
         answer.options.tsval = cookie_timestamp(shard->policy.keys, &packet->source,
                                                 &packet->destination, shard->unix_ms);
         answer.options.tsecr = offered.tsval;
     }
-    shard_replace(frame, OUTSIDE, &answer);
+    frame->length = build_syn_ack(frame->bytes, frame->room, packet, &answer);
+    frame->to = frame->length ? OUTSIDE : PORT_NONE;
     return VERDICT_SYN_COOKIE;
 }
 

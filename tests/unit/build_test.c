@@ -223,6 +223,48 @@ static void any_segment_has_right_checksums_and_comes_back_from_the_parser(void 
     }
 }
 
+/* A SYN of any length and with anything in it leaves no trace but its numbers. */
+static void a_syn_turned_round_is_the_segment_that_answers_it(void **state)
+{
+    (void)state;
+    struct random random = {4987};
+    static const uint8_t payload[40];
+    for (int round = 0; round < 20000; round++) {
+        struct segment s = segment_of(round & 1, random_32(&random), random_32(&random),
+                                      TCP_SYN | TCP_ACK, (uint16_t)random_32(&random));
+        s.options = (struct tcp_options){
+            .mss = random_below(&random, 2) ? (uint16_t)random_32(&random) : 0,
+            .window_scale = (uint8_t)random_below(&random, 16),
+            .sack_ok = random_below(&random, 2),
+            .timestamps = random_below(&random, 2),
+            .tsval = random_32(&random),
+            .tsecr = random_32(&random),
+        };
+        struct segment syn = {.from = s.to,
+                              .to = s.from,
+                              .source = s.destination,
+                              .destination = s.source,
+                              .source_port = s.destination_port,
+                              .destination_port = s.source_port,
+                              .seq = s.ack - 1,
+                              .ack = random_32(&random),
+                              .window = 1,
+                              .flags = TCP_SYN,
+                              .options = NO_OPTIONS,
+                              .payload = payload,
+                              .length = (uint16_t)random_below(&random, sizeof payload)};
+        struct syn_ack answer = {s.seq, s.window, s.options};
+        uint8_t expected[FRAME_ROOM], frame[FRAME_ROOM];
+        struct packet p;
+        const uint16_t length = build_segment(expected, sizeof expected, &s);
+        assert_int_equal(packet_parse(frame, build_segment(frame, sizeof frame, &syn), 0, &p),
+                         VERDICT_FORWARDED);
+        assert_int_equal(build_syn_ack(frame, sizeof frame, &p, &answer), length);
+        assert_memory_equal(frame, expected, length);
+        assert_int_equal(build_syn_ack(frame, length - 1U, &p, &answer), 0);
+    }
+}
+
 static void what_does_not_fit_is_not_written(void **state)
 {
     (void)state;
@@ -319,6 +361,7 @@ int main(void)
         cmocka_unit_test(a_fin_ack_is_golden),
         cmocka_unit_test(data_of_odd_length_is_golden),
         cmocka_unit_test(any_segment_has_right_checksums_and_comes_back_from_the_parser),
+        cmocka_unit_test(a_syn_turned_round_is_the_segment_that_answers_it),
         cmocka_unit_test(what_does_not_fit_is_not_written),
         cmocka_unit_test(arp_is_golden),
         cmocka_unit_test(neighbour_discovery_is_golden),

@@ -500,6 +500,34 @@ static void known_options_are_read_in_any_order(void **state)
     }
 }
 
+/* What is recognised at a glance, damaged at random, against the same behind four NOPs, which the
+ * iterator reads. */
+static void usual_layouts_are_read_like_any_other(void **state)
+{
+    (void)state;
+    static const char *const usual[] = {"0101080a1122334455667788",
+                                        "020405b40402080a112233445566778801030307"};
+    struct random random = {7323};
+    for (int round = 0; round < 100000; round++) {
+        uint8_t bytes[40] = {1, 1, 1, 1};
+        size_t length = frame_hex(bytes + 4, usual[random_below(&random, 2)]);
+        for (uint32_t damage = random_below(&random, 3); damage; damage--)
+            bytes[4 + random_below(&random, (uint32_t)length)] = (uint8_t)random_below(&random, 16);
+        uint8_t flags = random_below(&random, 2) ? TCP_SYN : TCP_ACK;
+        struct tcp_options one, other;
+        bool good = read_options(bytes + 4, length, flags, &one);
+        assert_int_equal(good, read_options(bytes, length + 4, flags, &other));
+        if (!good)
+            continue;
+        assert_int_equal(one.mss, other.mss);
+        assert_int_equal(one.window_scale, other.window_scale);
+        assert_int_equal(one.sack_ok, other.sack_ok);
+        assert_int_equal(one.timestamps, other.timestamps);
+        assert_int_equal(one.tsval, other.tsval);
+        assert_int_equal(one.tsecr, other.tsecr);
+    }
+}
+
 static void absent_options_have_their_defaults(void **state)
 {
     (void)state;
@@ -647,6 +675,7 @@ int main(void)
         cmocka_unit_test(arp_and_icmp_are_sorted_by_kind),
         cmocka_unit_test(a_frame_larger_than_any_offset_is_refused),
         cmocka_unit_test(known_options_are_read_in_any_order),
+        cmocka_unit_test(usual_layouts_are_read_like_any_other),
         cmocka_unit_test(absent_options_have_their_defaults),
         cmocka_unit_test(pitfall_01_unknown_options_are_skipped),
         cmocka_unit_test(mss_scale_and_sack_permitted_count_only_with_syn),
