@@ -288,6 +288,36 @@ stop_flood() {
     printf 'flood: sent %s, answered %s, reached the backend %s\n' "$FLOOD_SENT" "$FLOOD_ANSWERED" "$FLOOD_REACHED"
 }
 
+# --- the bad line -----------------------------------------------------------------------------------------------
+
+# relay_in [RELAY-OPTION…]: the relay (tools/relay_options.h) goes between client and gateway, which need not notice;
+# `forward` is towards the gateway. Again with other options: the same relay, started anew. cleanup() calls relay_out.
+relay_in() {
+    proc_stop relay
+    [[ -e /run/netns/$DROPGATE_LAB-relay ]] || "$ROOT/scripts/lab" relay in
+    relay__start relay dgr0 dgr1 "$@"
+}
+
+relay__start() { # relay__start NAME DEVICE DEVICE [RELAY-OPTION…]
+    local name=$1
+    : >"$LOGS/$name.log"
+    proc_start "$name" "$LOGS/$name.log" ip netns exec "$DROPGATE_LAB-relay" nice -n -5 "$TOOLS/relay" "${@:2}"
+    until_true 5 grep -q ready "$LOGS/$name.log" || fail "the relay starts" "$(<"$LOGS/$name.log")"
+}
+
+# relay_stop: ends the program, so that nothing passes; RELAYED is what it counted, as JSON.
+relay_stop() {
+    proc_stop relay
+    RELAYED=$(tail -n 1 "$LOGS/relay.log")
+}
+
+# relay_out: the line is as it was before relay_in.
+relay_out() {
+    relay_stop
+    proc_stop relay-direct
+    "$ROOT/scripts/lab" relay out
+}
+
 # --- the end ------------------------------------------------------------------------------------------------------
 
 FINISHED=no
