@@ -16,23 +16,6 @@ enum {
     ICMP_HEADER = 8
 };
 
-/* IPv6 extension headers (RFC 8200 section 4, RFC 7045): known, and refused by name rather than as
- * an unknown protocol. */
-static bool is_extension(uint8_t next)
-{
-    switch (next) {
-    case 0:   /* hop-by-hop options */
-    case 43:  /* routing */
-    case 50:  /* ESP */
-    case 51:  /* AH */
-    case 60:  /* destination options */
-    case 135: /* mobility */
-    case 139: /* HIP */
-    case 140: /* shim6 */ return true;
-    default: return false;
-    }
-}
-
 bool packet_bogon(const struct addr *a, bool v4)
 {
     if (v4) {
@@ -133,7 +116,6 @@ static enum verdict parse_v4(const uint8_t *frame, uint32_t length, unsigned che
 static enum verdict parse_v6(const uint8_t *frame, uint32_t length, unsigned checked,
                              struct packet *p)
 {
-    enum { NEXT_FRAGMENT = 44 };
     const uint8_t *ip = frame + p->l3;
     uint32_t room = length - p->l3;
     if (room < IPV6_HEADER)
@@ -151,11 +133,9 @@ static enum verdict parse_v6(const uint8_t *frame, uint32_t length, unsigned che
         return VERDICT_BOGON;
     p->l4 = (uint16_t)(p->l3 + IPV6_HEADER);
     p->end = (uint16_t)(p->l3 + total);
-    if (ip[6] == NEXT_FRAGMENT)
-        return VERDICT_FRAGMENT;
-    if (is_extension(ip[6]))
-        return VERDICT_IPV6_EXTENSION;
-    return parse_protocol(frame, checked, ip[6], p);
+    if (ip[6] == PROTOCOL_TCP || ip[6] == PROTOCOL_ICMP6)
+        return parse_protocol(frame, checked, ip[6], p);
+    return VERDICT_IPV6_EXTENSION;
 }
 
 /* Whether this is what nearly every frame is: untagged, IPv4 without options, whole, TCP. One test

@@ -64,7 +64,8 @@ struct packet {
 /** Parses the frame of `length` bytes. Returns VERDICT_FORWARDED when it is well formed and may go
  * on, else the reason to drop it. `checked` names checksums that need not be computed again. A
  * v4-mapped address in an IPv6 header is a bogon here already, as source or destination: nothing
- * behind the parser could tell it from the IPv4 address. */
+ * behind the parser could tell it from the IPv4 address. IPV6_EXTENSION: something else than TCP or
+ * ICMPv6 follows the IPv6 header; extension_remove says what becomes of it. */
 enum verdict packet_parse(const uint8_t *frame, uint32_t length, unsigned checked,
                           struct packet *out);
 

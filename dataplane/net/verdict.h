@@ -36,7 +36,14 @@
     V(IP_CHECKSUM,        "ip_checksum",          "IPv4 header checksum") \
     V(FRAGMENT,           "fragment",             "IPv4 or IPv6 fragment") \
     V(IP_OPTIONS,         "ip_options",           "IPv4 options, such as a source route (RFC 7126); a known TCP client sends none") \
-    V(IPV6_EXTENSION,     "ipv6_extension",       "IPv6 extension header (RFC 8504 lets a middlebox refuse; a known TCP client sends none)") \
+    V(IPV6_EXTENSION,     "ipv6_extension",       "IPv6 mobility, HIP or shim6 header: no TCP client sends one") \
+    V(IPV6_OPTIONS,       "ipv6_options",         "IPv6 hop-by-hop or destination options other than padding") \
+    V(IPV6_ROUTING,       "ipv6_routing",         "IPv6 routing header with segments left: a source route") \
+    V(IPV6_ESP,           "ipv6_esp",             "IPv6 ESP header: encrypted, so not TCP that could be served") \
+    V(IPV6_AH,            "ipv6_ah",              "IPv6 authentication header: covers fields that a gateway changes") \
+    V(IPV6_ATOMIC,        "ipv6_atomic",          "IPv6 fragment header on a whole packet (RFC 6946, RFC 8021)") \
+    V(IPV6_CHAIN,         "ipv6_chain",           "IPv6 extension headers repeated, out of order, more than 4, over 128 bytes, or with padding past their end") \
+    V(IPV6_ICMP,          "ipv6_icmp",            "ICMPv6 behind IPv6 extension headers") \
     V(BOGON,              "bogon",                "source that cannot be a client: own, backend's or inside address, loopback, multicast, unspecified, v4-mapped; a link-layer group") \
     V(BAD_TCP,            "bad_tcp",              "TCP header: data offset, port 0 or an impossible set of flags") \
     V(TCP_CHECKSUM,       "tcp_checksum",         "TCP checksum") \
@@ -70,6 +77,8 @@
     V(REQUEST_MALFORMED,  "request_malformed",    "a later request, or a chunked body, that the strict parser refuses: both sides were reset") \
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
+    /* counted beside the packet's verdict */ \
+    V(IPV6_PADDING,       "ipv6_padding",         "IPv6 extension headers that say nothing (padding, a used-up route) were removed") \
     /* ends of flows, counted beside the packet's verdict */ \
     V(BACKEND_REFUSED,    "backend_refused",      "the backend answered the opening with RST; passed on to the client") \
     V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \

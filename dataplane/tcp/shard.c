@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+#include "dataplane/net/extension.h"
+
 enum { TIMERS_PER_TICK = 64 };
 
 struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
@@ -62,14 +64,25 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
         lease_begin(&shard->lease[i]);
 }
 
+/* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
+static enum verdict parse(struct shard *shard, struct frame *frame, struct packet *packet)
+{
+    enum verdict verdict = packet_parse(frame->bytes, frame->length, frame->checked, packet);
+    if (__builtin_expect(verdict != VERDICT_IPV6_EXTENSION, true))
+        return verdict;
+    verdict = extension_remove(frame->bytes, &frame->length);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    shard_count(shard, VERDICT_IPV6_PADDING);
+    return packet_parse(frame->bytes, frame->length, 0, packet);
+}
+
 /* What can be said without looking at memory that may be cold; and that memory is fetched. */
-static enum verdict sort_frame(const struct shard *shard, struct frame *frame,
-                               struct sorted *sorted)
+static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct sorted *sorted)
 {
     frame->to = PORT_NONE;
     sorted->for_flow = false;
-    enum verdict verdict =
-        packet_parse(frame->bytes, frame->length, frame->checked, &sorted->packet);
+    enum verdict verdict = parse(shard, frame, &sorted->packet);
     if (verdict == VERDICT_FORWARDED && (frame->bytes[6] & 1))
         return VERDICT_BOGON; /* from a group: an answer would go to everybody */
     if (verdict != VERDICT_FORWARDED || sorted->packet.kind != PACKET_TCP)

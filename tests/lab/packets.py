@@ -14,8 +14,8 @@ import time
 
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 from scapy.all import (ARP, ICMP, IP, TCP, UDP, AsyncSniffer, Dot1Q, Ether, ICMPv6EchoRequest, ICMPv6ND_NS,  # noqa: E402
-                       ICMPv6NDOptSrcLLAddr, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt, Raw,
-                       conf, get_if_hwaddr)
+                       ICMPv6NDOptSrcLLAddr, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt,
+                       IPv6ExtHdrRouting, PadN, Raw, RouterAlert, conf, get_if_hwaddr)
 
 from telemetry import ask  # noqa: E402
 
@@ -95,8 +95,20 @@ OUTSIDE = [
     ("a first fragment", v4(flags="MF") / tcp(), "fragment", None),
     ("a later fragment", v4(frag=10) / Raw(b"x" * 64), "fragment", None),
     ("an IPv6 fragment", v6() / IPv6ExtHdrFragment(m=1) / tcp(), "fragment", None),
-    ("an IPv6 hop-by-hop header", v6() / IPv6ExtHdrHopByHop() / tcp(), "ipv6_extension", None),
-    ("an IPv6 destination options header", v6() / IPv6ExtHdrDestOpt() / tcp(), "ipv6_extension", None),
+    ("an IPv6 atomic fragment", v6() / IPv6ExtHdrFragment() / tcp(), "ipv6_atomic", None),
+    ("padding in an IPv6 hop-by-hop header", v6() / IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))]) / tcp(),
+     "syn_cookie", is_syn_ack),
+    ("padding in IPv6 destination options", v6() / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / tcp(),
+     "syn_cookie", is_syn_ack),
+    ("an IPv6 router alert", v6() / IPv6ExtHdrHopByHop(options=[RouterAlert()]) / tcp(), "ipv6_options", None),
+    ("an IPv6 source route", v6() / IPv6ExtHdrRouting(addresses=["2001:db8::99"], segleft=1) / tcp(), "ipv6_routing", None),
+    ("an IPv6 ESP header", v6(nh=50) / Raw(bytes(32)), "ipv6_esp", None),
+    ("an IPv6 authentication header", v6(nh=51) / Raw(bytes(32)), "ipv6_ah", None),
+    ("an IPv6 mobility header", v6(nh=135) / Raw(bytes(32)), "ipv6_extension", None),
+    ("IPv6 hop-by-hop options behind others", v6() / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))], nh=0)
+     / IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))]) / tcp(), "ipv6_chain", None),
+    ("an IPv6 echo request behind padding", v6() / IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))])
+     / ICMPv6EchoRequest(), "ipv6_icmp", None),
     ("an IPv4 length past the frame", v4(len=400) / tcp(), "truncated", None),
     ("an IPv6 length past the frame", v6(plen=400) / tcp(), "truncated", None),
     ("IP version 5", v4(version=5) / tcp(), "bad_ip", None),
@@ -146,8 +158,8 @@ class Bench:
         while True:
             now = self.counters()
             moved = {name: now[name] - before[name] for name in now if now[name] != before[name]}
-            # Probes and neighbour traffic go on meanwhile.
-            for name in ("probe", "neighbor", "flow_closed"):
+            # Probes and neighbour traffic go on meanwhile, and padding is counted beside.
+            for name in ("probe", "neighbor", "flow_closed", "ipv6_padding"):
                 if name != wanted:
                     moved.pop(name, None)
             if wanted in moved or time.monotonic() > end:
