@@ -91,7 +91,7 @@ static int make_worker(struct gateway *gateway)
     struct siphash_key secret;
     struct shard_sizes sizes = {(uint32_t)settings->tables.flows,
                                 (uint32_t)settings->tables.tombstones,
-                                (uint32_t)settings->tables.held};
+                                (uint32_t)settings->tables.held, gateway->services->backend_count};
     struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
     *worker = (struct worker){
         .policy = &gateway->policy,

@@ -174,6 +174,7 @@ static void begin(struct worker *worker)
     const struct policy *shared = worker->policy;
     struct policy policy = {
         .services = rcu_dereference(shared->services),
+        .balance = rcu_dereference(shared->balance),
         .offers = rcu_dereference(shared->offers),
         .neighbors = rcu_dereference(shared->neighbors),
         .limits = rcu_dereference(shared->limits),

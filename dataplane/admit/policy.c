@@ -27,6 +27,7 @@ void services_free(struct services *services)
         return;
     free(services->service);
     free(services->backend);
+    free(services->members);
     endpoints_free(services->by_listen);
     endpoints_free(services->by_backend);
     endpoints_free(services->own[OUTSIDE]);

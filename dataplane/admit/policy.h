@@ -25,7 +25,8 @@ enum port_side { OUTSIDE, INSIDE, PORT_SIDES, PORT_NONE = PORT_SIDES };
 struct service {
     struct endpoint listen;
     char name[64];
-    uint16_t backend; /* index into backends */
+    const uint16_t *backends; /* indices of those of its family, within members */
+    uint32_t backend_count;   /* at least one */
 };
 
 struct backend {
@@ -40,6 +41,7 @@ struct services {
     uint32_t count, backend_count;
     struct service *service;
     struct backend *backend;
+    uint16_t *members;                 /* the backends of each service, one list after another */
     struct endpoints *by_listen;       /* → index of service */
     struct endpoints *by_backend;      /* → index of backend */
     struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
@@ -48,10 +50,10 @@ struct services {
     struct prefix *inside_link; /* networks of the inside port */
 };
 
-/** What a service may promise in a SYN-ACK: what its backend has shown in a probe. Until it is
- * known, only MSS. The window scale decides how windows are read for a connection's whole life, so
- * it is part of the number by which cookies name the service; promise[1] is the one before, whose
- * cookies are still out. */
+/** What a service may promise in a SYN-ACK: what all the backends that it uses have shown in
+ * probes. Until it is known, only MSS. The window scale decides how windows are read for a
+ * connection's whole life, so it is part of the number by which cookies name the service;
+ * promise[1] is the one before, whose cookies are still out. */
 struct offer {
     uint16_t mss;
     bool sack, timestamps;
@@ -84,12 +86,14 @@ struct limits {
     uint16_t mss_v4, mss_v6;
     uint32_t per_second[LEASES]; /* of all workers together */
     uint32_t probe_interval_ms, probe_timeout_ms;
+    uint32_t probe_failures, opening_failures; /* in a row */
 };
 
 /** The row. Read by workers once per burst; each pointer is replaced as a whole. worker: ro,
  * builder: rw */
 struct policy {
     const struct services *services;
+    const struct balance *balance; /* admit/balance.h */
     const struct offers *offers;
     const struct neighbors *neighbors;
     const struct limits *limits;

@@ -82,7 +82,8 @@
     /* ends of flows, counted beside the packet's verdict */ \
     V(BACKEND_REFUSED,    "backend_refused",      "the backend answered the opening with RST; passed on to the client") \
     V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \
-    V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; both were reset") \
+    V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; it was reset") \
+    V(BACKEND_NEXT,       "backend_next",         "the backend refused the opening or did not answer it; the next one of the service is asked") \
     V(FLOW_CLOSED,        "flow_closed",          "a flow ended by FIN in both directions") \
     V(FLOW_RESET,         "flow_reset",           "a flow ended by RST") \
     V(FLOW_IDLE,          "flow_idle",            "a flow was silent for too long; both sides were reset") \

@@ -9,10 +9,14 @@
 #include <stdlib.h>
 #include <urcu/urcu-qsbr.h>
 
+#include "common/log.h"
+
 struct job {
     struct job *next;
     enum part part;
     void *block;
+    void *(*build)(const void *plan); /* NULL: the block is there */
+    void *plan;
 };
 
 struct builder {
@@ -34,6 +38,8 @@ static void *swap_part(struct policy *policy, enum part part, void *block)
         return (void *)(uintptr_t)__atomic_exchange_n(&policy->neighbors, block, __ATOMIC_ACQ_REL);
     case PART_KEYS:
         return (void *)(uintptr_t)__atomic_exchange_n(&policy->keys, block, __ATOMIC_ACQ_REL);
+    case PART_BALANCE:
+        return (void *)(uintptr_t)__atomic_exchange_n(&policy->balance, block, __ATOMIC_ACQ_REL);
     }
     return block;
 }
@@ -50,16 +56,27 @@ static struct job *take_job(struct builder *builder)
     return job;
 }
 
+static void publish(struct builder *builder, enum part part, void *block)
+{
+    void *old = swap_part(builder->policy, part, block);
+    urcu_qsbr_synchronize_rcu();
+    if (part == PART_KEYS)
+        explicit_bzero(old, sizeof(struct cookie_keys));
+    free(old);
+}
+
 static void *run(void *argument)
 {
     struct builder *builder = argument;
     struct job *job;
     while ((job = take_job(builder)) != NULL) {
-        void *old = swap_part(builder->policy, job->part, job->block);
-        urcu_qsbr_synchronize_rcu();
-        if (job->part == PART_KEYS)
-            explicit_bzero(old, sizeof(struct cookie_keys));
-        free(old);
+        if (job->build != NULL)
+            job->block = job->build(job->plan);
+        if (job->block != NULL)
+            publish(builder, job->part, job->block);
+        else
+            log_error("no_memory", "a policy part could not be built; the old one stays in force");
+        free(job->plan);
         free(job);
     }
     return NULL;
@@ -82,18 +99,29 @@ struct builder *builder_start(struct policy *policy)
     return builder;
 }
 
-int builder_publish(struct builder *builder, enum part part, void *block)
+static int hand_over(struct builder *builder, const struct job *what)
 {
     struct job *job = malloc(sizeof *job);
     if (job == NULL)
         return -ENOMEM;
-    *job = (struct job){.part = part, .block = block};
+    *job = *what;
     pthread_mutex_lock(&builder->lock);
     *builder->last = job;
     builder->last = &job->next;
     pthread_cond_signal(&builder->wake);
     pthread_mutex_unlock(&builder->lock);
     return 0;
+}
+
+int builder_publish(struct builder *builder, enum part part, void *block)
+{
+    return hand_over(builder, &(struct job){.part = part, .block = block});
+}
+
+int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
+                  void *plan)
+{
+    return hand_over(builder, &(struct job){.part = part, .build = build, .plan = plan});
 }
 
 void builder_stop(struct builder *builder)

@@ -11,7 +11,7 @@
 struct builder;
 
 /** A policy part that can be replaced. */
-enum part { PART_OFFERS, PART_NEIGHBORS, PART_KEYS };
+enum part { PART_OFFERS, PART_NEIGHBORS, PART_KEYS, PART_BALANCE };
 
 /** Starts the thread over `policy`, whose parts are all present. NULL when memory or threads are
  * short. */
@@ -21,6 +21,11 @@ struct builder *builder_start(struct policy *policy);
  * order of the calls. Control thread. Returns 0, or -ENOMEM (the part is then still the caller's).
  */
 int builder_publish(struct builder *builder, enum part part, void *block);
+
+/** The same for a part that takes a while to build: the thread calls `build(plan)`, swaps in what
+ * it returns (NULL: memory is short, and the old part stays in force) and frees `plan`. */
+int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
+                  void *plan);
 
 /** Finishes what was handed over and ends the thread. Workers must still report quiescent states.
  */

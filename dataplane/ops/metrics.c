@@ -39,15 +39,26 @@ static void show_tables(struct rte_tel_data *data)
     rte_tel_data_add_dict_u64(data, "held_max", (uint64_t)conf->tables.held);
 }
 
-static void add_backend(struct rte_tel_data *into, const struct backend *backend,
-                        const struct backend_state *state)
+static void add_openings(struct rte_tel_data *into, const struct backend_openings *openings)
 {
+    rte_tel_data_add_dict_u64(into, "opened", read_counter(&openings->opened));
+    rte_tel_data_add_dict_u64(into, "refused", read_counter(&openings->refused));
+    rte_tel_data_add_dict_u64(into, "timeouts", read_counter(&openings->timeouts));
+}
+
+static void add_backend(struct rte_tel_data *into, uint32_t index)
+{
+    static const char *const healths[] = {
+        [HEALTH_DOWN] = "down", [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up"};
+    const struct backend *backend = &upkeep->policy->services->backend[index];
+    const struct backend_state *state = &upkeep->backends[index];
     char text[ADDR_TEXT];
     struct rte_tel_data *one = rte_tel_data_alloc();
     if (one == NULL)
         return;
     rte_tel_data_start_dict(one);
     rte_tel_data_add_dict_string(one, "address", endpoint_print(&backend->address, text));
+    rte_tel_data_add_dict_string(one, "health", healths[upkeep->health[index]]);
     rte_tel_data_add_dict_int(one, "resolved", state->resolved);
     rte_tel_data_add_dict_int(one, "answering", state->answering);
     rte_tel_data_add_dict_int(one, "learned", state->learned);
@@ -58,6 +69,7 @@ static void add_backend(struct rte_tel_data *into, const struct backend *backend
                                   : -1);
     rte_tel_data_add_dict_int(one, "sack", state->options.sack_ok);
     rte_tel_data_add_dict_int(one, "timestamps", state->options.timestamps);
+    add_openings(one, &worker->shard->openings[index]);
     rte_tel_data_add_dict_container(into, backend->name, one, 0);
 }
 
@@ -66,7 +78,7 @@ static void show_backends(struct rte_tel_data *data)
     const struct services *services = upkeep->policy->services;
     rte_tel_data_start_dict(data);
     for (uint32_t i = 0; i < services->backend_count; i++)
-        add_backend(data, &services->backend[i], &upkeep->backends[i]);
+        add_backend(data, i);
 }
 
 static void show_worker(struct rte_tel_data *data)

@@ -73,8 +73,8 @@ static const struct conf_row rows[] = {
     ROW(tables, "flows", CONF_INT, flows, 1, 1 << 26, "262144", "Open connections; 192 bytes each."),
     ROW(tables, "tombstones", CONF_INT, tombstones, 1, 1 << 26, "1048576", "Closed connections remembered for the life of a cookie (130 s); 32 bytes each. Closing more per second than this / 130 is counted as tombstone_evicted."),
     ROW(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held while their backend is being opened; 1,536 bytes each."),
-    ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK; doubles with each try."),
-    ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent to a backend before the client is reset."),
+    ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK, then the next backend is asked; where there is none the wait doubles with each try."),
+    ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent for a connection, to one backend after another, before the client is reset."),
     ROW(tcp, "idle", CONF_DURATION, idle, 1000, 86400000, "15m", "Silence after which an open connection is reset on both sides."),
     ROW(tcp, "half_closed", CONF_DURATION, half_closed, 1000, 86400000, "5m", "The same after one side has sent FIN."),
     ROW(tcp, "closing", CONF_DURATION, closing, 1000, 3600000, "60s", "The same after both have."),
@@ -88,10 +88,12 @@ static const struct conf_row rows[] = {
     ROW(budgets, "inside_resets", CONF_INT, inside_resets, 0, 1000000, "10000", "RSTs to backends for connections that no longer exist, per second."),
     ROW(probe, "interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend."),
     ROW(probe, "timeout", CONF_DURATION, timeout, 50, 60000, "1s", "How long a probe waits for the SYN-ACK."),
+    ROW(probe, "failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered brings it back."),
+    ROW(probe, "opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
     {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
     {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak. TLS and raw TCP come later."},
     {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_BOOT, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
-    {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 2, NULL, NULL, CONF_BOOT, "Names of [backend] sections: one for each family that the service listens on."},
+    {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_BOOT, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
 };
 /* clang-format on */
 
@@ -125,17 +127,22 @@ static int find_backend(const struct settings *s, const char *name)
     return -1;
 }
 
-/* The service's backend of a family, or -1. */
-static int backend_of_family(const struct settings *s, const struct service_settings *service,
-                             bool v4)
+/* Writes the indices of the service's backends of a family to `out` (NULL: only counts them), in
+ * the order of their names there. */
+static uint32_t backends_of_family(const struct settings *s, const struct service_settings *service,
+                                   bool v4, uint16_t *out)
 {
     char *const *names = service->backends.items;
+    uint32_t count = 0;
     for (size_t i = 0; i < service->backends.count; i++) {
         int index = find_backend(s, names[i]);
-        if (index >= 0 && addr_is_v4(&backends_of(s)[index].address.addr) == v4)
-            return index;
+        if (index < 0 || addr_is_v4(&backends_of(s)[index].address.addr) != v4)
+            continue;
+        if (out != NULL)
+            out[count] = (uint16_t)index;
+        count++;
     }
-    return -1;
+    return count;
 }
 
 /* The own address whose link `to` is on, or NULL. */
@@ -229,7 +236,7 @@ static int check_listen(const struct settings *s, const struct service_settings 
     if (is_inside(s, &listen->addr))
         return refuse(why, size, "[service %s] listen = %s: an address of the inside",
                       service->name, text);
-    if (backend_of_family(s, service, addr_is_v4(&listen->addr)) < 0)
+    if (backends_of_family(s, service, addr_is_v4(&listen->addr), NULL) == 0)
         return refuse(why, size,
                       "[service %s] listen = %s: backends names no backend of that family "
                       "(addresses are not translated between families)",
@@ -242,19 +249,14 @@ static int check_service(const struct settings *s, const struct service_settings
 {
     char *const *names = service->backends.items;
     const struct endpoint *listen = service->listen.items;
-    bool met[2] = {false, false};
     for (size_t i = 0; i < service->backends.count; i++) {
-        int index = find_backend(s, names[i]);
-        if (index < 0)
+        if (find_backend(s, names[i]) < 0)
             return refuse(why, size, "[service %s] backends = %s: there is no [backend %s]",
                           service->name, names[i], names[i]);
-        bool v4 = addr_is_v4(&backends_of(s)[index].address.addr);
-        if (met[v4])
-            return refuse(why, size,
-                          "[service %s] backends = %s: a second backend of one family; this "
-                          "version has one each",
-                          service->name, names[i]);
-        met[v4] = true;
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(names[i], names[k]) == 0)
+                return refuse(why, size, "[service %s] backends = %s: named twice", service->name,
+                              names[i]);
     }
     for (size_t i = 0; i < service->listen.count; i++)
         if (check_listen(s, service, &listen[i], why, size) != 0)
@@ -431,6 +433,14 @@ static size_t listen_count(const struct settings *s)
     return count;
 }
 
+static size_t member_count(const struct settings *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->services.count; i++)
+        count += services_of(s)[i].backends.count;
+    return count;
+}
+
 static void fill_backends(const struct settings *s, struct services *out)
 {
     for (size_t i = 0; i < s->backends.count; i++) {
@@ -447,14 +457,25 @@ static void fill_backends(const struct settings *s, struct services *out)
 
 static void fill_services(const struct settings *s, struct services *out)
 {
+    uint16_t *members = out->members;
     for (size_t i = 0; i < s->services.count; i++) {
         const struct service_settings *from = &services_of(s)[i];
         const struct endpoint *listen = from->listen.items;
+        struct {
+            const uint16_t *list;
+            uint32_t count;
+        } of[2]; /* by family: all that listen on one share a list */
+        for (int v4 = 0; v4 < 2; v4++) {
+            of[v4].list = members;
+            of[v4].count = backends_of_family(s, from, v4, members);
+            members += of[v4].count;
+        }
         for (size_t n = 0; n < from->listen.count; n++) {
             struct service *to = &out->service[out->count];
             to->listen = listen[n];
             snprintf(to->name, sizeof to->name, "%s", from->name);
-            to->backend = (uint16_t)backend_of_family(s, from, addr_is_v4(&listen[n].addr));
+            to->backends = of[addr_is_v4(&listen[n].addr)].list;
+            to->backend_count = of[addr_is_v4(&listen[n].addr)].count;
             endpoints_add(out->by_listen, &to->listen.addr, to->listen.port, (int32_t)out->count++);
             endpoints_add(out->own[OUTSIDE], &to->listen.addr, 0,
                           0); /* several ports share one address */
@@ -490,6 +511,7 @@ struct services *settings_services(const struct settings *s)
     }
     out->service = calloc(listens, sizeof *out->service);
     out->backend = calloc(s->backends.count, sizeof *out->backend);
+    out->members = calloc(member_count(s), sizeof *out->members);
     out->by_listen = endpoints_new((uint32_t)listens);
     out->by_backend = endpoints_new((uint32_t)s->backends.count);
     out->own[OUTSIDE] = endpoints_new((uint32_t)(listens + s->port[OUTSIDE].addresses.count));
@@ -497,9 +519,9 @@ struct services *settings_services(const struct settings *s)
     out->own[INSIDE] = endpoints_new((uint32_t)inside);
     out->behind = endpoints_new((uint32_t)(inside + s->backends.count));
     out->inside_link = calloc(inside, sizeof *out->inside_link);
-    if (out->service == NULL || out->backend == NULL || out->by_listen == NULL ||
-        out->by_backend == NULL || out->own[OUTSIDE] == NULL || out->own[INSIDE] == NULL ||
-        out->behind == NULL || out->inside_link == NULL) {
+    if (out->service == NULL || out->backend == NULL || out->members == NULL ||
+        out->by_listen == NULL || out->by_backend == NULL || out->own[OUTSIDE] == NULL ||
+        out->own[INSIDE] == NULL || out->behind == NULL || out->inside_link == NULL) {
         services_free(out);
         return NULL;
     }
@@ -532,6 +554,8 @@ struct limits *settings_limits(const struct settings *s)
                        [LEASE_INSIDE_RESETS] = (uint32_t)s->budgets.inside_resets},
         .probe_interval_ms = (uint32_t)s->probe.interval,
         .probe_timeout_ms = (uint32_t)s->probe.timeout,
+        .probe_failures = (uint32_t)s->probe.failures,
+        .opening_failures = (uint32_t)s->probe.opening_failures,
     };
     return out;
 }

@@ -31,7 +31,7 @@ struct service_settings {
     char *name;
     int protocol;              /* enum service_protocol */
     struct conf_list listen;   /* struct endpoint */
-    struct conf_list backends; /* char *: at most one per family */
+    struct conf_list backends; /* char * */
 };
 
 struct settings {
@@ -53,7 +53,7 @@ struct settings {
         int64_t resets, fins, echoes, inside_resets;
     } budgets;
     struct {
-        int64_t interval, timeout;
+        int64_t interval, timeout, failures, opening_failures;
     } probe;
     struct conf_list backends; /* struct backend_settings */
     struct conf_list services; /* struct service_settings */

@@ -38,6 +38,42 @@ static void publish(struct upkeep *upkeep, enum part part, void *block)
     }
 }
 
+/* ---- which backends are asked ---- */
+
+static void set_health(struct upkeep *upkeep, uint32_t backend, enum health health)
+{
+    upkeep->rebalance |= upkeep->health[backend] != health;
+    upkeep->health[backend] = (uint8_t)health;
+}
+
+/* What the builder needs for a part of its own. */
+struct balance_plan {
+    const struct services *services;
+    struct siphash_key key;
+    uint8_t health[];
+};
+
+static void *build_balance(const void *argument)
+{
+    const struct balance_plan *plan = argument;
+    return balance_new(plan->services, plan->health, &plan->key);
+}
+
+static void publish_balance(struct upkeep *upkeep)
+{
+    uint32_t count = upkeep->policy->services->backend_count;
+    struct balance_plan *plan = malloc(sizeof *plan + count);
+    if (plan != NULL) {
+        plan->services = upkeep->policy->services;
+        plan->key = upkeep->balance_key;
+        memcpy(plan->health, upkeep->health, count);
+    }
+    if (plan == NULL || builder_build(upkeep->builder, PART_BALANCE, build_balance, plan) != 0) {
+        free(plan);
+        log_error("no_memory", "backends could not be balanced anew; the old table stays in force");
+    }
+}
+
 /* ---- next hops ---- */
 
 static struct neighbors *neighbors_part(const struct upkeep *upkeep)
@@ -82,9 +118,10 @@ static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
         struct backend_state *state = &upkeep->backends[i];
         if (state->resolved && now - state->confirmed_ms > FORGET_MS) {
             state->resolved = false;
+            set_health(upkeep, i, HEALTH_DOWN);
             log_error(
                 "next_hop_lost",
-                "backend %s: its next hop has not answered for %d s; new connections are dropped",
+                "backend %s: its next hop has not answered for %d s; no connection is opened to it",
                 services->backend[i].name, FORGET_MS / 1000);
             publish(upkeep, PART_NEIGHBORS, neighbors_part(upkeep));
         }
@@ -134,18 +171,37 @@ static bool same_offer(const struct offer *a, const struct offer *b)
            a->promise[1].cookie_service == b->promise[1].cookie_service;
 }
 
-/* Whether anything has changed. */
-static bool fill_offer(struct offer *offer, const struct service *service,
-                       const struct backend_state *backend, const struct limits *limits)
+/* What one more backend leaves of an offer. Of an unknown one nothing is presumed. */
+static void restrict_offer(struct offer *offer, uint8_t *scale, const struct backend_state *backend)
 {
-    bool v4 = addr_is_v4(&service->listen.addr);
-    uint16_t most = v4 ? limits->mss_v4 : limits->mss_v6;
-    uint16_t mss = backend->options.mss ? backend->options.mss : DEFAULT_MSS;
-    uint8_t scale = backend->learned ? backend->options.window_scale : COOKIE_NO_SCALE;
+    const struct tcp_options *options = &backend->options;
+    uint16_t mss = options->mss ? options->mss : DEFAULT_MSS;
+    uint8_t its = backend->learned ? options->window_scale : COOKIE_NO_SCALE;
+    if (backend->learned && mss < offer->mss)
+        offer->mss = mss;
+    offer->sack = offer->sack && backend->learned && options->sack_ok;
+    offer->timestamps = offer->timestamps && backend->learned && options->timestamps;
+    if (*scale == COOKIE_NO_SCALE || its == COOKIE_NO_SCALE)
+        *scale = COOKIE_NO_SCALE;
+    else if (its < *scale)
+        *scale = its;
+}
+
+/* What all the backends that the service uses support (tcp-pitfalls 30). Whether that is something
+ * else than before. */
+static bool fill_offer(struct offer *offer, const struct service *service,
+                       const struct upkeep *upkeep)
+{
+    enum { MOST_SCALE = 14 }; /* RFC 7323 section 2.3 */
+    const struct limits *limits = upkeep->policy->limits;
+    enum health used = balance_class(service, upkeep->health);
+    uint8_t scale = MOST_SCALE;
     struct offer old = *offer;
-    offer->mss = backend->learned && mss < most ? mss : most;
-    offer->sack = backend->learned && backend->options.sack_ok;
-    offer->timestamps = backend->learned && backend->options.timestamps;
+    offer->mss = addr_is_v4(&service->listen.addr) ? limits->mss_v4 : limits->mss_v6;
+    offer->sack = offer->timestamps = true;
+    for (uint32_t i = 0; i < service->backend_count; i++)
+        if (upkeep->health[service->backends[i]] == used)
+            restrict_offer(offer, &scale, &upkeep->backends[service->backends[i]]);
     if (scale != offer->promise[0].window_scale) {
         offer->promise[1] = offer->promise[0];
         offer->promise[0] = (struct promise){policy_cookie_service(&service->listen, scale), scale};
@@ -158,9 +214,7 @@ static void update_offers(struct upkeep *upkeep)
     const struct services *services = upkeep->policy->services;
     bool changed = false;
     for (uint32_t i = 0; i < services->count; i++)
-        changed |=
-            fill_offer(&upkeep->offers->offer[i], &services->service[i],
-                       &upkeep->backends[services->service[i].backend], upkeep->policy->limits);
+        changed |= fill_offer(&upkeep->offers->offer[i], &services->service[i], upkeep);
     if (!changed)
         return;
     struct offers *part = malloc(offers_size(services->count));
@@ -169,40 +223,95 @@ static void update_offers(struct upkeep *upkeep)
     publish(upkeep, PART_OFFERS, part);
 }
 
-static void take_probe(struct upkeep *upkeep, const struct message *message)
+/* Once per round, however much has changed. Offers go first: nobody may be promised what a backend
+ * that comes back cannot keep. */
+static void rebalance(struct upkeep *upkeep)
+{
+    if (!upkeep->rebalance)
+        return;
+    upkeep->rebalance = false;
+    update_offers(upkeep);
+    publish_balance(upkeep);
+}
+
+/* ---- health ---- */
+
+static bool same_options(const struct tcp_options *a, const struct tcp_options *b)
+{
+    return a->mss == b->mss && a->window_scale == b->window_scale && a->sack_ok == b->sack_ok &&
+           a->timestamps == b->timestamps;
+}
+
+static void take_answer(struct upkeep *upkeep, uint32_t index, const struct tcp_options *options)
+{
+    struct backend_state *state = &upkeep->backends[index];
+    const struct backend *backend = &upkeep->policy->services->backend[index];
+    if (upkeep->health[index] != HEALTH_UP)
+        log_info("backend_up",
+                 "backend %s answers: MSS %u, window scale %d, SACK %s, timestamps %s",
+                 backend->name, options->mss,
+                 options->window_scale == COOKIE_NO_SCALE ? -1 : options->window_scale,
+                 options->sack_ok ? "yes" : "no", options->timestamps ? "yes" : "no");
+    upkeep->rebalance |= !state->learned || !same_options(&state->options, options);
+    state->answering = true;
+    state->learned = true;
+    state->failures = 0;
+    state->options = *options;
+    set_health(upkeep, index, HEALTH_UP);
+}
+
+/* One lost packet is no reason to move a backend's clients; several in a row are. */
+static void take_failure(struct upkeep *upkeep, uint32_t index, int probe)
 {
     static const char *const failures[] = {
         [PROBE_REFUSED] = "refuses connections", [PROBE_SILENT] = "does not answer"};
-    struct backend_state *state = &upkeep->backends[message->backend];
-    const struct backend *backend = &upkeep->policy->services->backend[message->backend];
-    if (message->probe != PROBE_ANSWERED) {
-        if (state->answering)
-            log_warn("backend_down", "backend %s %s", backend->name, failures[message->probe]);
-        state->answering = false;
+    struct backend_state *state = &upkeep->backends[index];
+    state->answering = false;
+    if (state->failures < UINT32_MAX)
+        state->failures++;
+    if (state->failures < upkeep->policy->limits->probe_failures ||
+        upkeep->health[index] == HEALTH_DOWN)
         return;
-    }
-    if (!state->answering)
-        log_info(
-            "backend_up", "backend %s answers: MSS %u, window scale %d, SACK %s, timestamps %s",
-            backend->name, message->options.mss,
-            message->options.window_scale == COOKIE_NO_SCALE ? -1 : message->options.window_scale,
-            message->options.sack_ok ? "yes" : "no", message->options.timestamps ? "yes" : "no");
-    state->answering = true;
-    state->learned = true;
-    state->options = message->options;
-    update_offers(upkeep);
+    log_warn("backend_down", "backend %s %s", upkeep->policy->services->backend[index].name,
+             failures[probe]);
+    set_health(upkeep, index, HEALTH_DOWN);
 }
 
+static void take_probe(struct upkeep *upkeep, const struct message *message)
+{
+    if (message->probe == PROBE_ANSWERED)
+        take_answer(upkeep, message->backend, &message->options);
+    else
+        take_failure(upkeep, message->backend, message->probe);
+}
+
+/* Clients' openings tell sooner than the next probe. */
+static void take_failed_openings(struct upkeep *upkeep, const struct message *message)
+{
+    if (upkeep->health[message->backend] == HEALTH_DOWN)
+        return;
+    log_warn("backend_down", "backend %s: openings fail; it is not used until a probe is answered",
+             upkeep->policy->services->backend[message->backend].name);
+    set_health(upkeep, message->backend, HEALTH_DOWN);
+}
+
+/* Not the backend's fault when its probe had not shown the option either: the client had been
+ * promised it before this backend was used. */
 static void take_refusal(struct upkeep *upkeep, const struct message *message)
 {
     struct backend_state *state = &upkeep->backends[message->backend];
-    log_warn(
-        "backend_options",
-        "backend %s refused a TCP option that its probe had shown; only MSS is offered until it "
-        "has been probed again",
-        upkeep->policy->services->backend[message->backend].name);
+    const struct tcp_options *shown = &state->options, *seen = &message->options;
+    bool lost = (shown->sack_ok && !seen->sack_ok) || (shown->timestamps && !seen->timestamps) ||
+                (shown->window_scale != COOKIE_NO_SCALE && seen->window_scale == COOKIE_NO_SCALE);
+    if (!state->learned || !lost)
+        return;
+    log_warn("backend_options",
+             "backend %s refused a TCP option that its probe had shown; it is not used until it "
+             "has been probed again",
+             upkeep->policy->services->backend[message->backend].name);
     state->learned = false;
-    update_offers(upkeep);
+    upkeep->rebalance = true;
+    set_health(upkeep, message->backend, HEALTH_DOWN);
 }
 
 /* ---- cookie keys ---- */
@@ -226,33 +335,49 @@ static void roll_keys(struct upkeep *upkeep)
 
 /* ---- life ---- */
 
-int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
-                uint32_t worker_count)
+/* Until a probe has been answered nothing is offered but an MSS. */
+static int first_offers(struct upkeep *upkeep, struct policy *policy)
 {
     uint32_t count = policy->services->count;
-    *upkeep = (struct upkeep){.policy = policy, .workers = workers, .worker_count = worker_count};
-    if (getrandom(upkeep->master, sizeof upkeep->master, 0) != sizeof upkeep->master)
-        return -EIO;
-    upkeep->backends = calloc(policy->services->backend_count, sizeof *upkeep->backends);
     upkeep->offers = calloc(1, offers_size(count));
     struct offers *offers = malloc(offers_size(count));
     policy->offers = offers;
-    if (upkeep->backends == NULL || upkeep->offers == NULL || offers == NULL)
+    if (upkeep->offers == NULL || offers == NULL)
         return -ENOMEM;
     upkeep->offers->count = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct promise none = {
-            policy_cookie_service(&policy->services->service[i].listen, COOKIE_NO_SCALE),
-            COOKIE_NO_SCALE};
+        const struct service *service = &policy->services->service[i];
+        struct promise none = {policy_cookie_service(&service->listen, COOKIE_NO_SCALE),
+                               COOKIE_NO_SCALE};
         upkeep->offers->offer[i].promise[0] = none;
         upkeep->offers->offer[i].promise[1] = none;
-        fill_offer(&upkeep->offers->offer[i], &policy->services->service[i],
-                   &upkeep->backends[policy->services->service[i].backend], policy->limits);
+        fill_offer(&upkeep->offers->offer[i], service, upkeep);
     }
     memcpy(offers, upkeep->offers, offers_size(count));
+    return 0;
+}
+
+int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
+                uint32_t worker_count)
+{
+    uint32_t backends = policy->services->backend_count;
+    *upkeep = (struct upkeep){.policy = policy, .workers = workers, .worker_count = worker_count};
+    if (getrandom(upkeep->master, sizeof upkeep->master, 0) != sizeof upkeep->master ||
+        getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) !=
+            sizeof upkeep->balance_key)
+        return -EIO;
+    upkeep->backends = calloc(backends, sizeof *upkeep->backends);
+    upkeep->health = malloc(backends);
+    if (upkeep->backends == NULL || upkeep->health == NULL)
+        return -ENOMEM;
+    memset(upkeep->health, HEALTH_UNKNOWN, backends);
+    if (first_offers(upkeep, policy) != 0)
+        return -ENOMEM;
+    policy->balance = balance_new(policy->services, upkeep->health, &upkeep->balance_key);
     policy->neighbors = neighbors_part(upkeep);
     policy->keys = keys_part(upkeep, unix_ms());
-    return policy->neighbors == NULL || policy->keys == NULL ? -ENOMEM : 0;
+    return policy->balance == NULL || policy->neighbors == NULL || policy->keys == NULL ? -ENOMEM
+                                                                                        : 0;
 }
 
 int upkeep_lend(struct upkeep *upkeep)
@@ -277,6 +402,7 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
         case MESSAGE_NEIGHBOR: take_neighbor(upkeep, &message, now); break;
         case MESSAGE_PROBE: take_probe(upkeep, &message); break;
         case MESSAGE_BACKEND_OPTIONS: take_refusal(upkeep, &message); break;
+        case MESSAGE_BACKEND_FAILED: take_failed_openings(upkeep, &message); break;
         }
     }
 }
@@ -288,12 +414,14 @@ void upkeep_run(struct upkeep *upkeep)
     for (uint32_t i = 0; i < upkeep->worker_count; i++)
         take_messages(upkeep, &upkeep->workers[i], now);
     refresh_neighbors(upkeep, now);
+    rebalance(upkeep);
     roll_keys(upkeep);
 }
 
 void upkeep_end(struct upkeep *upkeep)
 {
     struct policy *policy = upkeep->policy;
+    free((void *)(uintptr_t)policy->balance);
     free((void *)(uintptr_t)policy->offers);
     free((void *)(uintptr_t)policy->neighbors);
     if (policy->keys != NULL)
@@ -301,5 +429,6 @@ void upkeep_end(struct upkeep *upkeep)
     free((void *)(uintptr_t)policy->keys);
     explicit_bzero(upkeep->master, sizeof upkeep->master);
     free(upkeep->backends);
+    free(upkeep->health);
     free(upkeep->offers);
 }

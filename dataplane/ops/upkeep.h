@@ -2,15 +2,16 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * What the control thread does over and over: reads what workers tell, resolves and refreshes next
- * hops, turns probe results into offers, rolls the cookie keys, lends the budgets to the workers.
- * Every change of policy becomes a new part, published by the builder. Control thread only, but for
- * upkeep_backend. */
+ * hops, turns probe results and failed openings into health, tables of backends and offers, rolls
+ * the cookie keys, lends the budgets to the workers. Every change of policy becomes a new part,
+ * published by the builder. Control thread only, but for upkeep_backend. */
 #ifndef DROPGATE_DATAPLANE_OPS_UPKEEP_H
 #define DROPGATE_DATAPLANE_OPS_UPKEEP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/admit/balance.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/ops/builder.h"
 #include "dataplane/worker.h"
@@ -21,8 +22,9 @@ struct backend_state {
     bool resolved;
     uint64_t confirmed_ms; /* last answer to ARP or neighbour discovery */
     uint64_t asked_ms;
-    bool answering; /* the last probe was answered by SYN-ACK */
-    bool learned;   /* options are known */
+    bool answering;    /* the last probe was answered by SYN-ACK */
+    bool learned;      /* options are known */
+    uint32_t failures; /* probes in a row that failed */
     struct tcp_options options;
 };
 
@@ -33,7 +35,10 @@ struct upkeep {
     uint32_t worker_count;
     struct lender lender; /* of the budgets */
     struct backend_state *backends;
+    uint8_t *health;       /* enum health of each backend. control: rw, telemetry: ro */
+    bool rebalance;        /* health or options have changed since the last round */
     struct offers *offers; /* own copy of what was published last */
+    struct siphash_key balance_key;
     uint64_t key_epoch;
     uint8_t master[32];
 };

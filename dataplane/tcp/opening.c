@@ -2,9 +2,11 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * From the first data with a valid cookie to an open flow. The request's head is read before
- * anything is opened; its bytes are copied and held; the backend gets a SYN with the client's own
- * ISN and options, and, the moment it answers, the held bytes. They are not acknowledged here: a
- * loss on the inside is covered by the client's own retransmission. */
+ * anything is opened; its bytes are copied and held; a backend gets a SYN with the client's own
+ * ISN and options, and, the moment it answers, the held bytes. One that refuses or is silent costs
+ * the client nothing but time: as long as no byte of the request has been sent, the next is asked.
+ * They are not acknowledged here: a loss on the inside is covered by the client's own
+ * retransmission. */
 #include "common/http1.h"
 #include "dataplane/tcp/shard.h"
 
@@ -32,12 +34,50 @@ static void reset_client(struct shard *shard, struct frame *frame, const struct 
 }
 
 /* From inside, too, a flow must be the only one of its tuple: another service may lead to the same
- * backend. */
-static bool tuple_taken(const struct shard *shard, const struct packet *packet, uint64_t hash,
+ * backend. That of a flow which is already in the table is taken by itself. */
+static bool tuple_taken(const struct shard *shard, const struct flow *flow, uint64_t hash,
                         uint16_t backend)
 {
-    return flow_find_inside(shard->flows, hash, &packet->source, packet->source_port, backend) !=
-           NULL;
+    return flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend) != NULL;
+}
+
+/* The first of the service's backends that was not tried yet and can be reached, or -1 with the
+ * reason. */
+static int choose_backend(const struct shard *shard, struct flow *flow, enum verdict *reason)
+{
+    const struct balance *balance = shard->policy.balance;
+    uint64_t place = balance_hash(balance, &flow->client, flow->client_port);
+    uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
+    int backend;
+    *reason = VERDICT_BACKEND_UNRESOLVED;
+    while ((backend = balance_choose(balance, flow->service, place, flow->backends_tried)) >= 0) {
+        flow->backends_tried++;
+        if (!shard->policy.neighbors->backend[backend].known)
+            continue;
+        if (!tuple_taken(shard, flow, hash, (uint16_t)backend))
+            return backend;
+        *reason = VERDICT_TUPLE_CONFLICT;
+    }
+    return -1;
+}
+
+static void lead_to(const struct shard *shard, struct flow *flow, uint16_t backend)
+{
+    const struct services *services = shard->policy.services;
+    flow->backend = backend;
+    splice_addresses(&flow->splice, &services->service[flow->service].listen,
+                     &services->backend[backend].address);
+}
+
+/* Enough failures in a row, whoever's they were, and the control thread hears of it. */
+static void opening_failed(struct shard *shard, uint16_t backend)
+{
+    struct backend_openings *openings = &shard->openings[backend];
+    if (++openings->failures < shard->policy.limits->opening_failures)
+        return;
+    openings->failures = 0;
+    const struct message message = {.kind = MESSAGE_BACKEND_FAILED, .backend = backend};
+    shard->output.tell(shard->output.context, &message);
 }
 
 /* A segment of the client's, as the backend is to see it; numbers and flags are the caller's. */
@@ -95,12 +135,6 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
                       const struct packet *packet, const struct tcp_options *options,
                       const struct opening *opening)
 {
-    const struct services *services = shard->policy.services;
-    const struct service *service = &services->service[opening->service];
-    flow->client = packet->source;
-    flow->client_port = packet->source_port;
-    flow->service = opening->service;
-    flow->backend = service->backend;
     flow->state = FLOW_OPENING;
     flow->tries = 1;
     flow->timestamps =
@@ -109,7 +143,6 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
     flow->held_fin = (packet->flags & TCP_FIN) != 0;
     memcpy(&flow->client_mac, frame->bytes + 6, sizeof flow->client_mac);
-    splice_addresses(&flow->splice, &service->listen, &services->backend[flow->backend].address);
     flow->splice.scale_of_client = flow->scaling ? opening->options.window_scale : 0;
     flow->splice.scale_told_backend = flow->splice.scale_of_client;
     flow->splice.scale_told_client = flow->scaling ? opening->window_scale : 0;
@@ -126,6 +159,16 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     struct flow *flow = flow_reserve(shard->flows);
     if (flow == NULL)
         return VERDICT_FLOW_TABLE_FULL;
+    enum verdict reason;
+    flow->client = packet->source;
+    flow->client_port = packet->source_port;
+    flow->service = opening->service;
+    int backend = choose_backend(shard, flow, &reason);
+    if (backend < 0) {
+        flow_release(shard->flows, flow);
+        return reason;
+    }
+    lead_to(shard, flow, (uint16_t)backend);
     fill_flow(shard, flow, frame, packet, options, opening);
     flow->held = held_put(shard->held, frame->bytes + packet->payload, packet->length);
     if (flow->held == HELD_NONE) {
@@ -147,7 +190,6 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
                            const struct opening *opening)
 {
     struct tcp_options options;
-    uint16_t backend = shard->policy.services->service[opening->service].backend;
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
     if (packet->length > HELD_SLOT)
@@ -157,16 +199,39 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
         reset_client(shard, frame, packet);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    if (!shard->policy.neighbors->backend[backend].known)
-        return VERDICT_BACKEND_UNRESOLVED;
-    if (tuple_taken(shard, packet, opening->hash, backend))
-        return VERDICT_TUPLE_CONFLICT;
     return open_flow(shard, frame, packet, &options, opening);
+}
+
+/* The next backend, if there is one and a try is left: no byte of the request has been sent to any,
+ * so none can have executed it. Returns whether the flow leads to it now; its SYN is the caller's
+ * to send. The abandoned backend's SYN-ACK, should it still come, belongs to no flow and is reset.
+ */
+static bool next_backend(struct shard *shard, struct flow *flow, bool reset_abandoned)
+{
+    enum verdict reason;
+    int backend =
+        flow->tries < shard->policy.limits->syn_tries ? choose_backend(shard, flow, &reason) : -1;
+    if (backend < 0)
+        return false;
+    if (reset_abandoned)
+        flow_reset_backend(shard, flow);
+    lead_to(shard, flow, (uint16_t)backend);
+    flow->tries++;
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
+    return true;
 }
 
 void opening_timeout(struct shard *shard, struct flow *flow)
 {
     const struct limits *limits = shard->policy.limits;
+    shard->openings[flow->backend].timeouts++;
+    opening_failed(shard, flow->backend);
+    if (next_backend(shard, flow, true)) {
+        struct segment syn = backend_syn(shard, flow);
+        shard_send(shard, INSIDE, &syn);
+        shard_count(shard, VERDICT_BACKEND_NEXT);
+        return;
+    }
     if (flow->tries >= limits->syn_tries) {
         flow_reset_backend(shard, flow);
         flow_reset_client(shard, flow);
@@ -197,23 +262,39 @@ static enum verdict clear_stale(struct shard *shard, struct frame *frame,
     return VERDICT_FORWARDED;
 }
 
-static enum verdict refused(struct shard *shard, struct flow *flow)
+static enum verdict refused(struct shard *shard, struct frame *frame, struct flow *flow)
 {
+    shard->openings[flow->backend].refused++;
+    opening_failed(shard, flow->backend);
+    if (next_backend(shard, flow, false)) {
+        struct segment syn = backend_syn(shard, flow);
+        shard_replace(frame, INSIDE, &syn);
+        return VERDICT_BACKEND_NEXT;
+    }
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     return VERDICT_BACKEND_REFUSED;
 }
 
-/* The client was promised what the backend had shown in a probe; it cannot be taken back. */
+/* The client was promised what all backends had shown in probes; it cannot be taken back, so this
+ * one will not do (tcp-pitfalls 30). */
 static enum verdict options_refused(struct shard *shard, struct frame *frame,
-                                    const struct packet *packet, struct flow *flow)
+                                    const struct packet *packet, const struct tcp_options *options,
+                                    struct flow *flow)
 {
-    struct message message = {.kind = MESSAGE_BACKEND_OPTIONS, .backend = flow->backend};
+    const struct message message = {
+        .kind = MESSAGE_BACKEND_OPTIONS, .backend = flow->backend, .options = *options};
     shard->output.tell(shard->output.context, &message);
     struct segment reset = shard_answer(shard, frame, packet);
     reset.seq = packet->ack;
     reset.flags = TCP_RST;
     shard_replace(frame, INSIDE, &reset);
+    if (next_backend(shard, flow, false)) {
+        struct segment syn = backend_syn(shard, flow);
+        shard_send(shard, INSIDE, &syn);
+        shard_count(shard, VERDICT_BACKEND_NEXT);
+        return VERDICT_BACKEND_OPTIONS;
+    }
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     return VERDICT_BACKEND_OPTIONS;
@@ -273,7 +354,9 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
         return VERDICT_BAD_OPTIONS;
     if ((flow->scaling && options.window_scale == COOKIE_NO_SCALE) ||
         (flow->sack && !options.sack_ok) || (flow->timestamps && !options.timestamps))
-        return options_refused(shard, frame, packet, flow);
+        return options_refused(shard, frame, packet, &options, flow);
+    shard->openings[flow->backend].opened++;
+    shard->openings[flow->backend].failures = 0;
     flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
     flow->splice.ts_delta =
         flow->timestamps ? held_at(shard->held, flow->held)->client_tsecr - options.tsval : 0;
@@ -308,7 +391,7 @@ enum verdict opening_answer(struct shard *shard, struct frame *frame, const stru
     switch (states_next(FLOW_OPENING, FROM_BACKEND, classify_answer(packet, flow)).action) {
     case ACTION_OPENED: return opened(shard, frame, packet, flow);
     case ACTION_STALE: return clear_stale(shard, frame, packet, flow);
-    case ACTION_REFUSED: return refused(shard, flow);
+    case ACTION_REFUSED: return refused(shard, frame, flow);
     default: return VERDICT_STATE;
     }
 }

@@ -30,11 +30,12 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->tombstones = tombstones_new(sizes->tombstones);
     shard->held = held_new(sizes->held);
     shard->misses = calloc(1, sizeof *shard->misses);
+    shard->openings = calloc(sizes->backends, sizeof *shard->openings);
     if (shard->flows != NULL)
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
-        shard->misses == NULL) {
+        shard->misses == NULL || shard->openings == NULL) {
         shard_free(shard);
         return NULL;
     }
@@ -50,6 +51,7 @@ void shard_free(struct shard *shard)
     tombstones_free(shard->tombstones);
     held_free(shard->held);
     free(shard->misses);
+    free(shard->openings);
     free(shard->probes);
     free(shard);
 }

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/admit/balance.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
@@ -52,13 +53,18 @@ enum { SHARD_BURST = 64 };
 
 /** What a shard tells the control thread. */
 struct message {
-    enum { MESSAGE_NEIGHBOR, MESSAGE_PROBE, MESSAGE_BACKEND_OPTIONS } kind;
-    uint16_t backend; /* PROBE, BACKEND_OPTIONS: index */
+    enum {
+        MESSAGE_NEIGHBOR,
+        MESSAGE_PROBE,
+        MESSAGE_BACKEND_OPTIONS, /* refused what a client had been granted */
+        MESSAGE_BACKEND_FAILED,  /* so many openings in a row have failed */
+    } kind;
+    uint16_t backend; /* all but NEIGHBOR: index */
     uint8_t side;     /* NEIGHBOR: enum port_side */
     enum { PROBE_ANSWERED, PROBE_REFUSED, PROBE_SILENT } probe;
     struct mac mac;             /* NEIGHBOR */
     struct addr addr;           /* NEIGHBOR */
-    struct tcp_options options; /* PROBE_ANSWERED: of the backend's SYN-ACK */
+    struct tcp_options options; /* PROBE_ANSWERED, BACKEND_OPTIONS: of the backend's SYN-ACK */
 };
 
 /** How frames and messages beside the one in hand leave a shard. Both copy what they are given and
@@ -72,6 +78,13 @@ struct shard_output {
 /** Sizes of the bounded tables. */
 struct shard_sizes {
     uint32_t flows, tombstones, held;
+    uint32_t backends; /* of the policy's services */
+};
+
+/** Openings at one backend. worker: rw, others: ro, a little old. */
+struct backend_openings {
+    uint64_t opened, refused, timeouts;
+    uint32_t failures; /* in a row, since the control thread was told */
 };
 
 struct probe;
@@ -87,7 +100,8 @@ struct shard {
     struct tombstones *tombstones;
     struct held *held;
     struct miss_table *misses;
-    struct probe *probes; /* NULL on all shards but the first */
+    struct backend_openings *openings; /* one per backend */
+    struct probe *probes;              /* NULL on all shards but the first */
     uint64_t probes_due_ms;
     uint32_t probe_count;
     struct lease lease[LEASES]; /* control: rw where the fields say so */

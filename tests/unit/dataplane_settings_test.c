@@ -34,7 +34,7 @@ static const char file[] = "[outside]\n"
 /* The file with its first `from` replaced by `to`; NULL with the reason when it is refused. */
 static struct settings *load(const char *from, const char *to, char why[CONF_WHY])
 {
-    char text[4096];
+    static char text[32768];
     const char *at = strstr(file, from);
     assert_non_null(at);
     snprintf(text, sizeof text, "%.*s%s%s", (int)(at - file), file, to, at + strlen(from));
@@ -135,19 +135,43 @@ static void a_backends_address_is_its_own_and_reachable(void **state)
                    "[backend shop4] address = 198.18.128.2:8080: is the gateway's own address");
 }
 
-static void a_services_backends_exist_one_for_each_family(void **state)
+static void a_services_backends_exist_and_serve_each_family(void **state)
 {
     (void)state;
     expect_refused("shop4, shop6", "shop4, shop7",
                    "[service shop] backends = shop7: there is no [backend shop7]");
-    expect_refused("[service shop]",
-                   "[backend more]\naddress = 198.18.128.3:80\n[service x]\n"
-                   "listen = 198.18.0.82:80\nbackends = shop4, more\n[service shop]",
-                   "[service x] backends = more: a second backend of one family; this version has "
-                   "one each");
+    expect_refused("shop4, shop6", "shop4, shop6, shop4",
+                   "[service shop] backends = shop4: named twice");
     expect_refused("backends = shop4, shop6", "backends = shop4",
                    "[service shop] listen = [2001:db8::80]:80: backends names no backend of that "
                    "family (addresses are not translated between families)");
+}
+
+static void a_service_has_as_many_backends_as_it_names(void **state)
+{
+    enum { MANY = 300 };
+    static char text[MANY * 64];
+    char *at = text + sprintf(text, "[service x]\nlisten = 198.18.0.82:80, [2001:db8::82]:80\n"
+                                    "backends = shop6");
+    (void)state;
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, ", m%d", i);
+    for (int i = 0; i < MANY; i++)
+        at += sprintf(at, "\n[backend m%d]\naddress = 198.18.128.9:%d", i, 10000 + i);
+    sprintf(at, "\n[service shop]");
+    struct settings *s = accepted("[service shop]", text);
+    struct services *services = settings_services(s);
+    assert_non_null(services);
+    const struct service *v4 = &services->service[0], *v6 = &services->service[1];
+    assert_int_equal(v4->backend_count, MANY);
+    for (uint32_t i = 0; i < MANY; i++) {
+        const struct endpoint *address = &services->backend[v4->backends[i]].address;
+        assert_int_equal(address->port, 10000 + i);
+    }
+    assert_int_equal(v6->backend_count, 1);
+    assert_false(addr_is_v4(&services->backend[v6->backends[0]].address.addr));
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
 }
 
 static void a_listener_is_reachable_and_served_once(void **state)
@@ -213,9 +237,12 @@ static void each_listener_becomes_a_service_with_its_familys_backend(void **stat
     const int v4 = service_at(services, "198.18.0.80:80"),
               v6 = service_at(services, "[2001:db8::80]:80"),
               second = service_at(services, "198.18.0.80:81");
-    assert_int_equal(services->service[v4].backend, backend_at(services, "198.18.128.2:8080"));
-    assert_int_equal(services->service[v6].backend, backend_at(services, "[2001:db8:0:1::2]:8080"));
-    assert_int_equal(services->service[second].backend, services->service[v4].backend);
+    assert_int_equal(services->service[v4].backend_count, 1);
+    assert_int_equal(services->service[v6].backend_count, 1);
+    assert_int_equal(services->service[v4].backends[0], backend_at(services, "198.18.128.2:8080"));
+    assert_int_equal(services->service[v6].backends[0],
+                     backend_at(services, "[2001:db8:0:1::2]:8080"));
+    assert_int_equal(services->service[second].backends[0], services->service[v4].backends[0]);
     assert_string_equal(services->service[v6].name, "shop");
     assert_string_equal(services->service[second].name, "second");
     assert_int_equal(service_at(services, "198.18.0.80:82"), -1);
@@ -282,10 +309,11 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
 {
     (void)state;
     struct settings *s = accepted(
-        "[outside]", "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nidle = 2h\nhalf_closed = 7m\n"
-                     "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
-                     "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\n"
-                     "[probe]\ninterval = 9s\ntimeout = 2s\n[outside]");
+        "[outside]",
+        "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nidle = 2h\nhalf_closed = 7m\n"
+        "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
+        "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\n"
+        "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
     struct limits *limits = settings_limits(s);
     const struct limits wanted = {
         .syn_timeout_ms = 250,
@@ -301,6 +329,8 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
             {[LEASE_RESETS] = 1, [LEASE_FINS] = 2, [LEASE_ECHOES] = 3, [LEASE_INSIDE_RESETS] = 4},
         .probe_interval_ms = 9000,
         .probe_timeout_ms = 2000,
+        .probe_failures = 5,
+        .opening_failures = 6,
     };
     assert_memory_equal(limits, &wanted, sizeof wanted);
     free(limits);
@@ -399,7 +429,8 @@ int main(void)
         cmocka_unit_test(what_belongs_behind_the_gateway_is_known),
         cmocka_unit_test(a_vlan_is_one_tag_or_two),
         cmocka_unit_test(a_backends_address_is_its_own_and_reachable),
-        cmocka_unit_test(a_services_backends_exist_one_for_each_family),
+        cmocka_unit_test(a_services_backends_exist_and_serve_each_family),
+        cmocka_unit_test(a_service_has_as_many_backends_as_it_names),
         cmocka_unit_test(a_listener_is_reachable_and_served_once),
         cmocka_unit_test(own_addresses_and_routers_make_sense),
         cmocka_unit_test(pitfall_04_segments_fit_a_hold_and_a_head_fits_the_window),

@@ -22,9 +22,9 @@ static void a_shard_without_room_is_not_made(void **state)
     const struct siphash_key secret = {1, 2};
     const struct shard_output output = {NULL, NULL, NULL};
     (void)state;
-    struct shard_sizes sizes = {.flows = 0, .tombstones = 1, .held = 1};
+    struct shard_sizes sizes = {.flows = 0, .tombstones = 1, .held = 1, .backends = 1};
     assert_null(shard_new(&sizes, &secret, &output, mac, 0));
-    sizes = (struct shard_sizes){.flows = 1, .tombstones = 1, .held = 0};
+    sizes = (struct shard_sizes){.flows = 1, .tombstones = 1, .held = 0, .backends = 1};
     assert_null(shard_new(&sizes, &secret, &output, mac, 0));
     shard_free(NULL);
 }

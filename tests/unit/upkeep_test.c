@@ -20,7 +20,11 @@
 static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"
                                     "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
                                     "[backend one]\naddress = 198.18.128.2:8080\n"
-                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n";
+                                    "[backend two]\naddress = 198.18.128.3:8080\n"
+                                    "[backend three]\naddress = 198.18.128.4:8080\n"
+                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n"
+                                    "[service both]\nlisten = 198.18.0.80:81\n"
+                                    "backends = two, three\n";
 
 static struct rte_mempool *pool;
 static struct rte_ring *messages, *commands;
@@ -127,8 +131,8 @@ static void a_next_hop_is_asked_for_at_once_and_once(void **state)
     struct rig *r = *state;
     struct command command;
     upkeep_run(&r->upkeep);
-    upkeep_run(&r->upkeep); /* not again so soon */
-    assert_int_equal(rte_ring_count(commands), 1);
+    upkeep_run(&r->upkeep);                        /* not again so soon */
+    assert_int_equal(rte_ring_count(commands), 3); /* one each */
     assert_int_equal(rte_ring_dequeue_elem(commands, &command, sizeof command), 0);
     const uint8_t *arp = rte_pktmbuf_mtod(command.mbuf, const uint8_t *);
     assert_int_equal(command.side, INSIDE);
@@ -217,6 +221,115 @@ static void a_silent_backend_keeps_what_is_known_of_it(void **state)
     assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, 9);
 }
 
+static struct message probed(uint16_t backend, int probe)
+{
+    struct message m = answered(7);
+    m.backend = backend;
+    m.probe = probe;
+    return m;
+}
+
+/* A bit for each backend to which the second service's connections are led. */
+static unsigned used(const struct rig *r)
+{
+    unsigned met = 0;
+    for (uint64_t hash = 0; hash < 100; hash++)
+        met |= 1U << balance_choose(r->policy.balance, 1, hash, 0);
+    return met;
+}
+
+static void a_backend_leaves_after_failures_in_a_row_and_comes_back_with_one_answer(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message silent = probed(1, PROBE_SILENT), refused = probed(1, PROBE_REFUSED);
+    assert_int_equal(used(r), 6); /* nothing is known: both */
+    tell(r, &two);
+    assert_int_equal(used(r), 2); /* it answers, the other has not yet */
+    tell(r, &three);
+    assert_int_equal(used(r), 6);
+    tell(r, &silent);
+    assert_int_equal(used(r), 6);
+    tell(r, &two); /* not in a row */
+    tell(r, &refused);
+    assert_int_equal(used(r), 6);
+    tell(r, &silent);
+    assert_int_equal(used(r), 4);
+    tell(r, &two);
+    assert_int_equal(used(r), 6);
+}
+
+static void when_all_have_failed_all_are_used(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_SILENT), three = probed(2, PROBE_SILENT);
+    tell(r, &two);
+    tell(r, &two);
+    assert_int_equal(used(r), 4);
+    tell(r, &three);
+    tell(r, &three);
+    assert_int_equal(used(r), 6);
+}
+
+static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message failed = {.kind = MESSAGE_BACKEND_FAILED, .backend = 2};
+    tell(r, &two);
+    tell(r, &three);
+    tell(r, &failed);
+    assert_int_equal(used(r), 2);
+    tell(r, &three);
+    assert_int_equal(used(r), 6);
+}
+
+static void pitfall_30_only_what_all_backends_in_use_support_is_offered(void **state)
+{
+    struct rig *r = *state;
+    struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message silent = probed(2, PROBE_SILENT);
+    two.options.window_scale = 9;
+    two.options.mss = 1300;
+    tell(r, &two);
+    three.options.sack_ok = false;
+    tell(r, &three);
+    const struct offer *offer = &r->policy.offers->offer[1];
+    assert_int_equal(offer->mss, 1300);
+    assert_int_equal(offer->promise[0].window_scale, 7); /* at most each one's own */
+    assert_false(offer->sack);
+    assert_true(offer->timestamps);
+    three.options.window_scale = COOKIE_NO_SCALE;
+    three.options.timestamps = false;
+    tell(r, &three);
+    offer = &r->policy.offers->offer[1];
+    assert_int_equal(offer->promise[0].window_scale, COOKIE_NO_SCALE);
+    assert_false(offer->timestamps);
+    tell(r, &silent); /* it leaves: what is left supports more */
+    tell(r, &silent);
+    offer = &r->policy.offers->offer[1];
+    assert_int_equal(offer->promise[0].window_scale, 9);
+    assert_true(offer->sack && offer->timestamps);
+    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
+}
+
+static void pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    struct message refusal = three;
+    refusal.kind = MESSAGE_BACKEND_OPTIONS;
+    tell(r, &two);
+    tell(r, &three);
+    tell(r, &refusal); /* it has all that it had shown: the client was promised too much */
+    assert_int_equal(used(r), 6);
+    refusal.options.timestamps = false;
+    tell(r, &refusal);
+    assert_int_equal(used(r), 2);
+    tell(r, &three);
+    assert_int_equal(used(r), 6);
+}
+
 static void keys_follow_the_epoch(void **state)
 {
     struct rig *r = *state;
@@ -242,6 +355,11 @@ int main(void)
         TEST(the_same_answer_again_publishes_nothing),
         TEST(a_backend_that_refuses_an_option_is_offered_as_unknown),
         TEST(a_silent_backend_keeps_what_is_known_of_it),
+        TEST(a_backend_leaves_after_failures_in_a_row_and_comes_back_with_one_answer),
+        TEST(when_all_have_failed_all_are_used),
+        TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
+        TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
+        TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
         TEST(keys_follow_the_epoch),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);

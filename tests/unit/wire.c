@@ -9,7 +9,7 @@
 
 #include "tests/unit/wire_must.h"
 
-enum { SERVICES = 4, BACKENDS = 2, STEP_MS = 4 };
+enum { SERVICES = 4, BACKENDS = 2 * WIRE_BACKENDS, STEP_MS = 4 };
 
 static struct endpoint endpoint_of(const char *text)
 {
@@ -37,17 +37,18 @@ static struct services *services_of_rig(void)
 {
     static const char *const listen[SERVICES] = {"198.18.0.80:80", "[2001:db8::80]:80",
                                                  "198.18.0.80:81", "[2001:db8::80]:81"};
-    static const char *const backend[BACKENDS] = {"198.18.128.2:8080", "[2001:db8:0:1::2]:8080"};
+    static const char *const backend[2] = {"198.18.128.2:8080", "[2001:db8:0:1::2]:8080"};
     struct services *s = calloc(1, sizeof *s);
     *s = (struct services){
         .count = SERVICES,
         .backend_count = BACKENDS,
         .service = calloc(SERVICES, sizeof *s->service),
         .backend = calloc(BACKENDS, sizeof *s->backend),
+        .members = calloc(BACKENDS, sizeof *s->members),
         .by_listen = endpoints_new(SERVICES),
         .by_backend = endpoints_new(BACKENDS),
         .own = {endpoints_new(8), endpoints_new(8)},
-        .behind = endpoints_new(8),
+        .behind = endpoints_new(8 + BACKENDS),
         .inside_link = calloc(2, sizeof *s->inside_link),
         .inside_link_count = 2,
     };
@@ -55,15 +56,18 @@ static struct services *services_of_rig(void)
     MUST(prefix_parse("2001:db8:0:1::/64", &s->inside_link[1], NULL) == 0);
     for (int i = 0; i < SERVICES; i++) {
         s->service[i].listen = endpoint_of(listen[i]);
-        s->service[i].backend = (uint16_t)(i % BACKENDS);
+        s->service[i].backends = &s->members[(i % 2) * WIRE_BACKENDS];
+        s->service[i].backend_count = 1;
         endpoints_add(s->by_listen, &s->service[i].listen.addr, s->service[i].listen.port, i);
         endpoints_add(s->own[OUTSIDE], &s->service[i].listen.addr, 0, 0);
     }
     for (int i = 0; i < BACKENDS; i++) {
         struct backend *b = &s->backend[i];
-        b->address = endpoint_of(backend[i]);
+        s->members[(i % 2) * WIRE_BACKENDS + i / 2] = (uint16_t)i;
+        b->address = endpoint_of(backend[i % 2]);
+        b->address.addr.bytes[15] = (uint8_t)(b->address.addr.bytes[15] + i / 2);
         b->next_hop = b->address.addr;
-        b->source = addr_of(i == WIRE_V4 ? "198.18.128.1" : "2001:db8:0:1::1");
+        b->source = addr_of(i % 2 == WIRE_V4 ? "198.18.128.1" : "2001:db8:0:1::1");
         endpoints_add(s->by_backend, &b->address.addr, b->address.port, i);
         endpoints_add(s->behind, &b->address.addr, 0, 0);
         endpoints_add(s->behind, &b->source, 0, 0);
@@ -90,6 +94,18 @@ void wire_offer(struct wire *w, uint16_t service, uint16_t mss, uint8_t scale, b
     wire_begin(w);
 }
 
+void wire_backends(struct wire *w, uint32_t count)
+{
+    static const struct siphash_key key = {3, 4};
+    MUST(count >= 1 && count <= WIRE_BACKENDS);
+    for (int i = 0; i < SERVICES; i++)
+        w->services->service[i].backend_count = i % 2 == (int)w->family ? count : 1;
+    free(w->balance);
+    w->balance = balance_new(w->services, w->health, &key);
+    MUST(w->balance != NULL);
+    w->policy.balance = w->balance;
+}
+
 static void fill_policy(struct wire *w)
 {
     w->services = services_of_rig();
@@ -98,7 +114,7 @@ static void fill_policy(struct wire *w)
     w->offers->count = SERVICES;
     w->neighbors->count = BACKENDS;
     for (int i = 0; i < BACKENDS; i++) {
-        w->neighbors->backend[i].mac = wire_backend_mac;
+        w->neighbors->backend[i].mac = wire_mac_of((uint16_t)i);
         w->neighbors->backend[i].known = true;
     }
     w->limits = (struct limits){
@@ -114,8 +130,17 @@ static void fill_policy(struct wire *w)
         .per_second = {1000, 1000, 1000, 1000},
         .probe_interval_ms = 5000,
         .probe_timeout_ms = 1000,
+        .probe_failures = 2,
+        .opening_failures = 5,
     };
-    w->policy = (struct policy){w->services, w->offers, w->neighbors, &w->limits, &w->keys};
+    w->policy = (struct policy){.services = w->services,
+                                .offers = w->offers,
+                                .neighbors = w->neighbors,
+                                .limits = &w->limits,
+                                .keys = &w->keys};
+    w->health = malloc(BACKENDS);
+    memset(w->health, HEALTH_UP, BACKENDS);
+    wire_backends(w, 1);
     for (int i = 0; i < SERVICES; i++) {
         const struct promise none = {
             policy_cookie_service(&w->services->service[i].listen, COOKIE_NO_SCALE),
@@ -175,7 +200,9 @@ struct wire *wire_new(enum wire_family family, const struct shard_sizes *sizes)
     w->next_port = 20000;
     fill_policy(w);
     const struct shard_output output = {keep_frame, keep_message, w};
-    w->shard = shard_new(sizes ? sizes : &enough, &secret, &output, mac, w->now_ms);
+    struct shard_sizes with_backends = sizes ? *sizes : enough;
+    with_backends.backends = BACKENDS;
+    w->shard = shard_new(&with_backends, &secret, &output, mac, w->now_ms);
     MUST(w->shard != NULL);
     lender_init(&w->lender, w->limits.per_second, w->now_ms);
     MUST(lender_add(&w->lender, w->shard->lease) == 0);
@@ -188,6 +215,8 @@ void wire_free(struct wire *w)
 {
     shard_free(w->shard);
     services_free(w->services);
+    free(w->balance);
+    free(w->health);
     free(w->offers);
     free(w->neighbors);
     free(w);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * A shard on the bench: two services and backends in each family, a clock that tests move, and
- * everything that leaves the shard kept for them to look at. Segments are written and read by code
- * of its own (frames.h), and whatever the shard sends is checked to be well formed. It plays no
- * TCP: a talk only remembers both hosts' numbers, and tests say what is sent. */
+ * A shard on the bench: two services in each family, with one backend unless a test asks for more,
+ * a clock that tests move, and everything that leaves the shard kept for them to look at. Segments
+ * are written and read by code of its own (frames.h), and whatever the shard sends is checked to be
+ * well formed. It plays no TCP: a talk only remembers both hosts' numbers, and tests say what is
+ * sent. */
 #ifndef DROPGATE_TESTS_UNIT_WIRE_H
 #define DROPGATE_TESTS_UNIT_WIRE_H
 
@@ -16,7 +17,7 @@
 #include "dataplane/tcp/shard.h"
 #include "tests/unit/frames.h"
 
-enum { WIRE_FRAMES = 192, WIRE_MESSAGES = 64, WIRE_SACK_EDGES = 8 };
+enum { WIRE_FRAMES = 192, WIRE_MESSAGES = 64, WIRE_SACK_EDGES = 8, WIRE_BACKENDS = 4 };
 
 /** Family of a rig's talks; also the index of the service and of the backend that they use. */
 enum wire_family { WIRE_V4, WIRE_V6, WIRE_FAMILIES };
@@ -71,6 +72,8 @@ struct wire {
     struct shard *shard;
     struct policy policy;
     struct services *services;
+    struct balance *balance;
+    uint8_t *health; /* enum health of each backend */
     struct offers *offers;
     struct neighbors *neighbors;
     struct limits limits;
@@ -113,6 +116,10 @@ void wire_begin(struct wire *w);
 void wire_offer(struct wire *w, uint16_t service, uint16_t mss, uint8_t scale, bool sack,
                 bool timestamps);
 
+/** The services of the rig's family get `count` backends (1..WIRE_BACKENDS): those of an index that
+ * is even (IPv4) or odd (IPv6), from the lowest. Places them anew, by w->health. */
+void wire_backends(struct wire *w, uint32_t count);
+
 /* ---- in ---- */
 
 /** A segment arrives on that side, with its tags. */
@@ -142,6 +149,12 @@ struct message wire_told(struct wire *w);
 struct wire_talk wire_talk(struct wire *w);
 /** The same client and port, at a service of one's choice. */
 void wire_talk_to(const struct wire *w, struct wire_talk *t, uint16_t service);
+
+/** The index of the backend at an address, and how the link knows it. */
+uint16_t wire_backend_at(const struct wire *w, const struct addr *addr);
+struct mac wire_mac_of(uint16_t backend);
+/** The talk's server is that backend from now on: same numbers, another host. */
+void wire_serve(const struct wire *w, struct wire_talk *t, uint16_t backend);
 
 /** A segment as that end would send it now. */
 struct wire_segment wire_segment(const struct wire_talk *t, enum direction from, uint8_t flags);
@@ -176,7 +189,7 @@ void wire_close(struct wire *w, struct wire_talk *t, enum direction first);
 /** Flows, held requests and armed timers are as many as said. */
 void wire_expect_tables(const struct wire *w, uint32_t flows, uint32_t held);
 
-/** A plain GET, and the link-layer address of both backends. */
+/** A plain GET, and the link-layer address of the first backend of both families. */
 extern const char wire_request[];
 extern const struct mac wire_backend_mac;
 

@@ -46,6 +46,28 @@ void wire_talk_to(const struct wire *w, struct wire_talk *t, uint16_t service)
     t->listen = w->services->service[service].listen;
 }
 
+uint16_t wire_backend_at(const struct wire *w, const struct addr *addr)
+{
+    for (uint32_t i = 0; i < w->services->backend_count; i++)
+        if (addr_equal(&w->services->backend[i].address.addr, addr))
+            return (uint16_t)i;
+    MUST(false);
+    return 0;
+}
+
+struct mac wire_mac_of(uint16_t backend)
+{
+    struct mac mac = wire_backend_mac;
+    mac.bytes[5] = (uint8_t)(mac.bytes[5] + backend / 2);
+    return mac;
+}
+
+void wire_serve(const struct wire *w, struct wire_talk *t, uint16_t backend)
+{
+    t->server.at = w->services->backend[backend].address;
+    t->server.mac = wire_mac_of(backend);
+}
+
 struct wire_segment wire_segment(const struct wire_talk *t, enum direction from, uint8_t flags)
 {
     const bool client = from == FROM_CLIENT;

@@ -25,6 +25,7 @@ struct rig {
     struct policy policy;
     struct services *services;
     struct limits *limits;
+    struct balance *balance;
     struct offers *offers;
     struct neighbors *neighbors;
     struct cookie_keys keys;
@@ -90,6 +91,15 @@ static void make_offers(struct rig *rig)
         rig->neighbors->backend[i].known = true;
 }
 
+static void make_balance(struct rig *rig)
+{
+    static const struct siphash_key key = {4, 5};
+    uint8_t *health = calloc(rig->services->backend_count, 1);
+    if (health == NULL || (rig->balance = balance_new(rig->services, health, &key)) == NULL)
+        errx(1, "no memory for a table of backends");
+    free(health);
+}
+
 struct rig *rig_new(uint32_t flows)
 {
     const struct siphash_key secret = {1, 2};
@@ -104,13 +114,14 @@ struct rig *rig_new(uint32_t flows)
     rig->limits = settings_limits(settings);
     conf_free(&SETTINGS_SCHEMA, settings);
     make_offers(rig);
+    make_balance(rig);
     rig->now_ms = 1000000;
     cookie_keys_derive(&rig->keys, master, rig->now_ms);
-    rig->policy =
-        (struct policy){rig->services, rig->offers, rig->neighbors, rig->limits, &rig->keys};
+    rig->policy = (struct policy){rig->services,  rig->balance, rig->offers,
+                                  rig->neighbors, rig->limits,  &rig->keys};
     memcpy(rig->ports, ports, sizeof rig->ports);
     rig->worker = (struct worker){.policy = &rig->policy, .ports = rig->ports, .pool = pool};
-    struct shard_sizes sizes = {flows, flows, 1024};
+    struct shard_sizes sizes = {flows, flows, 1024, rig->services->backend_count};
     struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}};
     struct shard_output output = worker_output(&rig->worker);
     rig->worker.shard = shard_new(&sizes, &secret, &output, macs, rig->now_ms);
@@ -124,6 +135,7 @@ void rig_free(struct rig *rig)
 {
     shard_free(rig->worker.shard);
     services_free(rig->services);
+    free(rig->balance);
     free(rig->limits);
     free(rig->offers);
     free(rig->neighbors);
