@@ -14,6 +14,7 @@
 #include "common/addr.h"
 #include "common/siphash.h"
 #include "dataplane/net/build.h"
+#include "dataplane/tcp/scan.h"
 #include "dataplane/tcp/states.h"
 #include "dataplane/tcp/translate.h"
 #include "dataplane/tcp/wheel.h"
@@ -44,7 +45,8 @@ struct flow {
     uint32_t held;      /* entry in the slab of held requests, or HELD_NONE */
     uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
                            up to there it is ours to deliver */
-    uint32_t scan_room[10]; /* for the state of the request scanner */
+    uint32_t newest;    /* the client's highest TSval */
+    struct scan scan;   /* of the client's requests */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");
 

@@ -123,6 +123,11 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     enum verdict verdict = window_check(mine, other, &segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
+    struct packet shorter;
+    if (from == FROM_CLIENT)
+        verdict = requests_read(shard, frame, &packet, &shorter, flow, &segment);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
     bool other_fin =
         from == FROM_CLIENT ? backend_fin_seen(flow->state) : client_fin_seen(flow->state);
     struct transition next =
@@ -130,6 +135,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     switch (next.action) {
     case ACTION_FORWARD:
         window_note(mine, other, &segment);
+        if (from == FROM_CLIENT && segment.timestamps && seq_before(flow->newest, segment.tsval))
+            flow->newest = segment.tsval;
         flow->last_ms = (uint32_t)shard->now_ms;
         send_on(shard, frame, packet, flow, from);
         enter(shard, flow, next.next);

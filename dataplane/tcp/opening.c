@@ -7,21 +7,18 @@
  * the client nothing but time: as long as no byte of the request has been sent, the next is asked.
  * They are not acknowledged here: a loss on the inside is covered by the client's own
  * retransmission. */
-#include "common/http1.h"
 #include "dataplane/tcp/shard.h"
 
-/* Whether the first segment holds a whole request head. VERDICT_FORWARDED if so. */
-static enum verdict read_head(const uint8_t *bytes, uint32_t length)
+/* Whether the first segment holds a whole request head, and where the scan stands behind it all.
+ * VERDICT_FORWARDED if so. */
+static enum verdict read_head(const struct frame *frame, const struct packet *packet,
+                              struct scan *scan)
 {
-    struct http1 parser;
-    const void *data;
-    size_t used, data_length;
-    http1_init(&parser);
-    switch (http1_scan(&parser, &HTTP1_RELAY_LIMITS, bytes, length, &used, &data, &data_length)) {
-    case HTTP1_MORE: return VERDICT_HEAD_INCOMPLETE;
-    case HTTP1_BAD: return VERDICT_HEAD_MALFORMED;
-    default: return VERDICT_FORWARDED;
-    }
+    uint32_t heads;
+    scan_begin(scan, packet->seq);
+    enum verdict verdict =
+        scan_segment(scan, packet->seq, frame->bytes + packet->payload, packet->length, &heads);
+    return verdict == VERDICT_FORWARDED && heads == 0 ? VERDICT_HEAD_INCOMPLETE : verdict;
 }
 
 /* The client is verified, so it may be told at once that this will not work. */
@@ -149,12 +146,14 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     flow->last_ms = (uint32_t)shard->now_ms;
     flow->client_isn = opening->client_isn;
     flow->owned_end = opening->client_isn + 1;
+    flow->newest = options->tsval;
     begin_sides(shard, flow, packet, options);
 }
 
 /* Everything is reserved before anything is published (tcp-pitfalls 10). */
 static enum verdict open_flow(struct shard *shard, struct frame *frame, const struct packet *packet,
-                              const struct tcp_options *options, const struct opening *opening)
+                              const struct tcp_options *options, const struct opening *opening,
+                              const struct scan *scan)
 {
     struct flow *flow = flow_reserve(shard->flows);
     if (flow == NULL)
@@ -179,6 +178,8 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     held->client_tsecr = options->tsecr;
     held->client_window = packet->window;
     held->client_mss = cookie_mss(opening->options.mss_class);
+    flow->scan = *scan;
+    shard->requests += scan->heads;
     flow_publish(shard->flows, flow);
     wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
     struct segment syn = backend_syn(shard, flow);
@@ -190,16 +191,23 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
                            const struct opening *opening)
 {
     struct tcp_options options;
+    struct scan scan;
+    struct packet shorter;
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
     if (packet->length > HELD_SLOT)
         return VERDICT_HELD_TOO_LARGE;
-    enum verdict verdict = read_head(frame->bytes + packet->payload, packet->length);
-    if (verdict == VERDICT_HEAD_MALFORMED)
+    enum verdict verdict = read_head(frame, packet, &scan);
+    if (verdict == VERDICT_HEAD_MALFORMED || verdict == VERDICT_REQUEST_MALFORMED)
         reset_client(shard, frame, packet);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    return open_flow(shard, frame, packet, &options, opening);
+    if (seq_before(scan.next, packet->seq + packet->length)) { /* behind the last request */
+        shorter = *packet;
+        translate_cut(frame->bytes, &shorter, packet->seq, (uint16_t)(scan.next - packet->seq));
+        packet = &shorter;
+    }
+    return open_flow(shard, frame, packet, &options, opening, &scan);
 }
 
 /* The next backend, if there is one and a try is left: no byte of the request has been sent to any,

@@ -12,9 +12,10 @@ void scan_begin(struct scan *scan, uint32_t first)
     scan->heads = 0;
 }
 
-bool scan_in_body(const struct scan *scan)
+bool scan_reads(const struct scan *scan, uint32_t end)
 {
-    return http1_data_left(&scan->parser) > 0;
+    int32_t beyond = (int32_t)(end - scan->next);
+    return beyond > 0 && (uint32_t)beyond > http1_data_left(&scan->parser);
 }
 
 /* Bytes that begin at the scan point. */

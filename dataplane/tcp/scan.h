@@ -5,14 +5,13 @@
  * service's own parser, so that every request is seen and nothing but requests passes. It keeps no
  * bytes, only where the parser stands. Pure. One thread, the flow's owner's.
  *
- * What remains open, and why: bytes below the scan point pass without a look, since a
- * retransmission must reach a backend that has lost the first copy, and to compare it with that
- * copy would need its bytes. So who sends other bytes the second time gets those executed, if the
- * backend has never seen the first. That cannot be brought about from outside, because a segment
- * moves the scan on only if a backend could not refuse it (window_latest, and nothing beyond the
- * backend's window): it takes real loss between gateway and backend. What could be won is requests
- * that are not counted; the control service checks each itself, and no two clients share a
- * connection to a backend. */
+ * What remains open, and why: bytes below the scan point pass without a look, because a backend
+ * that has lost the first copy must get the second, and to compare the two would need the bytes of
+ * the first. So who sends other bytes the second time gets those executed, if the backend never saw
+ * the first. Nobody outside can bring that about by himself, because only a segment that the
+ * backend has to take moves the scan on (see requests.c): it takes real loss behind the gateway.
+ * What it could win is requests that are not counted here; the control service checks each itself,
+ * and no two clients share a connection to a backend. */
 #ifndef DROPGATE_DATAPLANE_TCP_SCAN_H
 #define DROPGATE_DATAPLANE_TCP_SCAN_H
 
@@ -47,7 +46,7 @@ void scan_begin(struct scan *scan, uint32_t first);
 enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
                           uint32_t *heads);
 
-/** Whether the next byte belongs to a body, so that nothing would be read of it. */
-bool scan_in_body(const struct scan *scan);
+/** Whether the bytes up to `end` hold any that would have to be read: not old, not body. */
+bool scan_reads(const struct scan *scan, uint32_t end);
 
 #endif

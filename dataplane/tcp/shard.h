@@ -10,6 +10,7 @@
  *   shard.c    parse, sort by side and protocol
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
  *   opening.c  a held request and its backend: SYN, SYN-ACK, first data
+ *   requests.c the requests in clients' segments
  *   forward.c  packets of an open flow, either direction; ends of flows
  *   inside.c   backends: flows, probes, strays
  *   local.c    ARP, neighbour discovery and echo for own addresses
@@ -108,6 +109,7 @@ struct shard {
     struct siphash_key random_key;
     uint64_t random_count;
     uint64_t verdicts[VERDICT_COUNT];
+    uint64_t requests; /* request heads completed on flows */
 };
 
 /** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes; `probes` says
@@ -194,6 +196,12 @@ void opening_timeout(struct shard *shard, struct flow *flow);
 /** A segment of an existing flow, in any state but opening. */
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from);
+/** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
+ * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
+ * `*shorter`. A malformed request has reset both sides and ended the flow. */
+enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
+                           struct packet *shorter, struct flow *flow,
+                           struct window_segment *segment);
 /** The idle timer has fired. */
 void forward_timeout(struct shard *shard, struct flow *flow);
 

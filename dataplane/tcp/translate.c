@@ -10,7 +10,7 @@
 
 #include "dataplane/net/checksum.h"
 
-enum { TTL_TO_BACKEND = 64 };
+enum { TTL_TO_BACKEND = 64, PROTOCOL_TCP = 6 };
 
 void splice_addresses(struct splice *splice, const struct endpoint *service,
                       const struct endpoint *backend)
@@ -119,6 +119,29 @@ void translate_to_backend(uint8_t *frame, const struct packet *packet, const str
     change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &removed, &added);
     update_checksum(tcp + 16, removed,
                     checksum_add(added, tcp + 8, 8)); /* the zero pointer adds nothing */
+}
+
+void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length)
+{
+    uint8_t *ip = frame + packet->l3, *tcp = frame + packet->l4;
+    packet->seq = seq;
+    packet->length = length;
+    packet->end = (uint16_t)(packet->payload + length);
+    packet->flags &= (uint8_t)~TCP_FIN;
+    store32(tcp + 4, seq);
+    tcp[13] &= (uint8_t)~TCP_FIN;
+    if (packet->v4) {
+        uint64_t removed = checksum_add(0, ip + 2, 2);
+        store16(ip + 2, (uint16_t)(packet->end - packet->l3));
+        update_checksum(ip + 10, removed, checksum_add(0, ip + 2, 2));
+    } else {
+        store16(ip + 4, (uint16_t)(packet->end - packet->l3 - IPV6_HEADER));
+    }
+    uint32_t total = (uint32_t)(packet->end - packet->l4);
+    memset(tcp + 16, 0, 2);
+    uint64_t sum = checksum_pseudo(&packet->source, &packet->destination, PROTOCOL_TCP, total);
+    uint16_t field = (uint16_t)~checksum_fold(checksum_add(sum, tcp, total));
+    memcpy(tcp + 16, &field, 2);
 }
 
 void translate_to_client(uint8_t *frame, const struct packet *packet, const struct splice *splice,

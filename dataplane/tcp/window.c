@@ -52,6 +52,14 @@ enum segment_class window_class(const struct side *from, const struct side *to,
     return acks_fin ? SEGMENT_ACKS_FIN : SEGMENT_DATA;
 }
 
+bool window_newest(const struct side *from, const struct window_segment *s, bool timestamps,
+                   uint32_t newest)
+{
+    if (seq_before(s->ack, from->acked))
+        return false;
+    return !timestamps || (s->timestamps && !seq_before(s->tsval, newest));
+}
+
 void window_note(struct side *from, struct side *to, const struct window_segment *s)
 {
     uint32_t end = segment_end(s);

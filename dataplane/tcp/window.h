@@ -49,6 +49,12 @@ enum verdict window_check(const struct side *from, const struct side *to,
 enum segment_class window_class(const struct side *from, const struct side *to,
                                 const struct window_segment *segment, bool to_fin);
 
+/** Whether its receiver has to take a segment for which it has room: no segment that was sent on
+ * before acknowledged more or was of a later time, so that neither RFC 5961 section 5.2 nor PAWS
+ * can refuse it. `timestamps`: agreed; `newest`: the highest TSval sent on. Changes nothing. */
+bool window_newest(const struct side *from, const struct window_segment *segment, bool timestamps,
+                   uint32_t newest);
+
 /** Takes note of a segment that is sent on. */
 void window_note(struct side *from, struct side *to, const struct window_segment *segment);
 

@@ -176,7 +176,8 @@ struct wire_segment wire_ask(struct wire *w, struct wire_talk *t, const char *re
 struct wire_segment wire_syn_ack(const struct wire_talk *t);
 /** That SYN-ACK arrives; takes the held request, whole in one segment, and returns it. */
 struct wire_segment wire_accept(struct wire *w, struct wire_talk *t);
-/** All of the above with a plain request, which the backend acknowledges: an open connection. */
+/** All of the above with the head of an upload, which the backend acknowledges: an open connection,
+ * on which any bytes of the client's pass as body. */
 void wire_open(struct wire *w, struct wire_talk *t);
 
 /** A segment from one end passes to the other, which sees its own numbers in it; both ends move
@@ -189,8 +190,9 @@ void wire_close(struct wire *w, struct wire_talk *t, enum direction first);
 /** Flows, held requests and armed timers are as many as said. */
 void wire_expect_tables(const struct wire *w, uint32_t flows, uint32_t held);
 
-/** A plain GET, and the link-layer address of the first backend of both families. */
-extern const char wire_request[];
+/** A plain GET, the head of an upload without end, and the link-layer address of the first backend
+ * of both families. */
+extern const char wire_request[], wire_upload[];
 extern const struct mac wire_backend_mac;
 
 /* ---- tests ---- */

@@ -8,6 +8,8 @@
 #include "tests/unit/wire_must.h"
 
 const char wire_request[] = "GET /v1/items/7 HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+const char wire_upload[] = "PUT /v1/items/7 HTTP/1.1\r\nHost: shop.example\r\n"
+                           "Content-Length: 1000000000000\r\n\r\n";
 
 const struct mac wire_backend_mac = {{0x02, 0, 0, 0, 0xb, 1}};
 static const struct mac router_mac = {{0x02, 0, 0, 0, 0xc, 1}}; /* the clients' last hop */
@@ -182,7 +184,7 @@ struct wire_segment wire_accept(struct wire *w, struct wire_talk *t)
 void wire_open(struct wire *w, struct wire_talk *t)
 {
     wire_handshake(w, t);
-    wire_ask(w, t, wire_request);
+    wire_ask(w, t, wire_upload);
     wire_accept(w, t);
     wire_pass(w, t, FROM_BACKEND, TCP_ACK, "");
     wire_quiet(w);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * What clients ask for on open connections: their segments are read in order (tcp/scan) before they
+ * go on, so that each request is counted and what is no request never reaches a backend. */
+#include "dataplane/tcp/shard.h"
+
+/* A segment on its way, of which less may go on than has come. */
+struct reading {
+    struct frame *frame;
+    const struct packet **packet;
+    struct packet *shorter;
+    struct window_segment *segment;
+};
+
+/* Leaves `length` bytes of it, beginning at `seq`. */
+static void cut(struct reading *r, uint32_t seq, uint32_t length)
+{
+    *r->shorter = **r->packet;
+    translate_cut(r->frame->bytes, r->shorter, seq, (uint16_t)length);
+    *r->packet = r->shorter;
+    r->segment->seq = seq;
+    r->segment->length = length;
+    r->segment->flags = r->shorter->flags;
+}
+
+/* What is read must also arrive, or else a client could have one copy read and another executed. So
+ * it must be as new as all that went before, and within the backend's window. */
+static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
+{
+    const struct window_segment *s = r->segment;
+    uint32_t limit = flow->from_client.limit;
+    if (!window_newest(&flow->from_client, s, flow->timestamps, flow->newest))
+        return VERDICT_SCAN_GAP;
+    if (!seq_before(limit, s->seq + s->length))
+        return VERDICT_FORWARDED;
+    /* A probe of a closed window is one byte whose fate is open; the byte before it asks as well.
+     */
+    if (s->seq == limit)
+        cut(r, limit - 1, 0);
+    else
+        cut(r, s->seq, limit - s->seq);
+    return VERDICT_FORWARDED;
+}
+
+/* Nothing of this segment goes on, nor anything behind it. */
+static void reset_both(struct shard *shard, struct flow *flow, const struct window_segment *segment)
+{
+    if (seq_before(flow->from_client.acked, segment->ack)) /* its numbers are good */
+        flow->from_client.acked = segment->ack;
+    flow_reset_backend(shard, flow);
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+}
+
+enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
+                           struct packet *shorter, struct flow *flow,
+                           struct window_segment *segment)
+{
+    struct reading r = {frame, packet, shorter, segment};
+    enum verdict verdict = VERDICT_FORWARDED;
+    uint32_t heads;
+    if ((segment->flags & (TCP_SYN | TCP_RST)) ||
+        (segment->length == 0 && !(segment->flags & TCP_FIN)))
+        return VERDICT_FORWARDED;
+    if (scan_reads(&flow->scan, segment->seq + segment->length))
+        verdict = hold_to_window(&r, flow);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
+                           segment->length, &heads);
+    shard->requests += heads;
+    if (verdict == VERDICT_HEAD_MALFORMED || verdict == VERDICT_REQUEST_MALFORMED)
+        reset_both(shard, flow, segment);
+    else if (verdict == VERDICT_FORWARDED &&
+             seq_before(flow->scan.next, segment->seq + segment->length))
+        cut(&r, segment->seq, flow->scan.next - segment->seq); /* behind the last request */
+    return verdict;
+}
