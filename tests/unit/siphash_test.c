@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/siphash.h"
+#include "common/siphash_lanes.h"
+#include "tests/unit/random.h"
 
 /* The key of the paper's appendix A: bytes 00 to 0f. */
 static const struct siphash_key paper_key = {UINT64_C(0x0706050403020100),
@@ -123,6 +124,52 @@ static void each_bit_of_key_and_message_matters(void **state)
     }
 }
 
+static void messages_side_by_side_hash_like_each_alone(void **state)
+{
+    (void)state;
+    static struct siphash_batch batch;
+    struct random random = {24};
+    for (int round = 0; round < 20000; round++) {
+        const struct siphash_key key = {random_64(&random), random_64(&random)};
+        const unsigned words = 1 + random_below(&random, SIPHASH_WORDS);
+        uint64_t alone[SIPHASH_BATCH], lanes[SIPHASH_BATCH];
+        batch.count = random_below(&random, SIPHASH_BATCH + 1);
+        random_bytes(&random, batch.word, sizeof batch.word);
+        siphash13_one_by_one(&key, &batch, words, alone);
+        siphash13_lanes(&key, &batch, words, lanes);
+        assert_memory_equal(lanes, alone, batch.count * sizeof alone[0]);
+        siphash24_one_by_one(&key, &batch, words, alone);
+        siphash24_lanes(&key, &batch, words, lanes);
+        assert_memory_equal(lanes, alone, batch.count * sizeof alone[0]);
+        for (uint32_t i = 0; i < batch.count; i++) {
+            uint64_t message[SIPHASH_WORDS];
+            for (unsigned w = 0; w < words; w++)
+                message[w] = batch.word[w][i];
+            assert_true(siphash24_packed(&key, message, words) == alone[i]);
+        }
+    }
+}
+
+static void a_packed_message_hashes_like_its_bytes(void **state)
+{
+    (void)state;
+    uint8_t bytes[48];
+    struct random random = {13};
+    random_bytes(&random, bytes, sizeof bytes);
+    for (size_t length = 0; length < sizeof bytes; length++) {
+        uint64_t words[7] = {0};
+        for (size_t i = 0; i < length; i++)
+            words[i / 8] |= (uint64_t)bytes[i] << (i % 8 * 8);
+        words[length / 8] |= (uint64_t)length << 56;
+        uint8_t key[16];
+        memcpy(key, &paper_key, sizeof key);
+        assert_true(siphash24_packed(&paper_key, words, length / 8 + 1) ==
+                    siphash_bytes(&paper_key, bytes, length));
+        assert_true(siphash13_packed(&paper_key, words, length / 8 + 1) ==
+                    reference(key, bytes, length, 1, 3));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +177,8 @@ int main(void)
         cmocka_unit_test(every_length_agrees_with_the_second_implementation),
         cmocka_unit_test(whole_words_hash_like_their_bytes),
         cmocka_unit_test(each_bit_of_key_and_message_matters),
+        cmocka_unit_test(messages_side_by_side_hash_like_each_alone),
+        cmocka_unit_test(a_packed_message_hashes_like_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
