@@ -222,16 +222,21 @@ void wire_free(struct wire *w)
     free(w);
 }
 
+void wire_step(struct wire *w, uint32_t ms)
+{
+    w->now_ms += ms;
+    w->unix_ms += ms;
+    wire_begin(w);
+    while (shard_tick(w->shard) > 0) {
+    }
+}
+
 void wire_wait(struct wire *w, uint32_t ms)
 {
     while (ms > 0) {
         const uint32_t step = ms < STEP_MS ? ms : STEP_MS;
         ms -= step;
-        w->now_ms += step;
-        w->unix_ms += step;
-        wire_begin(w);
-        while (shard_tick(w->shard) > 0) {
-        }
+        wire_step(w, step);
     }
 }
 

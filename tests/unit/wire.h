@@ -109,6 +109,9 @@ void wire_free(struct wire *w);
 /** Moves the clock on, running timers as a worker would. */
 void wire_wait(struct wire *w, uint32_t ms);
 
+/** Moves the clock on at once, however far, and then runs timers: a worker that was away. */
+void wire_step(struct wire *w, uint32_t ms);
+
 /** A burst begins: policy and clock reach the shard. After a test has changed a part. */
 void wire_begin(struct wire *w);
 

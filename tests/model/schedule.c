@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * A schedule is played until all is over and given back, and then judged. */
+#include "tests/model/schedule.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATIENCE_MS = 150 * 1000, DEADLINE_MS = 500 * 1000, REPLAY_MS = 140 * 1000 };
+
+/* ---- what happens ---- */
+
+static bool alive(const struct model_socket *s)
+{
+    return s != NULL && s->state != MODEL_CLOSED;
+}
+
+static void bury(struct schedule *s, struct model_socket *list)
+{
+    while (list != NULL) {
+        struct model_socket *next = list->next;
+        list->next = s->graveyard;
+        s->graveyard = list;
+        list = next;
+    }
+}
+
+static void restart(struct schedule *s, struct model_host *host)
+{
+    struct world *w = s->world;
+    bury(s, model_host_crash(host));
+    model_host_start(host, random_32(&w->random), random_32(&w->random));
+}
+
+static void client_crashes(struct schedule *s, uint32_t index)
+{
+    struct model_host *host = &s->world->clients[index];
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        struct attempt *a = &s->attempts[i];
+        if (a->client == host && a->started && (alive(a->socket) || alive(a->server) || !a->over))
+            shop_excuse(a, "its client restarts");
+    }
+    restart(s, host);
+    s->world->down_until[0][index] = s->world->now_ms + s->down_ms;
+    for (uint32_t i = 0; i < s->shop.count; i++)
+        if (s->attempts[i].client == host && !s->attempts[i].started &&
+            s->attempts[i].start_ms < s->world->down_until[0][index])
+            s->attempts[i].start_ms = s->world->down_until[0][index];
+}
+
+static void server_crashes(struct schedule *s)
+{
+    struct world *w = s->world;
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        struct attempt *a = &s->attempts[i];
+        if (a->started && (alive(a->socket) || alive(a->server) || !a->over))
+            shop_excuse(a, "its backend restarts");
+    }
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        restart(s, &w->servers[i]);
+        w->servers[i].listens = 0;
+        w->down_until[1][i] = w->now_ms + s->down_ms;
+    }
+}
+
+static void server_listens(struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->world->server_count; i++)
+        s->world->servers[i].listens = 8080;
+}
+
+/* A third party that knows both addresses and ports, but no numbers (RFC 5961). */
+static void forge(struct schedule *s, uint32_t attempt)
+{
+    static const uint8_t flags[] = {
+        TCP_RST, TCP_RST | TCP_ACK, TCP_SYN, TCP_ACK, TCP_ACK | TCP_PSH, TCP_ACK | TCP_FIN,
+    };
+    struct world *w = s->world;
+    const struct attempt *a = &s->attempts[attempt];
+    const struct endpoint service = world_service(w, a->v4);
+    const uint32_t kind = random_below(&w->random, sizeof flags);
+    struct wire_segment forged = {
+        .from = a->client->mac,
+        .to = a->client->gateway,
+        .source = a->client->address,
+        .source_port = a->port,
+        .destination = service.addr,
+        .destination_port = service.port,
+        .seq = random_32(&w->random),
+        .ack = random_32(&w->random),
+        .window = (uint16_t)random_32(&w->random),
+        .flags = flags[kind],
+        .ttl = 60,
+        .options = NO_OPTIONS,
+        .payload = "forged",
+        .length = kind >= 4 ? 6 : 0,
+    };
+    if (random_below(&w->random, 2) == 0) {
+        forged.options.timestamps = true;
+        forged.options.tsval = random_32(&w->random);
+    }
+    if (w->verbose)
+        printf("          forged\n");
+    world_inject_segment(w, w->wire ? LEG_TO_GATEWAY_OUT : LEG_TO_SERVERS, &forged, w->now_ms);
+}
+
+static void happen(struct schedule *s, const struct event *event)
+{
+    if (s->world->verbose && event->kind != EVENT_FORGERY)
+        printf("%9.3f event %d host %u\n", (double)s->world->now_ms / 1000, (int)event->kind,
+               event->host);
+    switch (event->kind) {
+    case EVENT_CLIENT_CRASH: client_crashes(s, event->host); return;
+    case EVENT_SERVER_CRASH: server_crashes(s); return;
+    case EVENT_SERVER_LISTENS: server_listens(s); return;
+    case EVENT_FORGERY: forge(s, event->host); return;
+    }
+}
+
+/* ---- what is watched ---- */
+
+static bool acknowledges_sent(uint32_t ack, const struct model_socket *s)
+{
+    return s != NULL && !model_before(ack, s->iss) && !model_before(s->max, ack);
+}
+
+/* A translated segment acknowledges only what its receiver has sent, on this or on an earlier
+ * connection of the tuple. */
+static void check_ack(struct schedule *s, const struct wire_segment *out, enum world_leg leg)
+{
+    bool known = false, good = false;
+    if (!(out->flags & TCP_ACK) ||
+        (s->verdict != VERDICT_FORWARDED && s->verdict != VERDICT_OPENED &&
+         s->verdict != VERDICT_BACKEND_ANSWERED))
+        return;
+    if (leg == LEG_TO_SERVERS) {
+        for (uint32_t i = 0; i < s->world->server_count; i++)
+            for (const struct model_socket *k = s->world->servers[i].sockets; k; k = k->next) {
+                if (k->remote.port != out->source_port || k->state == MODEL_CLOSED)
+                    continue;
+                known = true;
+                good = good || acknowledges_sent(out->ack, k);
+            }
+    } else {
+        for (uint32_t i = 0; i < s->shop.count; i++) {
+            const struct attempt *a = &s->attempts[i];
+            if (!a->started || a->port != out->destination_port)
+                continue;
+            known = true;
+            good = good || acknowledges_sent(out->ack, a->socket);
+        }
+    }
+    if (known && !good && !(out->flags & TCP_RST))
+        shop_wrong(&s->shop, NULL, "the gateway acknowledged what was never sent");
+}
+
+/* Some of what clients send comes again, up to the life of a cookie later, and longer. */
+static void replay(struct schedule *s, const struct wire_segment *segment)
+{
+    struct world *w = s->world;
+    if (s->replays == 0 || random_below(&w->random, 1000) >= s->replays)
+        return;
+    const uint32_t most = random_below(&w->random, 2) == 0 ? REPLAY_MS : 5000;
+    world_inject_segment(w, w->wire ? LEG_TO_GATEWAY_OUT : LEG_TO_SERVERS, segment,
+                         w->now_ms + 50 + random_below(&w->random, most));
+}
+
+static void seen(void *context, const struct wire_segment *segment, enum world_leg leg)
+{
+    struct schedule *s = context;
+    const bool of_host =
+        s->world->wire == NULL || leg == LEG_TO_GATEWAY_OUT || leg == LEG_TO_GATEWAY_IN;
+    if (!of_host)
+        check_ack(s, segment, leg);
+    else if (leg == LEG_TO_GATEWAY_OUT)
+        replay(s, segment);
+}
+
+static void decided(void *context, const struct wire_segment *in, enum world_leg leg,
+                    enum verdict verdict)
+{
+    struct schedule *s = context;
+    (void)in;
+    (void)leg;
+    s->verdict = verdict;
+}
+
+static void accepted(void *context, struct model_socket *socket)
+{
+    struct schedule *s = ((struct world *)context)->context;
+    shop_accepted(&s->shop, socket);
+}
+
+/* ---- play ---- */
+
+static uint32_t flows_left(const struct schedule *s)
+{
+    return s->world->wire != NULL ? flows_count(s->world->wire->shard->flows) : 0;
+}
+
+static uint32_t sockets_left(const struct schedule *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->world->client_count; i++)
+        count += model_host_open(&s->world->clients[i]);
+    for (uint32_t i = 0; i < s->world->server_count; i++)
+        count += model_host_open(&s->world->servers[i]);
+    return count;
+}
+
+static uint64_t step(void *context)
+{
+    struct schedule *s = context;
+    uint64_t next = UINT64_MAX;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < s->event_count; i++) {
+        if (s->events[i].at_ms > s->world->now_ms) {
+            next = s->events[i].at_ms < next ? s->events[i].at_ms : next;
+            s->events[left++] = s->events[i];
+        } else
+            happen(s, &s->events[i]);
+    }
+    s->event_count = left;
+    const uint64_t shop = shop_step(&s->shop);
+    if (s->shop.wrong != NULL)
+        return 0;
+    if (left == 0 && world_in_flight(s->world) == 0 && shop_over(&s->shop) &&
+        sockets_left(s) == 0 && flows_left(s) == 0)
+        return 0;
+    return shop < next ? shop : next;
+}
+
+/* ---- judge ---- */
+
+static void judge_attempt(struct schedule *s, struct attempt *a)
+{
+    /* Down, or up and refusing. */
+    if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
+        a->over_ms >= s->server_crash_ms)
+        shop_excuse(a, "its backend restarts");
+    if (a->excused)
+        return;
+    if (a->socket == NULL || a->socket->end != MODEL_DONE)
+        shop_wrong(&s->shop, a, "a client's connection did not end well, for no reason");
+    else if (a->received != a->answer_length || !a->saw_end)
+        shop_wrong(&s->shop, a, "a client has not got all of its answers");
+    else if (a->taken != a->ask_length)
+        shop_wrong(&s->shop, a, "the backend has not got all of a client's requests");
+}
+
+static void judge_tables(struct schedule *s)
+{
+    struct wire *wire = s->world->wire;
+    if (wire == NULL)
+        return;
+    struct shard *shard = wire->shard;
+    if (held_count(shard->held) != 0)
+        shop_wrong(&s->shop, NULL, "requests are held that nobody waits for");
+    for (uint32_t i = 0; i < flows_capacity(shard->flows); i++)
+        if (wheel_armed(shard->wheel, i))
+            shop_wrong(&s->shop, NULL, "timers are armed for no flow");
+    wire_step(wire, COOKIE_LIFE_MS + 2000);
+    while (tombstones_count(shard->tombstones) != 0) {
+        const uint32_t before = tombstones_count(shard->tombstones);
+        wire_step(wire, 1);
+        if (tombstones_count(shard->tombstones) == before) {
+            shop_wrong(&s->shop, NULL, "tombstones do not expire");
+            return;
+        }
+    }
+    if (wire_pending(wire) != 0)
+        shop_wrong(&s->shop, NULL, "the gateway speaks when all is over");
+}
+
+static void judge(struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->shop.count && s->shop.wrong == NULL; i++)
+        judge_attempt(s, &s->attempts[i]);
+    if (s->shop.wrong != NULL)
+        return;
+    if (flows_left(s) != 0)
+        shop_wrong(&s->shop, NULL, "flows are left");
+    else if (sockets_left(s) != 0)
+        shop_wrong(&s->shop, NULL, "sockets are left");
+    else
+        judge_tables(s);
+}
+
+static void explain(const struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        const struct attempt *a = &s->attempts[i];
+        char addr[ADDR_TEXT];
+        printf("  %s%u: %s:%u from %.3f: client %s/%s, backend %s/%s, asked %u of %u, taken %u, "
+               "answered %u "
+               "of %u, received %u%s%s\n",
+               a == s->shop.wrong_attempt ? "!" : " ", i, addr_print(&a->client->address, addr),
+               a->port, (double)a->start_ms / 1000,
+               a->socket ? model_state_name(a->socket->state) : "-",
+               a->socket ? model_end_name(a->socket->end) : "-",
+               a->server ? model_state_name(a->server->state) : "-",
+               a->server ? model_end_name(a->server->end) : "-", a->asked, a->ask_length, a->taken,
+               a->answered, a->answer_length, a->received, a->excused ? ", excused: " : "",
+               a->excused ? a->excuse : "");
+    }
+    printf("  flows %u, sockets %u, in flight %u, at %.3f\n", flows_left(s), sockets_left(s),
+           world_in_flight(s->world), (double)s->world->now_ms / 1000);
+}
+
+static void add_up(struct schedule *s, struct tally *tally)
+{
+    tally->schedules++;
+    tally->attempts += s->shop.count;
+    tally->frames += s->world->frames;
+    for (uint32_t i = 0; i < s->shop.count; i++)
+        tally->excused += s->attempts[i].excused;
+    for (int v = 0; s->world->wire != NULL && v < VERDICT_COUNT; v++)
+        tally->verdicts[v] += s->world->wire->shard->verdicts[v];
+}
+
+const char *schedule_play(uint64_t seed, bool direct, bool verbose, struct tally *tally)
+{
+    struct random sizing = {seed ^ UINT64_C(0x5bd1e995)};
+    struct shard_sizes sizes;
+    struct schedule *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        abort();
+    schedule_sizes(&sizing, &sizes);
+    s->world = world_new(seed, &sizes, direct);
+    s->world->verbose = verbose;
+    s->world->context = s;
+    s->shop.world = s->world;
+    s->shop.patience_ms = PATIENCE_MS;
+    schedule_plan(s);
+    for (uint32_t i = 0; i < s->world->server_count; i++)
+        s->world->servers[i].accepted = accepted;
+    s->world->seen = seen;
+    s->world->decided = decided;
+    world_run(s->world, s->world->now_ms + DEADLINE_MS, step);
+    if (s->shop.wrong == NULL)
+        judge(s);
+    if (s->shop.wrong != NULL || verbose)
+        explain(s);
+    add_up(s, tally);
+    const char *wrong = s->shop.wrong;
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        free(s->attempts[i].ask);
+        free(s->attempts[i].answer);
+    }
+    model_sockets_free(s->graveyard);
+    world_free(s->world);
+    free(s);
+    return wrong;
+}
