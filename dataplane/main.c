@@ -81,7 +81,8 @@ static int make_policy(struct gateway *gateway)
         return -ENOMEM;
     gateway->policy.services = gateway->services;
     gateway->policy.limits = gateway->limits;
-    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker, 1);
+    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker, 1,
+                       gateway->settings->cookie.master_file);
 }
 
 static int make_worker(struct gateway *gateway)
@@ -125,6 +126,15 @@ static void lock_memory(void)
                  strerror(errno));
 }
 
+static void reload(struct gateway *gateway)
+{
+    const char *master = gateway->settings->cookie.master_file;
+    log_warn("reload", "this version reads its configuration at start only, but for what [cookie] "
+                       "master_file holds; restart to change the rest");
+    if (master != NULL)
+        upkeep_take_master(&gateway->upkeep, master);
+}
+
 static int run(struct gateway *gateway)
 {
     const struct timespec pause = {.tv_nsec = UPKEEP_NS};
@@ -142,8 +152,7 @@ static int run(struct gateway *gateway)
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
-            log_warn("reload",
-                     "this version reads its configuration at start only; restart to change it");
+            reload(gateway);
         nanosleep(&pause, NULL);
     }
     rte_eal_wait_lcore(gateway->worker.lcore);
@@ -200,20 +209,23 @@ static void usage(FILE *out)
 {
     fputs("usage: dropgate-dataplane -c FILE [--check | --show-config]\n"
           "       dropgate-dataplane --sample\n"
+          "       dropgate-dataplane --new-master > FILE\n"
           "  -c, --config FILE  configuration (see --sample)\n"
           "      --check        read it, say what is wrong with it, and exit (0 good, 2 bad)\n"
           "      --show-config  print it with every default filled in\n"
-          "      --sample       print a commented sample\n",
+          "      --sample       print a commented sample\n"
+          "      --new-master   print a new master key for [cookie] master_file\n",
           out);
 }
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CHECK = 256, OPTION_SHOW, OPTION_SAMPLE };
+    enum { OPTION_CHECK = 256, OPTION_SHOW, OPTION_SAMPLE, OPTION_MASTER };
     static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
                                           {"check", no_argument, NULL, OPTION_CHECK},
                                           {"show-config", no_argument, NULL, OPTION_SHOW},
                                           {"sample", no_argument, NULL, OPTION_SAMPLE},
+                                          {"new-master", no_argument, NULL, OPTION_MASTER},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     const char *path = NULL;
@@ -223,6 +235,7 @@ int main(int argc, char **argv)
         case 'c': path = optarg; break;
         case 'h': usage(stdout); return EXIT_SUCCESS;
         case OPTION_SAMPLE: conf_sample(&SETTINGS_SCHEMA, stdout); return EXIT_SUCCESS;
+        case OPTION_MASTER: return master_print(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
         case OPTION_CHECK:
         case OPTION_SHOW: mode = letter; break;
         default: usage(stderr); return EXIT_CONFIGURATION;

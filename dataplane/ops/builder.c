@@ -10,6 +10,7 @@
 #include <urcu/urcu-qsbr.h>
 
 #include "common/log.h"
+#include "dataplane/ops/keyring.h"
 
 struct job {
     struct job *next;
@@ -44,6 +45,14 @@ static void *swap_part(struct policy *policy, enum part part, void *block)
     return block;
 }
 
+void builder_free(enum part part, void *block)
+{
+    if (part == PART_KEYS)
+        keyring_keys_free(block);
+    else
+        free(block);
+}
+
 static struct job *take_job(struct builder *builder)
 {
     pthread_mutex_lock(&builder->lock);
@@ -60,9 +69,7 @@ static void publish(struct builder *builder, enum part part, void *block)
 {
     void *old = swap_part(builder->policy, part, block);
     urcu_qsbr_synchronize_rcu();
-    if (part == PART_KEYS)
-        explicit_bzero(old, sizeof(struct cookie_keys));
-    free(old);
+    builder_free(part, old);
 }
 
 static void *run(void *argument)

@@ -27,6 +27,9 @@ int builder_publish(struct builder *builder, enum part part, void *block);
 int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
                   void *plan);
 
+/** Frees a part that was replaced, or never published; NULL is nothing. Any thread. */
+void builder_free(enum part part, void *block);
+
 /** Finishes what was handed over and ends the thread. Workers must still report quiescent states.
  */
 void builder_stop(struct builder *builder);

@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "dataplane/net/vlan.h"
+#include "dataplane/ops/master.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
@@ -38,6 +39,7 @@ static const struct conf_section sections[] = {
     SECTION("tables", tables, "Bounds of the tables of one worker; all are allocated at start."),
     SECTION("tcp", tcp, "Times and sizes of connections."),
     SECTION("budgets", budgets, "Answers per second, of all workers together, that a forger could ask for."),
+    SECTION("cookie", cookie, "The keys of SYN cookies."),
     SECTION("probe", probe, "How backends are asked what TCP options they support."),
     NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
     NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
@@ -86,6 +88,7 @@ static const struct conf_row rows[] = {
     ROW(budgets, "fins", CONF_INT, fins, 0, 1000000, "1000", "Answers to FINs and late duplicates without a connection, per second."),
     ROW(budgets, "echoes", CONF_INT, echoes, 0, 1000000, "1000", "Echo replies, per second."),
     ROW(budgets, "inside_resets", CONF_INT, inside_resets, 0, 1000000, "10000", "RSTs to backends for connections that no longer exist, per second."),
+    ROW(cookie, "master_file", CONF_STRING, master_file, 0, 255, "", "File with the master key: 64 hexadecimal digits on one line, made by (umask 077; dropgate-dataplane --new-master > FILE), readable by its owner only. Gateways with the same key accept each other's cookies, and a restart keeps them. SIGHUP reads the file again; what cookies of the key before have promised is kept. Empty: a key is drawn at each start."),
     ROW(probe, "interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend."),
     ROW(probe, "timeout", CONF_DURATION, timeout, 50, 60000, "1s", "How long a probe waits for the SYN-ACK."),
     ROW(probe, "failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered brings it back."),
@@ -398,6 +401,18 @@ static int check_overlap(const struct settings *s, char *why, size_t size)
     return 0;
 }
 
+/* The key is not kept here: whoever uses it reads it again. */
+static int check_master(const struct settings *s, char *why, size_t size)
+{
+    uint8_t master[MASTER_BYTES];
+    char reason[MASTER_WHY];
+    if (s->cookie.master_file == NULL)
+        return 0;
+    int error = master_read(s->cookie.master_file, master, reason);
+    explicit_bzero(master, sizeof master);
+    return error == 0 ? 0 : refuse(why, size, "%s", reason);
+}
+
 static int check(const void *root, char *why, size_t size)
 {
     const struct settings *s = root;
@@ -412,7 +427,9 @@ static int check(const void *root, char *why, size_t size)
     for (size_t i = 0; i < s->services.count; i++)
         if (check_service(s, &services_of(s)[i], why, size) != 0)
             return -EINVAL;
-    return check_overlap(s, why, size);
+    if (check_overlap(s, why, size) != 0)
+        return -EINVAL;
+    return check_master(s, why, size);
 }
 
 const struct conf_schema SETTINGS_SCHEMA = {

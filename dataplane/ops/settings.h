@@ -55,6 +55,9 @@ struct settings {
     struct {
         int64_t interval, timeout, failures, opening_failures;
     } probe;
+    struct {
+        char *master_file; /* NULL: a random master */
+    } cookie;
     struct conf_list backends; /* struct backend_settings */
     struct conf_list services; /* struct service_settings */
 };

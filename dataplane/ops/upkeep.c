@@ -33,7 +33,7 @@ static uint64_t unix_ms(void)
 static void publish(struct upkeep *upkeep, enum part part, void *block)
 {
     if (block == NULL || builder_publish(upkeep->builder, part, block) != 0) {
-        free(block);
+        builder_free(part, block);
         log_error("no_memory", "a policy part could not be published; the old one stays in force");
     }
 }
@@ -316,21 +316,31 @@ static void take_refusal(struct upkeep *upkeep, const struct message *message)
 
 /* ---- cookie keys ---- */
 
-static struct cookie_keys *keys_part(struct upkeep *upkeep, uint64_t now)
-{
-    struct cookie_keys *part = malloc(sizeof *part);
-    if (part == NULL)
-        return NULL;
-    cookie_keys_derive(part, upkeep->master, now);
-    upkeep->key_epoch = now / COOKIE_EPOCH_MS;
-    return part;
-}
-
 static void roll_keys(struct upkeep *upkeep)
 {
     uint64_t now = unix_ms();
-    if (now / COOKIE_EPOCH_MS != upkeep->key_epoch)
-        publish(upkeep, PART_KEYS, keys_part(upkeep, now));
+    if (keyring_due(upkeep->keyring, now))
+        publish(upkeep, PART_KEYS, keyring_keys(upkeep->keyring, now));
+}
+
+int upkeep_take_master(struct upkeep *upkeep, const char *path)
+{
+    char why[MASTER_WHY];
+    int changed = keyring_read(upkeep->keyring, path, unix_ms(), why);
+    if (changed < 0) {
+        log_error("cookie_master", "%s%s", why,
+                  upkeep->builder == NULL ? "" : "; the one in use stays in force");
+        return changed;
+    }
+    if (upkeep->builder == NULL)
+        return 0;
+    if (changed)
+        log_info("cookie_master",
+                 "%s: a new master; cookies of the one before are accepted for %d s more", path,
+                 COOKIE_LIFE_MS / 1000);
+    else
+        log_info("cookie_master", "%s: still the master in use", path);
+    return 0;
 }
 
 /* ---- life ---- */
@@ -358,13 +368,18 @@ static int first_offers(struct upkeep *upkeep, struct policy *policy)
 }
 
 int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
-                uint32_t worker_count)
+                uint32_t worker_count, const char *master_file)
 {
     uint32_t backends = policy->services->backend_count;
     *upkeep = (struct upkeep){.policy = policy, .workers = workers, .worker_count = worker_count};
-    if (getrandom(upkeep->master, sizeof upkeep->master, 0) != sizeof upkeep->master ||
-        getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) !=
-            sizeof upkeep->balance_key)
+    upkeep->keyring = keyring_new();
+    if (upkeep->keyring == NULL)
+        return -ENOMEM;
+    int error = master_file != NULL ? upkeep_take_master(upkeep, master_file) : 0;
+    if (error != 0)
+        return error;
+    if (getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) !=
+        sizeof upkeep->balance_key)
         return -EIO;
     upkeep->backends = calloc(backends, sizeof *upkeep->backends);
     upkeep->health = malloc(backends);
@@ -375,7 +390,7 @@ int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *wor
         return -ENOMEM;
     policy->balance = balance_new(policy->services, upkeep->health, &upkeep->balance_key);
     policy->neighbors = neighbors_part(upkeep);
-    policy->keys = keys_part(upkeep, unix_ms());
+    policy->keys = keyring_keys(upkeep->keyring, unix_ms());
     return policy->balance == NULL || policy->neighbors == NULL || policy->keys == NULL ? -ENOMEM
                                                                                         : 0;
 }
@@ -424,10 +439,8 @@ void upkeep_end(struct upkeep *upkeep)
     free((void *)(uintptr_t)policy->balance);
     free((void *)(uintptr_t)policy->offers);
     free((void *)(uintptr_t)policy->neighbors);
-    if (policy->keys != NULL)
-        explicit_bzero((void *)(uintptr_t)policy->keys, sizeof *policy->keys);
-    free((void *)(uintptr_t)policy->keys);
-    explicit_bzero(upkeep->master, sizeof upkeep->master);
+    keyring_keys_free((struct cookie_keys *)(uintptr_t)policy->keys);
+    keyring_free(upkeep->keyring);
     free(upkeep->backends);
     free(upkeep->health);
     free(upkeep->offers);

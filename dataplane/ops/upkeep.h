@@ -14,6 +14,7 @@
 #include "dataplane/admit/balance.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/ops/builder.h"
+#include "dataplane/ops/keyring.h"
 #include "dataplane/worker.h"
 
 /** What is known of a backend. control: rw, telemetry: ro, a little old. */
@@ -39,19 +40,22 @@ struct upkeep {
     bool rebalance;        /* health or options have changed since the last round */
     struct offers *offers; /* own copy of what was published last */
     struct siphash_key balance_key;
-    uint64_t key_epoch;
-    uint8_t master[32];
+    struct keyring *keyring;
 };
 
 /** Prepares; `policy` must have services and limits, and gets its first offers, neighbours and
- * keys. The master key of the cookies is drawn from the kernel. The workers need not have shards
- * yet. Returns 0 or -errno. Before workers start. */
+ * keys. The master key of the cookies is read from `master_file`, or drawn from the kernel when
+ * that is NULL. The workers need not have shards yet. Returns 0 or -errno. Before workers start. */
 int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
-                uint32_t worker_count);
+                uint32_t worker_count, const char *master_file);
 
 /** Lends the workers' shards their first events of the budgets; once, before they start. Returns 0
  * or -ENOSPC. */
 int upkeep_lend(struct upkeep *upkeep);
+
+/** Reads the master key again; a new one is in force from the next round, beside the one before.
+ * One that cannot be read changes nothing. Either is logged. Returns 0 or -errno. */
+int upkeep_take_master(struct upkeep *upkeep, const char *path);
 
 /** One round; call every few milliseconds. The builder must have been set. */
 void upkeep_run(struct upkeep *upkeep);

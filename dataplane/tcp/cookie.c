@@ -33,20 +33,36 @@ static struct siphash_key derive(const struct siphash_key master[2], uint64_t pu
     return (struct siphash_key){siphash24(&master[0], input, 2), siphash24(&master[1], input, 2)};
 }
 
-void cookie_keys_derive(struct cookie_keys *out, const uint8_t master[32], uint64_t unix_ms)
+/* `count` keys of a purpose, for as many consecutive epochs. */
+static void derive_all(struct siphash_key *out, uint64_t count, const uint8_t master[32],
+                       uint64_t purpose, uint64_t first_epoch)
 {
     uint64_t words[4];
     memcpy(words, master, sizeof words);
     struct siphash_key halves[2] = {{le64toh(words[0]), le64toh(words[1])},
                                     {le64toh(words[2]), le64toh(words[3])}};
-
-    out->first_epoch = unix_ms / COOKIE_EPOCH_MS - 1;
-    for (uint64_t i = 0; i < COOKIE_EPOCHS; i++)
-        out->epoch[i] = derive(halves, PURPOSE_EPOCH, out->first_epoch + i);
-    out->timestamp = derive(halves, PURPOSE_TIMESTAMP, 0);
-
+    for (uint64_t i = 0; i < count; i++)
+        out[i] = derive(halves, purpose, first_epoch + i);
     explicit_bzero(words, sizeof words);
     explicit_bzero(halves, sizeof halves);
+}
+
+void cookie_keys_derive(struct cookie_keys *out, const uint8_t master[32], uint64_t unix_ms)
+{
+    *out = (struct cookie_keys){.first_epoch = unix_ms / COOKIE_EPOCH_MS - 1};
+    derive_all(out->epoch, COOKIE_EPOCHS, master, PURPOSE_EPOCH, out->first_epoch);
+    cookie_keys_clock(out, master);
+}
+
+void cookie_keys_overlap(struct cookie_keys *keys, const uint8_t previous[32], uint64_t until_ms)
+{
+    derive_all(keys->previous, COOKIE_EPOCHS, previous, PURPOSE_EPOCH, keys->first_epoch);
+    keys->previous_until_ms = until_ms;
+}
+
+void cookie_keys_clock(struct cookie_keys *keys, const uint8_t master[32])
+{
+    derive_all(&keys->timestamp, 1, master, PURPOSE_TIMESTAMP, 0);
 }
 
 uint8_t cookie_mss_class(uint16_t mss)
@@ -81,14 +97,13 @@ static uint32_t cookie_mac(const struct siphash_key *key, const struct cookie_tu
     return (uint32_t)siphash_finish(&s, last, 2, 4) & MAC_MASK;
 }
 
-/* The key of an epoch. Outside the table it is one that the caller must not accept, never a read
- * out of bounds. */
-static const struct siphash_key *epoch_key(const struct cookie_keys *keys, uint64_t epoch,
-                                           bool *known)
+/* Where the key of an epoch stands. Outside the table it is one that the caller must not accept,
+ * never a read out of bounds. */
+static uint64_t epoch_index(const struct cookie_keys *keys, uint64_t epoch, bool *known)
 {
     const uint64_t index = epoch - keys->first_epoch;
     *known = index < COOKIE_EPOCHS;
-    return &keys->epoch[index % COOKIE_EPOCHS];
+    return index % COOKIE_EPOCHS;
 }
 
 uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
@@ -99,32 +114,49 @@ uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *
         (uint32_t)(epoch & 1) << PARITY_SHIFT | (uint32_t)(options.mss_class & 3) << CLASS_SHIFT |
         (uint32_t)(options.window_scale & 15) << SCALE_SHIFT | (uint32_t)options.sack << SACK_SHIFT;
     bool known;
-    const struct siphash_key *key = epoch_key(keys, epoch, &known);
+    const struct siphash_key *key = &keys->epoch[epoch_index(keys, epoch, &known)];
     return bits | cookie_mac(key, tuple, client_isn, epoch, bits >> SACK_SHIFT);
 }
 
-/* 1 if `cookie` carries the MAC of that epoch, else 0, without a branch on the comparison. */
-static uint32_t made_in(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
-                        uint32_t client_isn, uint32_t cookie, uint64_t epoch)
+/* What is asked of a cookie, under either master. */
+struct question {
+    const struct cookie_keys *keys;
+    const struct cookie_tuple *tuple;
+    uint32_t client_isn, cookie;
+    uint64_t unix_ms;
+};
+
+/* 1 if the cookie carries the MAC of that epoch, else 0, without a branch on the comparison. */
+static uint32_t made_in(const struct question *q, const struct siphash_key *epochs, uint64_t epoch)
 {
     bool known;
-    const struct siphash_key *key = epoch_key(keys, epoch, &known);
-    const uint32_t mac = cookie_mac(key, tuple, client_isn, epoch, cookie >> SACK_SHIFT);
-    const uint32_t differing = (mac ^ cookie) & MAC_MASK;
+    const struct siphash_key *key = &epochs[epoch_index(q->keys, epoch, &known)];
+    const uint32_t mac = cookie_mac(key, q->tuple, q->client_isn, epoch, q->cookie >> SACK_SHIFT);
+    const uint32_t differing = (mac ^ q->cookie) & MAC_MASK;
     return ((differing - 1) >> 31) & known;
+}
+
+/* 1 if the cookie was made under these keys and has not expired, else 0. */
+static uint32_t made_under(const struct question *q, const struct siphash_key *epochs)
+{
+    const uint64_t now = q->unix_ms / COOKIE_EPOCH_MS;
+    const uint64_t behind =
+        (now ^ (q->cookie >> PARITY_SHIFT)) & 1; /* not of this epoch: the one before */
+
+    uint32_t good = made_in(q, epochs, now - behind);
+    if (behind && q->unix_ms % COOKIE_EPOCH_MS >= COOKIE_EPOCH_MS - COOKIE_LEAD_MS)
+        good |= made_in(q, epochs, now + 1); /* has the same parity */
+    return good;
 }
 
 bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
                   uint32_t client_isn, uint32_t cookie, uint64_t unix_ms,
                   struct cookie_options *options)
 {
-    const uint64_t now = unix_ms / COOKIE_EPOCH_MS;
-    const uint64_t behind =
-        (now ^ (cookie >> PARITY_SHIFT)) & 1; /* not of this epoch: the one before */
-
-    uint32_t good = made_in(keys, tuple, client_isn, cookie, now - behind);
-    if (behind && unix_ms % COOKIE_EPOCH_MS >= COOKIE_EPOCH_MS - COOKIE_LEAD_MS)
-        good |= made_in(keys, tuple, client_isn, cookie, now + 1); /* has the same parity */
+    const struct question question = {keys, tuple, client_isn, cookie, unix_ms};
+    uint32_t good = made_under(&question, keys->epoch);
+    if (!good && unix_ms < keys->previous_until_ms)
+        good = made_under(&question, keys->previous);
 
     *options = (struct cookie_options){
         .mss_class = cookie >> CLASS_SHIFT & 3,

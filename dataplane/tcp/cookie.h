@@ -24,11 +24,15 @@ enum {
 };
 
 /** Keys for COOKIE_EPOCHS consecutive epochs: the previous, the current and the next two, so that a
- * late builder thread costs nothing. Immutable once published; a part of the policy. */
+ * late builder thread costs nothing; and the same under the master before, while cookies that it
+ * made are still out. Immutable once published; a part of the policy. */
 struct cookie_keys {
     uint64_t first_epoch; /* unix time in ms / COOKIE_EPOCH_MS of epoch[0] */
     struct siphash_key epoch[COOKIE_EPOCHS];
     struct siphash_key timestamp; /* of the TSval offset; does not change with the epoch */
+    uint64_t
+        previous_until_ms; /* unix time up to which previous[] is accepted; 0 = there is none */
+    struct siphash_key previous[COOKIE_EPOCHS];
 };
 
 /** Who speaks to which service. `service` is the same number on every gateway (service_id), and
@@ -51,6 +55,15 @@ struct cookie_options {
 /** Derives the keys in force at `unix_ms` from a 32-byte master key. */
 void cookie_keys_derive(struct cookie_keys *out, const uint8_t master[32], uint64_t unix_ms);
 
+/** After a change of the master: cookies of the one before are still accepted, and none are made,
+ * up to `until_ms` (unix time): the moment of the change plus COOKIE_LIFE_MS. Meanwhile a forger
+ * has two chances instead of one. */
+void cookie_keys_overlap(struct cookie_keys *keys, const uint8_t previous[32], uint64_t until_ms);
+
+/** Takes the timestamps' key from another master: the one with which the process began, so that a
+ * change of the master makes no pair's clock jump. */
+void cookie_keys_clock(struct cookie_keys *keys, const uint8_t master[32]);
+
 /** The largest class whose MSS is at most `mss`; class 0 for anything smaller than 536 (RFC
  * 9293 3.7.1). */
 uint8_t cookie_mss_class(uint16_t mss);
@@ -65,8 +78,9 @@ uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *
 
 /** Whether `cookie` (the ISN that we sent: the client's acknowledgement minus one) is ours and
  * still valid; then `*options` is filled (with what the bits say, good or bad). Accepted are the
- * epoch of `unix_ms`, the one before, and within COOKIE_LEAD_MS of its end the one after. The cost
- * depends on the clock and on the public epoch bit only. */
+ * epoch of `unix_ms`, the one before, and within COOKIE_LEAD_MS of its end the one after; under the
+ * master of today, then, during an overlap, under the one before. The cost depends on the clock, on
+ * the public epoch bit and on the answer only. */
 bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
                   uint32_t client_isn, uint32_t cookie, uint64_t unix_ms,
                   struct cookie_options *options);

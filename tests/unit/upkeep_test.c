@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 // clang-format off
 #include <cmocka.h>
 // clang-format on
@@ -78,7 +79,7 @@ static int setup(void **state)
     r->worker = (struct worker){
         .ports = r->ports, .pool = pool, .messages = messages, .commands = commands};
     *state = r;
-    if (upkeep_init(&r->upkeep, &r->policy, &r->worker, 1) != 0)
+    if (upkeep_init(&r->upkeep, &r->policy, &r->worker, 1, NULL) != 0)
         return -1;
     r->upkeep.builder = builder_start(&r->policy);
     return r->upkeep.builder == NULL ? -1 : 0;
@@ -330,18 +331,30 @@ static void pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_
     assert_int_equal(used(r), 6);
 }
 
-static void keys_follow_the_epoch(void **state)
+static void a_new_master_takes_over_beside_the_old_and_a_bad_file_changes_nothing(void **state)
 {
     struct rig *r = *state;
-    struct message nothing = {.kind = MESSAGE_PROBE, .probe = PROBE_SILENT};
+    const struct message nothing = {.kind = MESSAGE_PROBE, .probe = PROBE_SILENT};
+    char path[] = "/tmp/upkeep_test.XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
     const struct cookie_keys before = *r->policy.keys;
+    assert_int_not_equal(upkeep_take_master(&r->upkeep, path), 0); /* empty */
     tell(r, &nothing);
-    r->upkeep.key_epoch -= 1; /* as if the last round had been in the epoch before */
-    const struct cookie_keys *published = r->policy.keys;
+    assert_memory_equal(r->policy.keys, &before, sizeof before);
+
+    assert_int_equal(dprintf(fd, "%064d\n", 1), 65);
+    assert_int_equal(upkeep_take_master(&r->upkeep, path), 0);
     tell(r, &nothing);
-    assert_ptr_not_equal(r->policy.keys, published);
-    assert_true(r->policy.keys->first_epoch - before.first_epoch <= 1);
-    assert_int_equal(r->policy.keys->timestamp.k0, before.timestamp.k0); /* does not roll */
+    const struct cookie_keys after = *r->policy.keys;
+    assert_memory_not_equal(after.epoch, before.epoch, sizeof after.epoch);
+    assert_true(after.previous_until_ms > 0);
+    assert_memory_equal(&after.timestamp, &before.timestamp, sizeof after.timestamp);
+
+    assert_int_equal(upkeep_take_master(&r->upkeep, path), 0); /* the same again */
+    tell(r, &nothing);
+    assert_memory_equal(r->policy.keys, &after, sizeof after);
+    assert_int_equal(close(fd) | unlink(path), 0);
 }
 
 int main(void)
@@ -360,7 +373,7 @@ int main(void)
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
-        TEST(keys_follow_the_epoch),
+        TEST(a_new_master_takes_over_beside_the_old_and_a_bad_file_changes_nothing),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
 }
