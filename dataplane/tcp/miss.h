@@ -22,8 +22,8 @@ struct miss_table {
     } slots[MISS_SLOTS];
 };
 
-/** Notes a miss of the tuple with that keyed hash; true if the same one missed 1 s to 30 s ago.
- * After a true answer the tuple starts anew. */
+/** Notes a miss of the connection with that keyed hash; true if the same one missed 1 s to 30 s
+ * ago. After a true answer the tuple starts anew. */
 bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms);
 
 #endif

@@ -74,12 +74,15 @@ static bool check_cookie(const struct shard *shard, const struct packet *packet,
     return false;
 }
 
-/* Whether data or a FIN of this tuple has come to nothing before. The first time it may have
- * overtaken the segment that opens the flow. */
+/* Whether data or a FIN of this connection has come to nothing before. The first time it may have
+ * overtaken the segment that opens the flow. Its acknowledgement tells it from another connection
+ * on the same tuple: neither an earlier one of the port nor a forger makes that first time a
+ * second. */
 static bool seen_before(struct shard *shard, const struct packet *packet, uint64_t hash)
 {
-    return miss_again(shard->misses, hash ^ (uint64_t)packet->destination_port << 48,
-                      shard->now_ms);
+    const uint64_t odd = 0x9e3779b1; /* spreads it over slot and tag */
+    uint64_t connection = packet->ack * odd ^ (uint64_t)packet->destination_port << 48;
+    return miss_again(shard->misses, hash ^ connection, shard->now_ms);
 }
 
 /* An ACK without timestamps is dropped by some stacks once they were agreed (RFC 7323 section 3.2).

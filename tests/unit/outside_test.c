@@ -321,6 +321,22 @@ static void pitfall_23_the_same_tuple_again_a_second_later_is_reset(void **state
     assert_int_equal(granted_bits(&reset), 0);
 }
 
+/* Whether it was the port's last connection or a forger's guess: it says nothing of this one. */
+static void pitfall_23_another_connection_of_the_tuple_makes_no_second_time(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    t.client.expects = 0xfeedbeef;
+    const struct wire_segment old = wire_data(&t, FROM_CLIENT, TCP_ACK, "x");
+    assert_int_equal(wire_send(w, &old, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_wait(w, 2000);
+    wire_handshake(w, &t);
+    struct wire_segment second = wire_data(&t, FROM_CLIENT, TCP_ACK, "later");
+    second.seq += (uint32_t)strlen(wire_request);
+    assert_int_equal(wire_send(w, &second, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_quiet(w);
+}
+
 static void pitfall_09_the_reset_is_this_packet(void **state)
 {
     static const char *const golden[WIRE_FAMILIES] = {
@@ -715,6 +731,7 @@ int main(void)
         WIRE_TEST(a_reset_or_syn_ack_without_a_flow_is_dropped),
         WIRE_TEST(pitfall_23_a_segment_that_overtakes_the_first_does_no_harm),
         WIRE_TEST(pitfall_23_the_same_tuple_again_a_second_later_is_reset),
+        WIRE_TEST(pitfall_23_another_connection_of_the_tuple_makes_no_second_time),
         WIRE_TEST(pitfall_09_the_reset_is_this_packet),
         WIRE_TEST(pitfall_07_resets_come_from_a_budget),
         WIRE_TEST(the_fin_of_a_connection_that_said_nothing_is_answered_by_fin),
