@@ -75,26 +75,32 @@ uint16_t cookie_mss(uint8_t mss_class)
     return class_mss[mss_class & 3];
 }
 
-/* The 24 bits; `data` is the cookie's upper byte. */
+/* The MAC's message; `data` is the cookie's upper byte. Returns its words. */
+static inline unsigned mac_words(const struct cookie_tuple *tuple, uint32_t client_isn,
+                                 uint64_t epoch, uint32_t data, uint64_t words[4])
+{
+    const uint64_t ports = (uint64_t)tuple->client_port << 16 | tuple->service_port;
+    if (addr_is_v4(&tuple->client)) {
+        words[0] = (uint64_t)be32toh(addr_v4(&tuple->client)) << 32 | client_isn;
+        words[1] = ports << 32 | tuple->service;
+        words[2] = (uint64_t)IPV4_BYTES << 56 | (epoch & UINT64_C(0xffffffffffff)) << 8 | data;
+        return 3;
+    }
+    words[0] = be64toh(tuple->client.quads[0]);
+    words[1] = be64toh(tuple->client.quads[1]);
+    words[2] = ports << 32 | client_isn;
+    words[3] =
+        (uint64_t)IPV6_BYTES << 56 | (epoch & 0xffff) << 40 | (uint64_t)tuple->service << 8 | data;
+    return 4;
+}
+
+/* The 24 bits. */
 static uint32_t cookie_mac(const struct siphash_key *key, const struct cookie_tuple *tuple,
                            uint32_t client_isn, uint64_t epoch, uint32_t data)
 {
-    const uint64_t ports = (uint64_t)tuple->client_port << 16 | tuple->service_port;
-    struct siphash_state s = siphash_begin(key);
-    uint64_t last;
-
-    if (addr_is_v4(&tuple->client)) {
-        siphash_word(&s, (uint64_t)be32toh(addr_v4(&tuple->client)) << 32 | client_isn, 2);
-        siphash_word(&s, ports << 32 | tuple->service, 2);
-        last = (uint64_t)IPV4_BYTES << 56 | (epoch & UINT64_C(0xffffffffffff)) << 8 | data;
-    } else {
-        siphash_word(&s, be64toh(tuple->client.quads[0]), 2);
-        siphash_word(&s, be64toh(tuple->client.quads[1]), 2);
-        siphash_word(&s, ports << 32 | client_isn, 2);
-        last = (uint64_t)IPV6_BYTES << 56 | (epoch & 0xffff) << 40 | (uint64_t)tuple->service << 8 |
-               data;
-    }
-    return (uint32_t)siphash_finish(&s, last, 2, 4) & MAC_MASK;
+    uint64_t words[4];
+    unsigned count = mac_words(tuple, client_isn, epoch, data, words);
+    return (uint32_t)siphash24_packed(key, words, count) & MAC_MASK;
 }
 
 /* Where the key of an epoch stands. Outside the table it is one that the caller must not accept,
@@ -106,13 +112,20 @@ static uint64_t epoch_index(const struct cookie_keys *keys, uint64_t epoch, bool
     return index % COOKIE_EPOCHS;
 }
 
+/* The cookie without its MAC. */
+static uint32_t data_bits(uint64_t epoch, struct cookie_options options)
+{
+    return (uint32_t)(epoch & 1) << PARITY_SHIFT |
+           (uint32_t)(options.mss_class & 3) << CLASS_SHIFT |
+           (uint32_t)(options.window_scale & 15) << SCALE_SHIFT |
+           (uint32_t)options.sack << SACK_SHIFT;
+}
+
 uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
                      uint32_t client_isn, struct cookie_options options, uint64_t unix_ms)
 {
     const uint64_t epoch = unix_ms / COOKIE_EPOCH_MS;
-    const uint32_t bits =
-        (uint32_t)(epoch & 1) << PARITY_SHIFT | (uint32_t)(options.mss_class & 3) << CLASS_SHIFT |
-        (uint32_t)(options.window_scale & 15) << SCALE_SHIFT | (uint32_t)options.sack << SACK_SHIFT;
+    const uint32_t bits = data_bits(epoch, options);
     bool known;
     const struct siphash_key *key = &keys->epoch[epoch_index(keys, epoch, &known)];
     return bits | cookie_mac(key, tuple, client_isn, epoch, bits >> SACK_SHIFT);
@@ -166,17 +179,87 @@ bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tup
     return good;
 }
 
+/* The timestamp's message: the address pair. Returns its words. */
+static inline unsigned pair_words(const struct addr *client, const struct addr *service,
+                                  uint64_t words[5])
+{
+    if (addr_is_v4(client)) {
+        words[0] = (uint64_t)be32toh(addr_v4(client)) << 32 | be32toh(addr_v4(service));
+        words[1] = UINT64_C(8) << 56;
+        return 2;
+    }
+    words[0] = be64toh(client->quads[0]);
+    words[1] = be64toh(client->quads[1]);
+    words[2] = be64toh(service->quads[0]);
+    words[3] = be64toh(service->quads[1]);
+    words[4] = UINT64_C(32) << 56;
+    return 5;
+}
+
 uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *client,
                           const struct addr *service, uint64_t unix_ms)
 {
-    uint64_t offset;
-    if (addr_is_v4(client)) {
-        const uint64_t pair = (uint64_t)be32toh(addr_v4(client)) << 32 | be32toh(addr_v4(service));
-        offset = siphash13(&keys->timestamp, &pair, 1);
-    } else {
-        const uint64_t pair[4] = {be64toh(client->quads[0]), be64toh(client->quads[1]),
-                                  be64toh(service->quads[0]), be64toh(service->quads[1])};
-        offset = siphash13(&keys->timestamp, pair, 4);
+    uint64_t words[5];
+    unsigned count = pair_words(client, service, words);
+    return (uint32_t)(unix_ms + siphash13_packed(&keys->timestamp, words, count));
+}
+
+/* ---- a burst's cookies and timestamps together ---- */
+
+/* Puts a message into the batch of its length; its result goes to *out. */
+static inline void batch_add(struct cookie_batch_part *part, const uint64_t *words, unsigned count,
+                             uint32_t *out)
+{
+    uint32_t i = part->messages.count++;
+    for (unsigned w = 0; w < count; w++)
+        part->messages.word[w][i] = words[w];
+    part->out[i] = out;
+}
+
+void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *keys,
+                        uint64_t unix_ms)
+{
+    batch->keys = keys;
+    batch->unix_ms = unix_ms;
+    for (int v6 = 0; v6 < 2; v6++) {
+        batch->mac[v6].messages.count = 0;
+        batch->pair[v6].messages.count = 0;
     }
-    return (uint32_t)(unix_ms + offset);
+}
+
+void cookie_batch_make(struct cookie_batch *batch, const struct cookie_tuple *tuple,
+                       uint32_t client_isn, struct cookie_options options, uint32_t *cookie)
+{
+    const uint64_t epoch = batch->unix_ms / COOKIE_EPOCH_MS;
+    uint64_t words[4];
+    *cookie = data_bits(epoch, options);
+    unsigned count = mac_words(tuple, client_isn, epoch, *cookie >> SACK_SHIFT, words);
+    batch_add(&batch->mac[count == 4], words, count, cookie);
+}
+
+void cookie_batch_timestamp(struct cookie_batch *batch, const struct addr *client,
+                            const struct addr *service, uint32_t *tsval)
+{
+    uint64_t words[5];
+    unsigned count = pair_words(client, service, words);
+    *tsval = (uint32_t)batch->unix_ms;
+    batch_add(&batch->pair[count == 5], words, count, tsval);
+}
+
+void cookie_batch_finish(struct cookie_batch *batch)
+{
+    static const unsigned mac_count[2] = {3, 4}, pair_count[2] = {2, 5};
+    bool known;
+    uint64_t hash[SIPHASH_BATCH];
+    const struct siphash_key *key =
+        epoch_key(batch->keys, batch->unix_ms / COOKIE_EPOCH_MS, &known);
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct cookie_batch_part *mac = &batch->mac[v6], *pair = &batch->pair[v6];
+        siphash24_lanes(key, &mac->messages, mac_count[v6], hash);
+        for (uint32_t i = 0; i < mac->messages.count; i++)
+            *mac->out[i] |= (uint32_t)hash[i] & MAC_MASK;
+        siphash13_lanes(&batch->keys->timestamp, &pair->messages, pair_count[v6], hash);
+        for (uint32_t i = 0; i < pair->messages.count; i++)
+            *pair->out[i] += (uint32_t)hash[i];
+    }
 }

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/siphash.h"
+#include "common/siphash_lanes.h"
 
 enum {
     COOKIE_EPOCH_MS = 64 * 1000,
@@ -89,5 +89,28 @@ bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tup
  * it is monotone per pair and tells nobody the uptime. */
 uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *client,
                           const struct addr *service, uint64_t unix_ms);
+
+/** Cookies and timestamps of a burst, made together and as the two functions above make them. Up to
+ * SIPHASH_BATCH of each; where a result goes must stay in place until cookie_batch_finish. */
+struct cookie_batch {
+    const struct cookie_keys *keys;
+    uint64_t unix_ms;
+    struct cookie_batch_part {
+        struct siphash_batch messages;
+        uint32_t *out[SIPHASH_BATCH];
+    } mac[2], pair[2]; /* of IPv4, of IPv6 */
+};
+
+void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *keys,
+                        uint64_t unix_ms);
+
+/** Wants *cookie = cookie_make(...) and *tsval = cookie_timestamp(...). */
+void cookie_batch_make(struct cookie_batch *batch, const struct cookie_tuple *tuple,
+                       uint32_t client_isn, struct cookie_options options, uint32_t *cookie);
+void cookie_batch_timestamp(struct cookie_batch *batch, const struct addr *client,
+                            const struct addr *service, uint32_t *tsval);
+
+/** Now they are there. */
+void cookie_batch_finish(struct cookie_batch *batch);
 
 #endif

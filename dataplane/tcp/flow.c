@@ -75,14 +75,53 @@ void flows_free(struct flows *flows)
     free(flows);
 }
 
-uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port)
+enum { IPV4_WORDS = 1, IPV6_WORDS = 3 };
+
+/* The tuple as a message whose length tells the families apart: 6 bytes or 18. Returns its words.
+ */
+static inline unsigned tuple_words(const struct addr *client, uint16_t client_port,
+                                   uint64_t words[IPV6_WORDS])
 {
     if (addr_is_v4(client)) {
-        uint64_t word = (uint64_t)addr_v4(client) << 16 | client_port;
-        return siphash13(&flows->key, &word, 1);
+        words[0] = UINT64_C(6) << 56 | (uint64_t)client_port << 32 | addr_v4(client);
+        return IPV4_WORDS;
     }
-    uint64_t words[3] = {client->quads[0], client->quads[1], client_port};
-    return siphash13(&flows->key, words, 3);
+    words[0] = client->quads[0];
+    words[1] = client->quads[1];
+    words[2] = UINT64_C(18) << 56 | client_port;
+    return IPV6_WORDS;
+}
+
+uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port)
+{
+    uint64_t words[IPV6_WORDS];
+    unsigned count = tuple_words(client, client_port, words);
+    return siphash13_packed(&flows->key, words, count);
+}
+
+void flow_batch_add(struct flow_batch *batch, unsigned number, const struct addr *client,
+                    uint16_t client_port)
+{
+    uint64_t words[IPV6_WORDS];
+    unsigned count = tuple_words(client, client_port, words);
+    struct flow_batch_part *part = &batch->part[count == IPV6_WORDS];
+    uint32_t i = part->messages.count++;
+    for (unsigned w = 0; w < count; w++)
+        part->messages.word[w][i] = words[w];
+    part->number[i] = (uint8_t)number;
+}
+
+void flow_batch_hash(const struct flows *flows, struct flow_batch *batch,
+                     uint64_t hash[SIPHASH_BATCH])
+{
+    static const unsigned words[2] = {IPV4_WORDS, IPV6_WORDS};
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct flow_batch_part *part = &batch->part[v6];
+        uint64_t out[SIPHASH_BATCH];
+        siphash13_lanes(&flows->key, &part->messages, words[v6], out);
+        for (uint32_t i = 0; i < part->messages.count; i++)
+            hash[part->number[i]] = out[i];
+    }
 }
 
 static struct bucket *bucket_of(const struct flows *flows, uint64_t hash)

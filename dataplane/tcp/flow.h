@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
-#include "common/siphash.h"
+#include "common/siphash_lanes.h"
 #include "dataplane/net/build.h"
 #include "dataplane/tcp/scan.h"
 #include "dataplane/tcp/states.h"
@@ -58,6 +58,27 @@ void flows_free(struct flows *flows);
 
 /** The keyed hash of a client's address and port; also names a tuple in tombstones and misses. */
 uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port);
+
+/** Tuples of a burst, hashed together and as flow_hash does: up to SIPHASH_BATCH, each under a
+ * number of the caller's below that. */
+struct flow_batch {
+    struct flow_batch_part {
+        struct siphash_batch messages;
+        uint8_t number[SIPHASH_BATCH];
+    } part[2]; /* IPv4, IPv6 */
+};
+
+static inline void flow_batch_begin(struct flow_batch *batch)
+{
+    batch->part[0].messages.count = batch->part[1].messages.count = 0;
+}
+
+void flow_batch_add(struct flow_batch *batch, unsigned number, const struct addr *client,
+                    uint16_t client_port);
+
+/** Sets hash[number] of all that were added. */
+void flow_batch_hash(const struct flows *flows, struct flow_batch *batch,
+                     uint64_t hash[SIPHASH_BATCH]);
 
 /** Fetches the bucket of a hash, and then what it points at, ahead of a lookup: one call each, some
  * packets apart. */

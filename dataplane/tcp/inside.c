@@ -36,8 +36,6 @@ enum verdict inside_sort(const struct shard *shard, struct sorted *sorted)
         return own ? VERDICT_NO_SERVICE : VERDICT_INSIDE_SPOOF;
     sorted->target = (uint16_t)backend;
     sorted->for_flow = !own; /* else it is about a probe */
-    if (!own)
-        sorted->hash = flow_hash(shard->flows, &packet->destination, packet->destination_port);
     return VERDICT_FORWARDED;
 }
 

@@ -11,16 +11,16 @@ static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
     return offered == COOKIE_NO_SCALE || announced == COOKIE_NO_SCALE ? COOKIE_NO_SCALE : offered;
 }
 
-/* SYN → SYN-ACK in the same buffer. Each option only if the client offered it and the backend
- * supports it. */
-static enum verdict answer_syn(struct shard *shard, struct frame *frame,
-                               const struct packet *packet, uint16_t service)
+void outside_promise(const struct shard *shard, const struct frame *frame, struct sorted *sorted,
+                     struct cookie_batch *batch)
 {
-    const struct offer *offer = &shard->policy.offers->offer[service];
+    const struct packet *packet = &sorted->packet;
+    const struct offer *offer = &shard->policy.offers->offer[sorted->target];
     const struct promise *promise = &offer->promise[0];
     struct tcp_options offered;
-    if (!packet_options(frame->bytes, packet, &offered))
-        return VERDICT_BAD_OPTIONS;
+    sorted->bad_options = !packet_options(frame->bytes, packet, &offered);
+    if (sorted->bad_options)
+        return;
     struct cookie_tuple tuple = {packet->source, packet->source_port, packet->destination_port,
                                  promise->cookie_service};
     struct cookie_options granted = {
@@ -28,25 +28,27 @@ static enum verdict answer_syn(struct shard *shard, struct frame *frame,
         .window_scale = smaller_scale(offered.window_scale, promise->window_scale),
         .sack = offered.sack_ok && offer->sack,
     };
-    struct syn_ack answer = {
-        /* acknowledges no payload: it comes again, with the cookie */
-        .seq = cookie_make(shard->policy.keys, &tuple, packet->seq, granted, shard->unix_ms),
-        .window = shard->policy.limits->window,
-        .options =
-            {
-                .mss = offer->mss,
-                .sack_ok = granted.sack,
-                .window_scale = granted.window_scale != COOKIE_NO_SCALE ? promise->window_scale
-                                                                        : COOKIE_NO_SCALE,
-            },
-    };
-    if (offered.timestamps && offer->timestamps) {
-        answer.options.timestamps = true;
-        answer.options.tsval = cookie_timestamp(shard->policy.keys, &packet->source,
-                                                &packet->destination, shard->unix_ms);
-        answer.options.tsecr = offered.tsval;
-    }
-    frame->length = build_syn_ack(frame->bytes, frame->room, packet, &answer);
+    struct syn_ack *answer = &sorted->syn;
+    struct tcp_options *options = &answer->options;
+    cookie_batch_make(batch, &tuple, packet->seq, granted, &answer->seq);
+    answer->window = shard->policy.limits->window;
+    options->mss = offer->mss;
+    options->sack_ok = granted.sack;
+    options->window_scale =
+        granted.window_scale != COOKIE_NO_SCALE ? promise->window_scale : COOKIE_NO_SCALE;
+    options->timestamps = offered.timestamps && offer->timestamps;
+    options->tsecr = offered.tsval;
+    if (options->timestamps)
+        cookie_batch_timestamp(batch, &packet->source, &packet->destination, &options->tsval);
+}
+
+/* SYN → SYN-ACK in the same buffer. It acknowledges no payload: that comes again, with the cookie.
+ */
+static enum verdict answer_syn(struct frame *frame, const struct sorted *sorted)
+{
+    if (sorted->bad_options)
+        return VERDICT_BAD_OPTIONS;
+    frame->length = build_syn_ack(frame->bytes, frame->room, &sorted->packet, &sorted->syn);
     frame->to = frame->length ? OUTSIDE : PORT_NONE;
     return VERDICT_SYN_COOKIE;
 }
@@ -161,14 +163,14 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
     return VERDICT_TOMBSTONE_ACK;
 }
 
+/* Anything but a SYN. */
 static enum verdict without_flow(struct shard *shard, struct frame *frame,
                                  const struct packet *packet, struct opening *opening)
 {
     if (packet->flags & TCP_RST)
         return VERDICT_RST_NO_FLOW;
     if (packet->flags & TCP_SYN)
-        return packet->flags & TCP_ACK ? VERDICT_SYN_ACK_NO_FLOW
-                                       : answer_syn(shard, frame, packet, opening->service);
+        return VERDICT_SYN_ACK_NO_FLOW;
     if (packet->length == 0)
         return packet->flags & TCP_FIN ? answer_fin(shard, frame, packet, opening)
                                        : VERDICT_ACK_NO_FLOW;
@@ -234,7 +236,6 @@ enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
         return policy_own(services, OUTSIDE, &packet->destination) ? VERDICT_NO_SERVICE
                                                                    : VERDICT_NOT_FOR_US;
     sorted->target = (uint16_t)service;
-    sorted->hash = flow_hash(shard->flows, &packet->source, packet->source_port);
     sorted->for_flow = true;
     return VERDICT_FORWARDED;
 }
@@ -245,11 +246,11 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
+    bool syn = (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
     if (flow == NULL)
-        return without_flow(shard, frame, packet, &opening);
-    if ((packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-        states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
-        return answer_syn(shard, frame, packet, sorted->target);
+        return syn ? answer_syn(frame, sorted) : without_flow(shard, frame, packet, &opening);
+    if (syn && states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
+        return answer_syn(frame, sorted);
     enum verdict verdict = flow->state == FLOW_OPENING
                                ? while_opening(shard, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The frame of the packet walk: life of a shard, sorting, timers, and the few helpers that every
- * step uses. */
+ * Life of a shard, its timers, and the few helpers that every step of the packet walk uses. */
 #include "dataplane/tcp/shard.h"
 
 #include <stdlib.h>
-
-#include "dataplane/net/extension.h"
 
 enum { TIMERS_PER_TICK = 64 };
 
@@ -64,75 +61,6 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     shard->unix_ms = unix_ms;
     for (int i = 0; i < LEASES; i++)
         lease_begin(&shard->lease[i]);
-}
-
-/* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
-static enum verdict parse(struct shard *shard, struct frame *frame, struct packet *packet)
-{
-    enum verdict verdict = packet_parse(frame->bytes, frame->length, frame->checked, packet);
-    if (__builtin_expect(verdict != VERDICT_IPV6_EXTENSION, true))
-        return verdict;
-    verdict = extension_remove(frame->bytes, &frame->length);
-    if (verdict != VERDICT_FORWARDED)
-        return verdict;
-    shard_count(shard, VERDICT_IPV6_PADDING);
-    return packet_parse(frame->bytes, frame->length, 0, packet);
-}
-
-/* What can be said without looking at memory that may be cold; and that memory is fetched. */
-static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct sorted *sorted)
-{
-    frame->to = PORT_NONE;
-    sorted->for_flow = false;
-    enum verdict verdict = parse(shard, frame, &sorted->packet);
-    if (verdict == VERDICT_FORWARDED && (frame->bytes[6] & 1))
-        return VERDICT_BOGON; /* from a group: an answer would go to everybody */
-    if (verdict != VERDICT_FORWARDED || sorted->packet.kind != PACKET_TCP)
-        return verdict;
-    if (!shard_addressed(shard, frame))
-        return VERDICT_NOT_FOR_US;
-    verdict = frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
-    if (sorted->for_flow)
-        flow_prefetch(shard->flows, sorted->hash);
-    return verdict;
-}
-
-static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
-{
-    switch (sorted->packet.kind) {
-    case PACKET_ARP: return local_arp(shard, frame, &sorted->packet);
-    case PACKET_ICMP4:
-    case PACKET_ICMP6: return local_icmp(shard, frame, &sorted->packet);
-    default:
-        return frame->side == OUTSIDE ? outside_packet(shard, frame, sorted)
-                                      : inside_packet(shard, frame, sorted);
-    }
-}
-
-void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
-{
-    struct sorted sorted[SHARD_BURST];
-    for (uint32_t i = 0; i < count; i++)
-        sorted[i].verdict = (uint8_t)sort_frame(shard, &frames[i], &sorted[i]);
-    for (uint32_t i = 0; i < count; i++)
-        if (sorted[i].for_flow)
-            flow_prefetch_found(shard->flows, sorted[i].hash);
-    for (uint32_t i = 0; i < count; i++) {
-        if (sorted[i].verdict == VERDICT_FORWARDED)
-            sorted[i].verdict = (uint8_t)decide(shard, &frames[i], &sorted[i]);
-        shard->verdicts[sorted[i].verdict]++;
-    }
-}
-
-enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)
-{
-    struct sorted sorted;
-    frame->checked = (uint8_t)checked;
-    enum verdict verdict = sort_frame(shard, frame, &sorted);
-    if (verdict == VERDICT_FORWARDED)
-        verdict = decide(shard, frame, &sorted);
-    shard->verdicts[verdict]++;
-    return verdict;
 }
 
 uint32_t shard_tick(struct shard *shard)

@@ -7,7 +7,7 @@
  * does a system call. One thread, the owner's.
  *
  * The walk, in the order to read it:
- *   shard.c    parse, sort by side and protocol
+ *   burst.c    parse, sort by side and protocol, hash, fetch, decide
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
  *   opening.c  a held request and its backend: SYN, SYN-ACK, first data
  *   requests.c the requests in clients' segments
@@ -39,15 +39,18 @@ struct frame {
     uint8_t side;    /* enum port_side: where it was received */
     uint8_t checked; /* checksums that the port has verified, as in packet_parse */
     uint8_t to;      /* out: where `length` bytes are to be sent, or PORT_NONE */
+    uint8_t verdict; /* out: enum verdict, which has been counted */
 };
 
 /** A frame of a burst on its way: parsed, and told apart as far as that needs no flow. */
 struct sorted {
     struct packet packet;
-    uint64_t hash;   /* flow_hash of the client */
-    uint16_t target; /* index of the service (outside) or backend (inside) */
-    uint8_t verdict; /* VERDICT_FORWARDED: goes on */
-    bool for_flow;   /* hash and target are set: a flow is to be looked up */
+    uint64_t hash;      /* flow_hash of the client */
+    uint16_t target;    /* index of the service (outside) or backend (inside) */
+    uint8_t verdict;    /* VERDICT_FORWARDED: goes on */
+    bool for_flow;      /* hash and target are set: a flow is to be looked up */
+    bool bad_options;   /* of a SYN to a service: it has no answer */
+    struct syn_ack syn; /* of a SYN to a service: the answer */
 };
 
 enum { SHARD_BURST = 64 };
@@ -129,8 +132,7 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
                  uint64_t unix_ms);
 
 /** Decides about up to SHARD_BURST frames, in order; afterwards each one's `to` says whether it is
- * to be sent. First all are parsed and what their lookups need is fetched, then each is decided, so
- * that no packet waits for memory. */
+ * to be sent. */
 void shard_burst(struct shard *shard, struct frame *frames, uint32_t count);
 
 /** A burst of one. Returns the verdict, which has been counted. `checked` as in packet_parse. */
@@ -165,10 +167,15 @@ void shard_send(struct shard *shard, enum port_side to, const struct segment *se
 /** 64 unpredictable bits. */
 uint64_t shard_random(struct shard *shard);
 
-/** Whether a TCP packet may go on, and to which service or backend. Nothing is written but *sorted.
- */
+/** Whether a TCP packet may go on, and to which service or backend; its hash is set later. Nothing
+ * is written but *sorted. */
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted);
 enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
+
+/** Prepares the answer to a SYN: the options that it is granted now, cookie and timestamp when the
+ * batch is finished. Nothing is written but *sorted and *batch. */
+void outside_promise(const struct shard *shard, const struct frame *frame, struct sorted *sorted,
+                     struct cookie_batch *batch);
 
 enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);

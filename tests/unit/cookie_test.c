@@ -393,6 +393,43 @@ static void timestamps_of_neighbouring_pairs_have_nothing_in_common(void **state
     }
 }
 
+static struct addr any_address(struct random *random)
+{
+    struct addr a;
+    random_bytes(random, a.bytes, sizeof a.bytes);
+    a.bytes[0] = 0x20;
+    return random_below(random, 2) ? a : addr_from_v4(random_32(random));
+}
+
+static void a_bursts_cookies_are_those_of_its_packets(void **state)
+{
+    (void)state;
+    struct random random = {4};
+    static struct cookie_batch batch;
+    for (int round = 0; round < 2000; round++) {
+        uint64_t now = start + random_below(&random, 1 << 30);
+        const struct cookie_keys keys = keys_at(now);
+        uint32_t expected[SIPHASH_BATCH][2], got[SIPHASH_BATCH][2];
+        uint32_t count = random_below(&random, SIPHASH_BATCH + 1);
+        cookie_batch_begin(&batch, &keys, now);
+        for (uint32_t i = 0; i < count; i++) {
+            struct cookie_tuple tuple = {any_address(&random), (uint16_t)random_32(&random),
+                                         (uint16_t)random_32(&random), random_32(&random)};
+            struct addr service = addr_is_v4(&tuple.client) ? addr_from_v4(random_32(&random))
+                                                            : address("2001:db8::1");
+            struct cookie_options options = options_of(
+                random_below(&random, 4), random_below(&random, 16), random_below(&random, 2));
+            uint32_t isn = random_32(&random);
+            cookie_batch_make(&batch, &tuple, isn, options, &got[i][0]);
+            cookie_batch_timestamp(&batch, &tuple.client, &service, &got[i][1]);
+            expected[i][0] = cookie_make(&keys, &tuple, isn, options, now);
+            expected[i][1] = cookie_timestamp(&keys, &tuple.client, &service, now);
+        }
+        cookie_batch_finish(&batch);
+        assert_memory_equal(got, expected, count * sizeof got[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +452,7 @@ int main(void)
         cmocka_unit_test(pitfall_16_an_overlap_before_a_boundary_is_at_most_four_times_as_weak),
         cmocka_unit_test(timestamps_grow_with_the_clock_for_each_pair),
         cmocka_unit_test(timestamps_of_neighbouring_pairs_have_nothing_in_common),
+        cmocka_unit_test(a_bursts_cookies_are_those_of_its_packets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,28 @@ static void a_table_has_one_flow_at_least_and_2_to_the_27_at_most(void **state)
     flows_free(NULL);
 }
 
+static void a_bursts_hashes_are_those_of_its_tuples(void **state)
+{
+    (void)state;
+    struct flows *flows = flows_new(8, &key);
+    static struct flow_batch batch;
+    for (uint32_t round = 0; round < 200; round++) {
+        uint64_t hash[SIPHASH_BATCH];
+        uint32_t count = round % (SIPHASH_BATCH + 1);
+        flow_batch_begin(&batch);
+        for (uint32_t i = 0; i < count; i++) {
+            struct addr client = client_of(round * 64 + i * (round % 2 + 1));
+            flow_batch_add(&batch, count - 1 - i, &client, (uint16_t)(i * 977));
+        }
+        flow_batch_hash(flows, &batch, hash);
+        for (uint32_t i = 0; i < count; i++) {
+            struct addr client = client_of(round * 64 + i * (round % 2 + 1));
+            assert_true(hash[count - 1 - i] == flow_hash(flows, &client, (uint16_t)(i * 977)));
+        }
+    }
+    flows_free(flows);
+}
+
 static void pitfall_14_the_hash_takes_every_byte_and_the_key(void **state)
 {
     (void)state;
@@ -219,6 +241,7 @@ int main(void)
         cmocka_unit_test(pitfall_10_a_full_table_gives_none_until_one_is_released),
         cmocka_unit_test(indices_and_flows_name_each_other),
         cmocka_unit_test(a_table_has_one_flow_at_least_and_2_to_the_27_at_most),
+        cmocka_unit_test(a_bursts_hashes_are_those_of_its_tuples),
         cmocka_unit_test(pitfall_14_the_hash_takes_every_byte_and_the_key),
         cmocka_unit_test(no_flow_is_lost_and_none_is_found_after_it_went),
         cmocka_unit_test(flows_of_one_tuple_share_a_bucket_and_its_overflow),

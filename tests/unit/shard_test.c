@@ -183,6 +183,97 @@ static void a_burst_is_decided_in_order(void **state)
     wire_expect_tables(w, 2, 2);
 }
 
+/* One of few tuples says something: a SYN with these or those options, data that acknowledges the
+ * newest cookie or nothing of ours, a FIN, an ACK; or the frame is damaged. */
+static uint32_t some_frame(struct random *r, const struct wire *w, const uint32_t cookies[16],
+                           uint8_t *bytes)
+{
+    static const struct tcp_options options[] = {
+        {1460, 7, true, true, 5, 0}, {536, 15, false, false, 0, 0}, {0, 0, true, false, 0, 0}};
+    uint32_t who = random_below(r, 16);
+    struct addr v4 = addr_from_v4(htobe32(0xc6124000 + who)), v6;
+    assert_int_equal(addr_parse("2001:db8:1000::1", &v6), 0);
+    v6.bytes[9] = (uint8_t)who;
+    struct endpoint listen = {.port = 80};
+    assert_int_equal(addr_parse(who & 1 ? "2001:db8::80" : "198.18.0.80", &listen.addr), 0);
+    struct wire_segment s = {.from = {{2, 0, 0, 0, 1, 1}},
+                             .to = w->mac[OUTSIDE],
+                             .source = who & 1 ? v6 : v4,
+                             .destination = listen.addr,
+                             .source_port =
+                                 (uint16_t)(1024 + random_below(r, 2) * random_below(r, 60000)),
+                             .destination_port = listen.port,
+                             .seq = 7000,
+                             .window = 500,
+                             .ttl = 60,
+                             .flags = TCP_SYN,
+                             .options = options[random_below(r, 3)]};
+    if (random_below(r, 2)) {
+        static const uint8_t flags[] = {TCP_ACK, TCP_ACK | TCP_PSH, TCP_ACK | TCP_FIN, TCP_RST,
+                                        TCP_SYN | TCP_ACK};
+        s.seq = 7001;
+        s.flags = flags[random_below(r, 5)];
+        s.ack = random_below(r, 3) ? cookies[who] + 1 : random_32(r);
+        s.options = (struct tcp_options){.window_scale = 15, .timestamps = true, .tsval = 6};
+        s.payload = wire_request;
+        s.length = random_below(r, 3) ? (uint16_t)strlen(wire_request) : 0;
+    }
+    uint32_t length = wire_segment_write(bytes, &s);
+    if (random_below(r, 16) == 0)
+        bytes[random_below(r, length)] ^= (uint8_t)(1 << random_below(r, 8));
+    return length;
+}
+
+static void a_burst_comes_out_as_its_packets_one_by_one(void **state)
+{
+    struct wire *w = wire_of(state), *other = wire_new(w->family, NULL);
+    static uint8_t together[SHARD_BURST][FRAME_ROOM], single[FRAME_ROOM];
+    struct random r = {99};
+    uint32_t cookies[16] = {0};
+    uint64_t before[VERDICT_COUNT];
+    memcpy(before, w->shard->verdicts, sizeof before);
+    for (int round = 0; round < 300; round++) {
+        struct frame frames[SHARD_BURST];
+        uint8_t copies[SHARD_BURST][FRAME_ROOM];
+        uint32_t count = 1 + random_below(&r, SHARD_BURST);
+        for (uint32_t i = 0; i < count; i++) {
+            frames[i] = (struct frame){.bytes = together[i], .room = FRAME_ROOM, .side = OUTSIDE};
+            frames[i].length = some_frame(&r, w, cookies, together[i]);
+            memcpy(copies[i], together[i], FRAME_ROOM);
+        }
+        wire_wait(w, 10);
+        wire_wait(other, 10);
+        wire_begin(w);
+        wire_begin(other);
+        uint32_t lengths[SHARD_BURST];
+        for (uint32_t i = 0; i < count; i++)
+            lengths[i] = frames[i].length;
+        shard_burst(w->shard, frames, count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct frame alone = {
+                .bytes = single, .room = FRAME_ROOM, .length = lengths[i], .side = OUTSIDE};
+            memcpy(single, copies[i], FRAME_ROOM);
+            assert_int_equal(shard_packet(other->shard, &alone, 0), frames[i].verdict);
+            assert_int_equal(alone.to, frames[i].to);
+            if (alone.to == PORT_NONE)
+                continue;
+            assert_int_equal(alone.length, frames[i].length);
+            assert_memory_equal(single, together[i], alone.length);
+            struct wire_segment answer = wire_segment_read(single, alone.length);
+            if (frames[i].verdict != VERDICT_SYN_COOKIE || answer.destination_port != 1024)
+                continue;
+            uint32_t v4 = be32toh(addr_v4(&answer.destination)) & 15;
+            cookies[addr_is_v4(&answer.destination) ? v4 : answer.destination.bytes[9]] =
+                answer.seq;
+        }
+        wire_forget_frames(w);
+        wire_forget_frames(other);
+    }
+    assert_true(w->shard->verdicts[VERDICT_SYN_COOKIE] - before[VERDICT_SYN_COOKIE] > 1000);
+    assert_true(w->shard->verdicts[VERDICT_OPENED] - before[VERDICT_OPENED] >= 16);
+    wire_free(other);
+}
+
 static void random_numbers_do_not_repeat(void **state)
 {
     enum { MANY = 1000 };
@@ -395,6 +486,7 @@ int main(void)
         WIRE_TEST(a_frame_that_was_sent_to_somebody_else_is_not_for_us),
         WIRE_TEST(a_frame_from_a_group_is_a_bogon),
         WIRE_TEST(a_burst_is_decided_in_order),
+        WIRE_TEST(a_burst_comes_out_as_its_packets_one_by_one),
         WIRE_TEST(random_numbers_do_not_repeat),
         WIRE_TEST(many_timers_of_one_moment_take_several_ticks),
         WIRE_TEST(a_new_policy_holds_from_the_next_burst_on),

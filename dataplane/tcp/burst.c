@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The packet walk begins here. A burst goes through it in stages, each over all of its packets:
+ *
+ *   sort     parsed; its service or backend found; bogons, strangers and the malformed go
+ *   hash     the tuples of all, side by side, and the buckets that they name are fetched
+ *   promise  cookies and timestamps for all SYNs, side by side
+ *   fetch    the flows that the buckets name
+ *   decide   one after the other, in the order in which they came
+ *
+ * Only the last one changes anything, so the outcome is that of single packets; the others see to
+ * it that nobody waits for memory or for one long chain of operations. */
+#include "dataplane/net/extension.h"
+#include "dataplane/tcp/shard.h"
+
+_Static_assert((int)SHARD_BURST <= (int)SIPHASH_BATCH, "a burst is hashed at once");
+
+struct burst {
+    struct sorted sorted[SHARD_BURST];
+    struct flow_batch tuples;
+    struct cookie_batch cookies;
+};
+
+/* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
+static enum verdict parse(struct shard *shard, struct frame *frame, struct packet *packet)
+{
+    enum verdict verdict = packet_parse(frame->bytes, frame->length, frame->checked, packet);
+    if (__builtin_expect(verdict != VERDICT_IPV6_EXTENSION, true))
+        return verdict;
+    verdict = extension_remove(frame->bytes, &frame->length);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    shard_count(shard, VERDICT_IPV6_PADDING);
+    return packet_parse(frame->bytes, frame->length, 0, packet);
+}
+
+/* What can be said without looking at memory that may be cold. */
+static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct sorted *sorted)
+{
+    frame->to = PORT_NONE;
+    sorted->for_flow = false;
+    enum verdict verdict = parse(shard, frame, &sorted->packet);
+    if (verdict == VERDICT_FORWARDED && (frame->bytes[6] & 1))
+        return VERDICT_BOGON; /* from a group: an answer would go to everybody */
+    if (verdict != VERDICT_FORWARDED || sorted->packet.kind != PACKET_TCP)
+        return verdict;
+    if (!shard_addressed(shard, frame))
+        return VERDICT_NOT_FOR_US;
+    return frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
+}
+
+static void sort_burst(struct shard *shard, struct burst *burst, struct frame *frames,
+                       uint32_t count)
+{
+    flow_batch_begin(&burst->tuples);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sorted *sorted = &burst->sorted[i];
+        const struct packet *packet = &sorted->packet;
+        sorted->verdict = (uint8_t)sort_frame(shard, &frames[i], sorted);
+        if (!sorted->for_flow)
+            continue;
+        if (frames[i].side == OUTSIDE)
+            flow_batch_add(&burst->tuples, i, &packet->source, packet->source_port);
+        else
+            flow_batch_add(&burst->tuples, i, &packet->destination, packet->destination_port);
+    }
+}
+
+static void hash_burst(const struct shard *shard, struct burst *burst, uint32_t count)
+{
+    uint64_t hash[SHARD_BURST];
+    flow_batch_hash(shard->flows, &burst->tuples, hash);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!burst->sorted[i].for_flow)
+            continue;
+        burst->sorted[i].hash = hash[i];
+        flow_prefetch(shard->flows, hash[i]);
+    }
+}
+
+static bool is_syn(const struct frame *frame, const struct sorted *sorted)
+{
+    return sorted->for_flow && frame->side == OUTSIDE &&
+           (sorted->packet.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+static void promise_burst(const struct shard *shard, struct burst *burst,
+                          const struct frame *frames, uint32_t count)
+{
+    cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
+    for (uint32_t i = 0; i < count; i++)
+        if (is_syn(&frames[i], &burst->sorted[i]))
+            outside_promise(shard, &frames[i], &burst->sorted[i], &burst->cookies);
+    cookie_batch_finish(&burst->cookies);
+}
+
+static void fetch_burst(const struct shard *shard, const struct burst *burst, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (burst->sorted[i].for_flow)
+            flow_prefetch_found(shard->flows, burst->sorted[i].hash);
+}
+
+static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
+{
+    switch (sorted->packet.kind) {
+    case PACKET_ARP: return local_arp(shard, frame, &sorted->packet);
+    case PACKET_ICMP4:
+    case PACKET_ICMP6: return local_icmp(shard, frame, &sorted->packet);
+    default:
+        return frame->side == OUTSIDE ? outside_packet(shard, frame, sorted)
+                                      : inside_packet(shard, frame, sorted);
+    }
+}
+
+void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
+{
+    struct burst burst;
+    sort_burst(shard, &burst, frames, count);
+    hash_burst(shard, &burst, count);
+    promise_burst(shard, &burst, frames, count);
+    fetch_burst(shard, &burst, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sorted *sorted = &burst.sorted[i];
+        if (sorted->verdict == VERDICT_FORWARDED)
+            sorted->verdict = (uint8_t)decide(shard, &frames[i], sorted);
+        frames[i].verdict = sorted->verdict;
+        shard->verdicts[sorted->verdict]++;
+    }
+}
+
+enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)
+{
+    frame->checked = (uint8_t)checked;
+    shard_burst(shard, frame, 1);
+    return (enum verdict)frame->verdict;
+}
