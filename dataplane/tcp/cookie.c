@@ -251,8 +251,8 @@ void cookie_batch_finish(struct cookie_batch *batch)
     static const unsigned mac_count[2] = {3, 4}, pair_count[2] = {2, 5};
     bool known;
     uint64_t hash[SIPHASH_BATCH];
-    const struct siphash_key *key =
-        epoch_key(batch->keys, batch->unix_ms / COOKIE_EPOCH_MS, &known);
+    const uint64_t epoch = batch->unix_ms / COOKIE_EPOCH_MS;
+    const struct siphash_key *key = &batch->keys->epoch[epoch_index(batch->keys, epoch, &known)];
     for (int v6 = 0; v6 < 2; v6++) {
         struct cookie_batch_part *mac = &batch->mac[v6], *pair = &batch->pair[v6];
         siphash24_lanes(key, &mac->messages, mac_count[v6], hash);
