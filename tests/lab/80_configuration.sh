@@ -32,6 +32,8 @@ refused() {
 refused dropgate.conf '/^device.*dgo/d' '^.outside' 'device.* missing; allowed: '
 refused dropgate.conf 's/^device.*dgo/&\ndevice = net_null0/' '^device = net_null0' 'device: .*already set in line'
 refused dropgate.conf 's/^device.*dgo/device =/' '^device =$' 'device: empty; allowed: '
+refused dropgate.conf 's/^device.*dgo/&\nvlan = 4095/' '^vlan' 'vlan = 4095: not a VLAN; allowed: '
+refused dropgate.conf '$a [cookie]\nmaster_file = /nonexistent/key' '^master_file' 'master_file = /nonexistent/key: No such file.*make one by: '
 refused dropgate.conf 's/^cores.*/workers = 2/' '^workers' 'workers = 2: .*; allowed: '
 refused dropgate.conf 's/^cores.*/workers = one/' '^workers' 'workers = one: .*; allowed: '
 refused dropgate.conf 's/^cores.*/idle = sometimes/' '^idle' 'idle = sometimes: .*; allowed: .*adaptive'
