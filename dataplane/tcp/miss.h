@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Remembers tuples whose data matched neither a flow nor a cookie. The first miss is silent,
- * because a second segment may overtake the first, or the first be lost; the same tuple again at
+ * Remembers segments whose data matched neither a flow nor a cookie. The first miss is silent,
+ * because a second segment may overtake the first, or the first be lost; the same segment again at
  * least a second later deserves an RST, so that half-open peers learn (tcp-pitfalls 7, 23). Not
  * earlier: a tail loss probe (RFC 8985) repeats the last segment after two round trips, before the
  * lost first one is sent again after three. 4,096 slots, fixed; a collision only delays an answer.
@@ -17,13 +17,13 @@ enum { MISS_SLOTS = 4096, MISS_AGAIN_MS = 1000, MISS_FORGET_MS = 30 * 1000 };
 
 struct miss_table {
     struct {
-        uint32_t tag; /* other half of the tuple's hash; 0 = empty */
+        uint32_t tag; /* other half of the segment's hash; 0 = empty */
         uint32_t at;  /* ms, wraps */
     } slots[MISS_SLOTS];
 };
 
-/** Notes a miss of the connection with that keyed hash; true if the same one missed 1 s to 30 s
- * ago. After a true answer the tuple starts anew. */
-bool miss_again(struct miss_table *table, uint64_t tuple, uint64_t now_ms);
+/** Notes a miss of the segment with that keyed hash (of its tuple and numbers); true if the same one
+ * missed 1 s to 30 s ago. After a true answer it starts anew. */
+bool miss_again(struct miss_table *table, uint64_t segment, uint64_t now_ms);
 
 #endif

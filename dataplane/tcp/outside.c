@@ -76,15 +76,16 @@ static bool check_cookie(const struct shard *shard, const struct packet *packet,
     return false;
 }
 
-/* Whether data or a FIN of this connection has come to nothing before. The first time it may have
- * overtaken the segment that opens the flow. Its acknowledgement tells it from another connection
- * on the same tuple: neither an earlier one of the port nor a forger makes that first time a
- * second. */
+/* Whether this very segment has come to nothing before. The first time it may have overtaken the
+ * one that opens the flow. A peer whose flow is gone sends the same again and again; one whose
+ * first segment is missing sends that again. So a segment is told by its numbers: neither a later
+ * one, nor the port's last connection, nor a forger makes a first time a second. */
 static bool seen_before(struct shard *shard, const struct packet *packet, uint64_t hash)
 {
-    const uint64_t odd = 0x9e3779b1; /* spreads it over slot and tag */
-    uint64_t connection = packet->ack * odd ^ (uint64_t)packet->destination_port << 48;
-    return miss_again(shard->misses, hash ^ connection, shard->now_ms);
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* spreads both numbers over slot and tag */
+    uint64_t numbers = ((uint64_t)packet->ack << 32 | packet->seq) * odd;
+    return miss_again(shard->misses, hash ^ numbers ^ (uint64_t)packet->destination_port << 48,
+                      shard->now_ms);
 }
 
 /* An ACK without timestamps is dropped by some stacks once they were agreed (RFC 7323 section 3.2).

@@ -105,7 +105,7 @@ static void plan_link(struct world *w, struct world_link *link, bool bad)
     link->lost = one_in(w, 3) ? below(w, 250) : below(w, 50);
     link->doubled = one_in(w, 3) ? below(w, 200) : below(w, 30);
     link->late = one_in(w, 3) ? below(w, 200) : below(w, 50);
-    link->late_ms = one_in(w, 4) ? 2000 : 300;
+    link->late_ms = one_in(w, 4) ? 900 : 300; /* a miss that comes again after a second is reset */
     link->split = one_in(w, 3) ? below(w, 300) : 0;
 }
 

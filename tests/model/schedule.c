@@ -139,7 +139,8 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
     if (leg == LEG_TO_SERVERS) {
         for (uint32_t i = 0; i < s->world->server_count; i++)
             for (const struct model_socket *k = s->world->servers[i].sockets; k; k = k->next) {
-                if (k->remote.port != out->source_port || k->state == MODEL_CLOSED)
+                if (k->remote.port != out->source_port || k->state == MODEL_CLOSED ||
+                    !addr_equal(&k->remote.addr, &out->source))
                     continue;
                 known = true;
                 good = good || acknowledges_sent(out->ack, k);
@@ -147,7 +148,8 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
     } else {
         for (uint32_t i = 0; i < s->shop.count; i++) {
             const struct attempt *a = &s->attempts[i];
-            if (!a->started || a->port != out->destination_port)
+            if (!a->started || a->port != out->destination_port ||
+                !addr_equal(&a->client->address, &out->destination))
                 continue;
             known = true;
             good = good || acknowledges_sent(out->ack, a->socket);
@@ -235,12 +237,22 @@ static uint64_t step(void *context)
 
 /* ---- judge ---- */
 
+static bool tables_were_full(const struct schedule *s)
+{
+    if (s->world->wire == NULL)
+        return false;
+    const uint64_t *verdicts = s->world->wire->shard->verdicts;
+    return verdicts[VERDICT_FLOW_TABLE_FULL] + verdicts[VERDICT_HELD_FULL] != 0;
+}
+
 static void judge_attempt(struct schedule *s, struct attempt *a)
 {
     /* Down, or up and refusing. */
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
         a->over_ms >= s->server_crash_ms)
         shop_excuse(a, "its backend restarts");
+    if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
+        shop_excuse(a, "a table is full for too long");
     if (a->excused)
         return;
     if (a->socket == NULL || a->socket->end != MODEL_DONE)

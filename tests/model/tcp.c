@@ -87,8 +87,9 @@ static void keepalive_due(struct model_socket *s, uint64_t now)
     const uint64_t quiet = now - s->heard_at;
     if (s->state == MODEL_TIME_WAIT || s->state == MODEL_CLOSED)
         return;
-    if (quiet < s->traits.keepalive_ms) {
-        s->keepalive_at = s->heard_at + s->traits.keepalive_ms;
+    if (quiet < s->traits.keepalive_ms || s->una != s->max) { /* retransmission does the same */
+        s->keepalive_at =
+            (quiet < s->traits.keepalive_ms ? s->heard_at : now) + s->traits.keepalive_ms;
         s->keepalive_tries = 0;
         return;
     }
@@ -98,8 +99,7 @@ static void keepalive_due(struct model_socket *s, uint64_t now)
         return;
     }
     s->keepalive_at = now + KEEPALIVE_STEP;
-    if (s->una == s->max) /* else retransmission does the same */
-        model_keepalive(s);
+    model_keepalive(s);
 }
 
 void model_host_tick(struct model_host *host)

@@ -337,6 +337,23 @@ static void pitfall_23_another_connection_of_the_tuple_makes_no_second_time(void
     wire_quiet(w);
 }
 
+/* The rest of a first flight, straggling in while its first segment is lost: that one comes again.
+ */
+static void pitfall_23_another_segment_of_the_connection_makes_no_second_time(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    struct wire_segment later = wire_data(&t, FROM_CLIENT, TCP_ACK, "later");
+    later.seq += (uint32_t)strlen(wire_request);
+    assert_int_equal(wire_send(w, &later, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_wait(w, 1500);
+    later.seq += later.length;
+    assert_int_equal(wire_send(w, &later, FROM_CLIENT), VERDICT_MISS_SILENT);
+    wire_quiet(w);
+    wire_ask(w, &t, wire_request);
+}
+
 static void pitfall_09_the_reset_is_this_packet(void **state)
 {
     static const char *const golden[WIRE_FAMILIES] = {
@@ -732,6 +749,7 @@ int main(void)
         WIRE_TEST(pitfall_23_a_segment_that_overtakes_the_first_does_no_harm),
         WIRE_TEST(pitfall_23_the_same_tuple_again_a_second_later_is_reset),
         WIRE_TEST(pitfall_23_another_connection_of_the_tuple_makes_no_second_time),
+        WIRE_TEST(pitfall_23_another_segment_of_the_connection_makes_no_second_time),
         WIRE_TEST(pitfall_09_the_reset_is_this_packet),
         WIRE_TEST(pitfall_07_resets_come_from_a_budget),
         WIRE_TEST(the_fin_of_a_connection_that_said_nothing_is_answered_by_fin),
