@@ -139,7 +139,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
     if (leg == LEG_TO_SERVERS) {
         for (uint32_t i = 0; i < s->world->server_count; i++)
             for (const struct model_socket *k = s->world->servers[i].sockets; k; k = k->next) {
-                if (k->remote.port != out->source_port || k->state == MODEL_CLOSED ||
+                if (k->remote.port != out->source_port ||
                     !addr_equal(&k->remote.addr, &out->source))
                     continue;
                 known = true;
@@ -159,15 +159,29 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
         shop_wrong(&s->shop, NULL, "the gateway acknowledged what was never sent");
 }
 
-/* Some of what clients send comes again, up to the life of a cookie later, and longer. */
+/* Whether it may be what opens a connection. */
+static bool is_first(const struct schedule *s, const struct wire_segment *segment)
+{
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        const struct attempt *a = &s->attempts[i];
+        if (a->started && a->port == segment->source_port && segment->seq == a->socket->iss + 1)
+            return true;
+    }
+    return segment->length == 0;
+}
+
+/* Some of what clients send comes again, up to the life of a cookie later, and longer. Data that
+ * cannot open a connection only after the shard has forgotten that it missed it: the same again is
+ * taken for a half-open peer. */
 static void replay(struct schedule *s, const struct wire_segment *segment)
 {
     struct world *w = s->world;
     if (s->replays == 0 || random_below(&w->random, 1000) >= s->replays)
         return;
+    const uint32_t least = is_first(s, segment) ? 50 : 2 * MISS_FORGET_MS;
     const uint32_t most = random_below(&w->random, 2) == 0 ? REPLAY_MS : 5000;
     world_inject_segment(w, w->wire ? LEG_TO_GATEWAY_OUT : LEG_TO_SERVERS, segment,
-                         w->now_ms + 50 + random_below(&w->random, most));
+                         w->now_ms + least + random_below(&w->random, most));
 }
 
 static void seen(void *context, const struct wire_segment *segment, enum world_leg leg)
