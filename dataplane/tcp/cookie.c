@@ -263,3 +263,20 @@ void cookie_batch_finish(struct cookie_batch *batch)
             *pair->out[i] += (uint32_t)hash[i];
     }
 }
+
+uint32_t cookie_sent(const struct cookie_keys *keys, const struct addr *client,
+                     const struct addr *service, uint32_t cookie, const uint32_t *echoed,
+                     uint64_t unix_ms, bool *exact)
+{
+    const uint64_t now = unix_ms / COOKIE_EPOCH_MS;
+    const uint64_t epoch = now - ((now ^ (cookie >> PARITY_SHIFT)) & 1);
+    *exact = false;
+    if (echoed != NULL) {
+        const uint32_t age = cookie_timestamp(keys, client, service, unix_ms) - *echoed;
+        const uint64_t sent = unix_ms - age;
+        *exact = age <= COOKIE_LIFE_MS && sent / COOKIE_EPOCH_MS == epoch;
+        if (*exact)
+            return (uint32_t)(sent * COOKIE_TICKS / COOKIE_EPOCH_MS);
+    }
+    return (uint32_t)(epoch * COOKIE_TICKS);
+}

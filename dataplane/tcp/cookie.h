@@ -21,6 +21,7 @@ enum {
     COOKIE_LIFE_MS = 2 * COOKIE_EPOCH_MS + COOKIE_LEAD_MS, /* no cookie is valid for longer */
     COOKIE_NO_SCALE = 15,
     COOKIE_EPOCHS = 4,
+    COOKIE_TICKS = 1024, /* in an epoch, for cookie_sent */
 };
 
 /** Keys for COOKIE_EPOCHS consecutive epochs: the previous, the current and the next two, so that a
@@ -112,5 +113,13 @@ void cookie_batch_timestamp(struct cookie_batch *batch, const struct addr *clien
 
 /** Now they are there. */
 void cookie_batch_finish(struct cookie_batch *batch);
+
+/** When the SYN-ACK of a cookie that cookie_check has just accepted was sent, in ticks (a
+ * COOKIE_TICKS-th of an epoch, 62.5 ms) since 1970, modulo 2^32. `echoed` is the client's TSecr, or
+ * NULL: if it is a clock value of ours from that epoch the answer is exact to a tick, else it is
+ * the epoch's beginning. */
+uint32_t cookie_sent(const struct cookie_keys *keys, const struct addr *client,
+                     const struct addr *service, uint32_t cookie, const uint32_t *echoed,
+                     uint64_t unix_ms, bool *exact);
 
 #endif

@@ -46,6 +46,7 @@ struct flow {
     uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
                            up to there it is ours to deliver */
     uint32_t newest;    /* the client's highest TSval */
+    uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
     struct scan scan;   /* of the client's requests */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");

@@ -83,10 +83,23 @@ static void send_on(struct shard *shard, struct frame *frame, const struct packe
     frame->to = (uint8_t)to;
 }
 
+/* Entries of flows that have ended meanwhile need not be kept. One whose slot holds another closed
+ * flow by now is taken for that one's: it would go a little before its turn. */
+static void note_closed(struct shard *shard, const struct flow *flow)
+{
+    uint32_t oldest;
+    while ((oldest = linger_oldest(shard->lingering)) != LINGER_NONE &&
+           flow_at(shard->flows, oldest)->state != FLOW_CLOSED)
+        linger_drop(shard->lingering);
+    linger_add(shard->lingering, flow_index(shard->flows, flow));
+}
+
 static void enter(struct shard *shard, struct flow *flow, enum flow_state next)
 {
     if (flow->state == next)
         return;
+    if (next == FLOW_CLOSED)
+        note_closed(shard, flow);
     flow->state = (uint8_t)next;
     wheel_set(shard->wheel, flow_index(shard->flows, flow), patience(shard->policy.limits, next));
 }
@@ -204,6 +217,22 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow)
         .options = NO_OPTIONS,
     };
     shard_send(shard, INSIDE, &reset);
+}
+
+struct flow *flow_make(struct shard *shard)
+{
+    struct flow *flow = flow_reserve(shard->flows);
+    uint32_t oldest;
+    while (flow == NULL && (oldest = linger_oldest(shard->lingering)) != LINGER_NONE) {
+        struct flow *closed = flow_at(shard->flows, oldest);
+        linger_drop(shard->lingering);
+        if (closed->state != FLOW_CLOSED)
+            continue;
+        flow_end(shard, closed, false);
+        shard_count(shard, VERDICT_FLOW_CLOSED);
+        flow = flow_reserve(shard->flows);
+    }
+    return flow;
 }
 
 void flow_end(struct shard *shard, struct flow *flow, bool reset)

@@ -145,6 +145,7 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     flow->splice.scale_told_client = flow->scaling ? opening->window_scale : 0;
     flow->last_ms = (uint32_t)shard->now_ms;
     flow->client_isn = opening->client_isn;
+    flow->sent = opening->sent;
     flow->owned_end = opening->client_isn + 1;
     flow->newest = options->tsval;
     begin_sides(shard, flow, packet, options);
@@ -155,7 +156,7 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
                               const struct tcp_options *options, const struct opening *opening,
                               const struct scan *scan)
 {
-    struct flow *flow = flow_reserve(shard->flows);
+    struct flow *flow = flow_make(shard);
     if (flow == NULL)
         return VERDICT_FLOW_TABLE_FULL;
     enum verdict reason;

@@ -53,10 +53,20 @@ static enum verdict answer_syn(struct frame *frame, const struct sorted *sorted)
     return VERDICT_SYN_COOKIE;
 }
 
+static void note_age(const struct shard *shard, const struct frame *frame,
+                     const struct packet *packet, struct opening *opening)
+{
+    struct tcp_options options;
+    bool echoes = packet_options(frame->bytes, packet, &options) && options.timestamps;
+    opening->sent =
+        cookie_sent(shard->policy.keys, &packet->source, &packet->destination, opening->server_isn,
+                    echoes ? &options.tsecr : NULL, shard->unix_ms, &opening->sent_exactly);
+}
+
 /* Whether the segment's acknowledgement is a cookie of ours, under today's promise or the one
  * before it. */
-static bool check_cookie(const struct shard *shard, const struct packet *packet,
-                         struct opening *opening)
+static bool check_cookie(const struct shard *shard, const struct frame *frame,
+                         const struct packet *packet, struct opening *opening)
 {
     const struct offer *offer = &shard->policy.offers->offer[opening->service];
     opening->client_isn = packet->seq - 1;
@@ -70,6 +80,7 @@ static bool check_cookie(const struct shard *shard, const struct packet *packet,
         if (cookie_check(shard->policy.keys, &tuple, opening->client_isn, opening->server_isn,
                          shard->unix_ms, &opening->options)) {
             opening->window_scale = promise->window_scale;
+            note_age(shard, frame, packet, opening);
             return true;
         }
     }
@@ -107,7 +118,7 @@ static void answer_timestamps(const struct frame *frame, const struct packet *pa
 static enum verdict answer_fin(struct shard *shard, struct frame *frame,
                                const struct packet *packet, struct opening *opening)
 {
-    bool ours = check_cookie(shard, packet, opening);
+    bool ours = check_cookie(shard, frame, packet, opening);
     if (!ours && !seen_before(shard, packet, opening->hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
@@ -175,7 +186,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
     if (packet->length == 0)
         return packet->flags & TCP_FIN ? answer_fin(shard, frame, packet, opening)
                                        : VERDICT_ACK_NO_FLOW;
-    if (!check_cookie(shard, packet, opening))
+    if (!check_cookie(shard, frame, packet, opening))
         return miss(shard, frame, packet, opening->hash);
     const struct tombstone *tombstone = find_tombstone(shard, opening);
     if (tombstone != NULL)
@@ -183,9 +194,18 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
     return opening_start(shard, frame, packet, opening);
 }
 
+/* Whether the cookie is older than the one that opened the flow, as far as that can be told: with
+ * timestamps to a tick, else to an epoch. */
+static bool older(const struct opening *opening, const struct flow *flow)
+{
+    uint32_t sent = opening->sent_exactly ? flow->sent : flow->sent - flow->sent % COOKIE_TICKS;
+    return (int32_t)(opening->sent - sent) < 0;
+}
+
 /* Data that does not fit the flow on its tuple, but carries a cookie for another ISN: the client
  * rebooted or used its port again. The cookie proves that it is the client, so the old connection
- * goes. */
+ * goes; unless it is the other way round, and this has been on its way for longer than the flow
+ * exists (tcp-pitfalls 27). */
 static enum verdict try_replace(struct shard *shard, struct frame *frame,
                                 const struct packet *packet, struct flow *flow,
                                 struct opening *opening, enum verdict verdict)
@@ -193,9 +213,9 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
     bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
                   verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
-        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, packet, opening))
+        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, frame, packet, opening))
         return verdict;
-    if (find_tombstone(shard, opening) != NULL) /* of an even older one: a replay */
+    if (older(opening, flow) || find_tombstone(shard, opening) != NULL) /* or of a closed one */
         return verdict;
     bool closed = flow->state == FLOW_CLOSED;
     if (!closed)

@@ -24,6 +24,7 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->mac[OUTSIDE] = mac[OUTSIDE];
     shard->mac[INSIDE] = mac[INSIDE];
     shard->flows = flows_new(sizes->flows, &table_key);
+    shard->lingering = linger_new(sizes->flows);
     shard->tombstones = tombstones_new(sizes->tombstones);
     shard->held = held_new(sizes->held);
     shard->misses = calloc(1, sizeof *shard->misses);
@@ -32,7 +33,7 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
-        shard->misses == NULL || shard->openings == NULL) {
+        shard->lingering == NULL || shard->misses == NULL || shard->openings == NULL) {
         shard_free(shard);
         return NULL;
     }
@@ -45,6 +46,7 @@ void shard_free(struct shard *shard)
         return;
     wheel_free(shard->wheel);
     flows_free(shard->flows);
+    linger_free(shard->lingering);
     tombstones_free(shard->tombstones);
     held_free(shard->held);
     free(shard->misses);

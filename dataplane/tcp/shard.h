@@ -27,6 +27,7 @@
 #include "dataplane/net/verdict.h"
 #include "dataplane/tcp/flow.h"
 #include "dataplane/tcp/held.h"
+#include "dataplane/tcp/linger.h"
 #include "dataplane/tcp/miss.h"
 #include "dataplane/tcp/tombstone.h"
 #include "dataplane/tcp/wheel.h"
@@ -101,6 +102,7 @@ struct shard {
     struct shard_output output;
     struct flows *flows;
     struct wheel *wheel;
+    struct linger *lingering; /* flows in the order in which they closed */
     struct tombstones *tombstones;
     struct held *held;
     struct miss_table *misses;
@@ -189,6 +191,8 @@ struct opening {
     uint32_t client_isn, server_isn;
     uint8_t window_scale; /* that we announced; COOKIE_NO_SCALE = none */
     struct cookie_options options;
+    uint32_t sent; /* when we answered its SYN, as in cookie_sent */
+    bool sent_exactly;
 };
 
 /** First data with a valid cookie, and no flow on its tuple. */
@@ -211,6 +215,10 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
                            struct window_segment *segment);
 /** The idle timer has fired. */
 void forward_timeout(struct shard *shard, struct flow *flow);
+
+/** A flow from the table, as flow_reserve; when it is full, the one that closed first and still
+ * lingers goes for it. NULL when none does. */
+struct flow *flow_make(struct shard *shard);
 
 /** Ends a flow: tombstone, held request, timer and table entry. `reset` as in struct tombstone. */
 void flow_end(struct shard *shard, struct flow *flow, bool reset);

@@ -15,7 +15,8 @@ static uint32_t segment_end(const struct window_segment *s)
 }
 
 /* Timestamps older than the last one in order: an old duplicate (RFC 7323 section 5.2). RST is
- * exempt. */
+ * exempt. A TSval that is 24 days old would have to be forgotten (section 5.5), as the clock's sign
+ * has turned by then; no flow is silent for that long: [tcp] idle is 24 h at most. */
 static bool paws(const struct side *from, const struct window_segment *s)
 {
     return s->timestamps && !(s->flags & TCP_RST) && (int32_t)(s->tsval - from->ts_recent) < 0;

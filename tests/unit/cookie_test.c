@@ -430,6 +430,39 @@ static void a_bursts_cookies_are_those_of_its_packets(void **state)
     }
 }
 
+static void the_age_of_a_cookie_is_known_to_a_tick_by_the_echoed_clock(void **state)
+{
+    (void)state;
+    const uint64_t begin = UINT64_C(1764000000000) / COOKIE_EPOCH_MS * COOKIE_EPOCH_MS;
+    const struct addr client = addr_from_v4(1), service = addr_from_v4(2);
+    const struct cookie_options none = {0};
+    const struct cookie_tuple tuple = {client, 1, 2, 3};
+    const uint32_t first = (uint32_t)(begin / COOKIE_EPOCH_MS * COOKIE_TICKS);
+    struct cookie_keys keys;
+    bool exact;
+    cookie_keys_derive(&keys, master, begin);
+    for (uint32_t at = 0; at < COOKIE_EPOCH_MS; at += 777) {
+        const uint32_t cookie = cookie_make(&keys, &tuple, 9, none, begin + at);
+        const uint32_t clock = cookie_timestamp(&keys, &client, &service, begin + at);
+        for (uint32_t age = 0; age < 100000 && at + age < 2 * COOKIE_EPOCH_MS; age += 9999) {
+            const uint64_t now = begin + at + age;
+            assert_int_equal(cookie_sent(&keys, &client, &service, cookie, &clock, now, &exact),
+                             first + at * COOKIE_TICKS / COOKIE_EPOCH_MS);
+            assert_true(exact);
+            assert_int_equal(cookie_sent(&keys, &client, &service, cookie, NULL, now, &exact),
+                             first);
+            assert_false(exact);
+            const uint32_t future = clock + age + 1, past = clock - at - 1; /* no such SYN-ACK */
+            assert_int_equal(cookie_sent(&keys, &client, &service, cookie, &future, now, &exact),
+                             first);
+            assert_false(exact);
+            assert_int_equal(cookie_sent(&keys, &client, &service, cookie, &past, now, &exact),
+                             first);
+            assert_false(exact);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +483,7 @@ int main(void)
         cmocka_unit_test(the_overlap_ends_though_nobody_derives_new_keys),
         cmocka_unit_test(a_change_of_the_master_leaves_the_clock_alone),
         cmocka_unit_test(pitfall_16_an_overlap_before_a_boundary_is_at_most_four_times_as_weak),
+        cmocka_unit_test(the_age_of_a_cookie_is_known_to_a_tick_by_the_echoed_clock),
         cmocka_unit_test(timestamps_grow_with_the_clock_for_each_pair),
         cmocka_unit_test(timestamps_of_neighbouring_pairs_have_nothing_in_common),
         cmocka_unit_test(a_bursts_cookies_are_those_of_its_packets),

@@ -659,6 +659,58 @@ static void pitfall_10_a_full_flow_table_opens_nothing_and_loses_nothing(void **
     wire_free(w);
 }
 
+/* A closed flow only waits for what is sent again: a new client is worth more. */
+static void of_a_full_table_the_flow_that_closed_first_makes_room(void **state)
+{
+    const struct shard_sizes sizes = {.flows = 3, .tombstones = 16, .held = 8};
+    struct wire *w = wire_new(wire_of(state)->family, &sizes);
+    struct wire_talk t[3], more[4];
+    for (int i = 0; i < 3; i++) {
+        t[i] = wire_talk(w);
+        wire_open(w, &t[i]);
+    }
+    wire_close(w, &t[1], FROM_CLIENT);
+    wire_wait(w, 100);
+    wire_close(w, &t[0], FROM_BACKEND);
+    for (int i = 0; i < 4; i++) {
+        more[i] = wire_talk(w);
+        wire_handshake(w, &more[i]);
+    }
+    wire_ask(w, &more[0], wire_request);
+    const struct wire_segment late = wire_segment(&t[1], FROM_CLIENT, TCP_ACK);
+    assert_int_equal(wire_send(w, &late, FROM_CLIENT), VERDICT_ACK_NO_FLOW); /* it has gone */
+    wire_pass(w, &t[0], FROM_CLIENT, TCP_ACK, "");                           /* this one has not */
+    wire_ask(w, &more[1], wire_request);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_CLOSED], 2);
+    const struct wire_segment data = wire_data(&more[2], FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_FLOW_TABLE_FULL); /* t[2] is open */
+    wire_accept(w, &more[0]);
+    wire_accept(w, &more[1]);
+    wire_pass(w, &t[2], FROM_BACKEND, TCP_ACK, "still here");
+    wire_expect_tables(w, 3, 0);
+    wire_free(w);
+}
+
+/* Many more closes than flows: what is kept about them neither grows nor goes astray. */
+static void flows_close_and_make_room_for_ever(void **state)
+{
+    const struct shard_sizes sizes = {.flows = 3, .tombstones = 16, .held = 8};
+    struct wire *w = wire_new(wire_of(state)->family, &sizes);
+    for (int i = 0; i < 200; i++) {
+        struct wire_talk t = wire_talk(w);
+        wire_open(w, &t);
+        if (i % 3 == 0)
+            wire_pass(w, &t, FROM_CLIENT, TCP_RST, "");
+        else
+            wire_close(w, &t, i % 2 ? FROM_CLIENT : FROM_BACKEND);
+        if (i % 7 == 0)
+            wire_wait(w, 3100);
+    }
+    wire_wait(w, 3100);
+    wire_expect_tables(w, 0, 0);
+    wire_free(w);
+}
+
 static void pitfall_10_a_full_slab_of_held_requests_opens_nothing_and_loses_nothing(void **state)
 {
     const struct shard_sizes sizes = {.flows = 8, .tombstones = 16, .held = 2};
@@ -720,6 +772,8 @@ int main(void)
         WIRE_TEST(malformed_options_of_the_first_data_open_nothing),
         WIRE_TEST(a_tuple_that_another_service_has_at_the_backend_is_not_opened_twice),
         WIRE_TEST(pitfall_10_a_full_flow_table_opens_nothing_and_loses_nothing),
+        WIRE_TEST(of_a_full_table_the_flow_that_closed_first_makes_room),
+        WIRE_TEST(flows_close_and_make_room_for_ever),
         WIRE_TEST(pitfall_10_a_full_slab_of_held_requests_opens_nothing_and_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

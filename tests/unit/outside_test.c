@@ -726,6 +726,41 @@ static void pitfall_24_a_replay_of_an_older_connection_does_not_end_the_newer_on
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "still here");
 }
 
+/* Its SYN was sent again under another ISN before the first data arrived: the network was slow. */
+static void
+pitfall_27_a_late_first_segment_of_an_older_cookie_does_not_end_the_newer_flow(void **state)
+{
+    for (int timestamps = 0; timestamps < 2; timestamps++) {
+        struct wire *w = wire_of(state);
+        struct wire_talk old = wire_talk(w);
+        old.client.timestamps = timestamps;
+        wire_handshake(w, &old);
+        const struct wire_segment late = wire_data(&old, FROM_CLIENT, TCP_ACK, wire_request);
+        wire_wait(w, timestamps ? 100 : COOKIE_EPOCH_MS);
+        struct wire_talk t = again(w, &old);
+        t.client.timestamps = timestamps;
+        wire_open(w, &t);
+        assert_int_equal(wire_send(w, &late, FROM_CLIENT), VERDICT_OUT_OF_WINDOW);
+        wire_quiet(w);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "still here");
+    }
+}
+
+/* Of the flow's own epoch: what cannot be told is not held against the client. */
+static void pitfall_27_a_client_that_echoes_nonsense_still_replaces_its_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk old = wire_talk(w);
+    w->unix_ms += 30000 - w->unix_ms % COOKIE_EPOCH_MS;
+    wire_open(w, &old);
+    struct wire_talk t = again(w, &old);
+    wire_handshake(w, &t);
+    t.client.echo -= 100000000;
+    const struct wire_segment data = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_OPENED);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_REPLACED], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -767,6 +802,8 @@ int main(void)
         WIRE_TEST(a_syn_on_an_established_tuple_gets_a_cookie_and_changes_nothing),
         WIRE_TEST(pitfall_27_data_with_a_new_cookie_replaces_the_old_flow),
         WIRE_TEST(pitfall_27_a_flow_that_is_being_opened_is_replaced_too),
+        WIRE_TEST(pitfall_27_a_late_first_segment_of_an_older_cookie_does_not_end_the_newer_flow),
+        WIRE_TEST(pitfall_27_a_client_that_echoes_nonsense_still_replaces_its_flow),
         WIRE_TEST(a_port_used_again_after_a_close_opens_at_once),
         WIRE_TEST(data_without_a_new_cookie_never_replaces_a_flow),
         WIRE_TEST(pitfall_24_a_replay_of_an_older_connection_does_not_end_the_newer_one),
