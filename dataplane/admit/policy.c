@@ -4,6 +4,7 @@
  * What policy parts share. Building them is ops/builder's and ops/settings' business. */
 #include "dataplane/admit/policy.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #include "common/siphash.h"
@@ -19,6 +20,60 @@ uint32_t policy_cookie_service(const struct endpoint *listen, uint8_t window_sca
     store16(bytes + 16, listen->port);
     bytes[18] = window_scale;
     return (uint32_t)siphash_bytes(&fixed, bytes, sizeof bytes);
+}
+
+static void suspect(struct source_filter *filter, const struct addr *a)
+{
+    bool v4 = addr_is_v4(a);
+    uint32_t piece = source_piece(a, v4);
+    filter->harmless[v4][piece / 64] &= ~(UINT64_C(1) << piece % 64);
+}
+
+/* A prefix that is shorter than what tells the pieces apart spoils several of IPv4's, which lie
+ * beside each other, or all of IPv6's, which do not. */
+static void suspect_prefix(struct source_filter *filter, const struct prefix *prefix)
+{
+    enum { V4_BITS = 12, V6_BITS = 32, MAPPED = 96 };
+    struct addr at = prefix->base;
+    if (!addr_is_v4(&at)) {
+        if (prefix->length < V6_BITS)
+            memset(filter->harmless[0], 0, sizeof filter->harmless[0]);
+        suspect(filter, &at);
+        return;
+    }
+    uint32_t bits = prefix->length > MAPPED ? prefix->length - MAPPED : 0;
+    uint32_t pieces = bits < V4_BITS ? 1U << (V4_BITS - bits) : 1;
+    uint32_t first = source_piece(&at, true);
+    for (uint32_t i = 0; i < pieces; i++) {
+        at = addr_from_v4(htobe32((first + i) << (32 - V4_BITS)));
+        suspect(filter, &at);
+    }
+}
+
+static void suspect_all(struct source_filter *filter, const struct endpoints *map)
+{
+    for (uint32_t i = 0; i <= map->mask; i++)
+        if (map->slot[i].value >= 0)
+            suspect(filter, &map->slot[i].addr);
+}
+
+void services_note_sources(struct services *services)
+{
+    /* ff00::/8 is told by its first byte; the other bogons of IPv6 begin with zeros. */
+    static const struct prefix bogons[] = {
+        {{.bytes = {[10] = 0xff, [11] = 0xff, [12] = 0}}, 96 + 8},
+        {{.bytes = {[10] = 0xff, [11] = 0xff, [12] = 127}}, 96 + 8},
+        {{.bytes = {[10] = 0xff, [11] = 0xff, [12] = 224}}, 96 + 3},
+        {{.bytes = {0}}, 80},
+    };
+    struct source_filter *filter = &services->sources;
+    memset(filter, 0xff, sizeof *filter);
+    for (size_t i = 0; i < sizeof bogons / sizeof bogons[0]; i++)
+        suspect_prefix(filter, &bogons[i]);
+    suspect_all(filter, services->own[OUTSIDE]);
+    suspect_all(filter, services->behind);
+    for (uint32_t i = 0; i < services->inside_link_count; i++)
+        suspect_prefix(filter, &services->inside_link[i]);
 }
 
 void services_free(struct services *services)

@@ -36,6 +36,14 @@ struct backend {
     struct addr next_hop; /* itself when on-link, else the router */
 };
 
+/** The address space of each family in 4,096 pieces, and a bit for those in which nobody outside
+ * can be forging: no bogon, none of our addresses, nothing behind us. It answers for nearly every
+ * packet at the price of one load. Zeroed it answers for none, and everything is looked up. */
+enum { SOURCE_PIECES = 4096 };
+struct source_filter {
+    uint64_t harmless[2][SOURCE_PIECES / 64]; /* IPv6, IPv4 */
+};
+
 /** Part: who is served, by whom, and which addresses are ours. */
 struct services {
     uint32_t count, backend_count;
@@ -47,7 +55,8 @@ struct services {
     struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
     struct endpoints *behind;          /* own inside addresses and the backends', port 0 → 0 */
     uint32_t inside_link_count;
-    struct prefix *inside_link; /* networks of the inside port */
+    struct prefix *inside_link;   /* networks of the inside port */
+    struct source_filter sources; /* by services_note_sources */
 };
 
 /** What a service may promise in a SYN-ACK: what all the backends that it uses have shown in
@@ -135,6 +144,29 @@ static inline bool policy_behind(const struct services *services, const struct a
             return true;
     return false;
 }
+
+/** The piece of its family's space that an address lies in: IPv4 by 12 bits, IPv6 by a mixture of
+ * its first 32. */
+static inline uint32_t source_piece(const struct addr *a, bool v4)
+{
+    uint32_t first = be32toh(v4 ? addr_v4(a) : a->words[0]);
+    return v4 ? first >> 20 : (first ^ first >> 12 ^ first >> 24) % SOURCE_PIECES;
+}
+
+/** Whether nobody outside can have that address: a bogon, one of ours, or one behind us. */
+static inline bool policy_forged(const struct services *services, const struct addr *source,
+                                 bool v4)
+{
+    uint32_t piece = source_piece(source, v4);
+    if (services->sources.harmless[v4][piece / 64] >> piece % 64 & 1 &&
+        (v4 || source->bytes[0] != 0xff))
+        return false;
+    return packet_bogon(source, v4) || policy_own(services, OUTSIDE, source) ||
+           policy_behind(services, source);
+}
+
+/** Fills the filter, once own[OUTSIDE], behind and inside_link are complete. */
+void services_note_sources(struct services *services);
 
 /** Frees the part and all that it holds; NULL is nothing. The other parts are single blocks for
  * free(). */

@@ -547,6 +547,7 @@ struct services *settings_services(const struct settings *s)
     fill_own(s, OUTSIDE, out->own[OUTSIDE]);
     fill_own(s, INSIDE, out->own[INSIDE]);
     fill_behind(s, out);
+    services_note_sources(out);
     return out;
 }
 

@@ -249,8 +249,7 @@ enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
 {
     const struct services *services = shard->policy.services;
     const struct packet *packet = &sorted->packet;
-    if (packet_bogon(&packet->source, packet->v4) ||
-        policy_own(services, OUTSIDE, &packet->source) || policy_behind(services, &packet->source))
+    if (policy_forged(services, &packet->source, packet->v4))
         return VERDICT_BOGON;
     int service = policy_service(services, &packet->destination, packet->destination_port);
     if (service < 0)

@@ -76,6 +76,7 @@ static struct services *services_of_rig(void)
     add_own(s, OUTSIDE, "2001:db8::1");
     add_own(s, INSIDE, "198.18.128.1");
     add_own(s, INSIDE, "2001:db8:0:1::1");
+    services_note_sources(s);
     return s;
 }
 
