@@ -88,6 +88,7 @@ static void show_worker(struct rte_tel_data *data)
     rte_tel_data_add_dict_u64(data, "received_inside", read_counter(&worker->received[INSIDE]));
     rte_tel_data_add_dict_u64(data, "sent_outside", read_counter(&worker->sent[OUTSIDE]));
     rte_tel_data_add_dict_u64(data, "sent_inside", read_counter(&worker->sent[INSIDE]));
+    rte_tel_data_add_dict_u64(data, "requests", read_counter(&worker->shard->requests));
     rte_tel_data_add_dict_u64(data, "busy_loops", read_counter(&worker->busy_loops));
     rte_tel_data_add_dict_u64(data, "idle_loops", read_counter(&worker->idle_loops));
     rte_tel_data_add_dict_u64(data, "buffers_free", rte_mempool_avail_count(worker->pool));
