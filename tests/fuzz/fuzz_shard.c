@@ -214,6 +214,8 @@ static void step(struct wire *w, struct input *in, struct wire_talk talks[TALKS]
     case 6: raw(w, in); break;
     case 7: change_policy(w, in); break;
     case 8: wire_wait(w, two_bytes(in) % 2000); break;
+    case 9: wire_backends(w, 1 + byte(in) % WIRE_BACKENDS); break;
+    case 10: wire_serve(w, t, (uint16_t)(2 * (byte(in) % WIRE_BACKENDS) + w->family)); break;
     default: wire_wait(w, what); break;
     }
 }

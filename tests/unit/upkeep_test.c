@@ -331,7 +331,7 @@ static void pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_
     assert_int_equal(used(r), 6);
 }
 
-static void a_new_master_takes_over_beside_the_old_and_a_bad_file_changes_nothing(void **state)
+static void pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing(void **state)
 {
     struct rig *r = *state;
     const struct message nothing = {.kind = MESSAGE_PROBE, .probe = PROBE_SILENT};
@@ -373,7 +373,7 @@ int main(void)
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
-        TEST(a_new_master_takes_over_beside_the_old_and_a_bad_file_changes_nothing),
+        TEST(pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
 }
