@@ -18,6 +18,7 @@
     V(ND_ANSWERED,        "nd_answered",          "neighbour solicitation for an own address, answered") \
     V(NEIGHBOR,           "neighbor",             "ARP reply or neighbour advertisement, handed to the control thread") \
     V(ECHO_ANSWERED,      "echo_answered",        "ICMP echo request to an own address, answered") \
+    V(TOO_BIG,            "too_big",              "ICMP too-big about a packet of a flow, translated and passed on to its sender") \
     V(PROBE,              "probe",                "a backend's answer to a probe") \
     V(BACKEND_ANSWERED,   "backend_answered",     "a backend's SYN-ACK: the flow is established and the held request sent") \
     V(TOMBSTONE_ACK,      "tombstone_ack",        "late duplicate of a closed connection's first segment, acknowledged, not executed") \
@@ -49,7 +50,12 @@
     V(TCP_CHECKSUM,       "tcp_checksum",         "TCP checksum") \
     V(BAD_OPTIONS,        "bad_options",          "TCP options run past the header or have an impossible length") \
     V(BAD_ICMP,           "bad_icmp",             "ICMP checksum, length or type") \
-    V(ICMP_OTHER,         "icmp_other",           "ICMP that is neither echo nor neighbour discovery for us") \
+    V(ICMP_ERROR,         "icmp_error",           "ICMP error other than too-big: anyone could have sent it, and time will tell") \
+    V(ICMP_QUOTE,         "icmp_quote",           "ICMP too-big that does not quote the start of a TCP packet") \
+    V(TOO_BIG_NO_FLOW,    "too_big_no_flow",      "ICMP too-big about a packet of no flow, or sent to somebody else than the packet's sender") \
+    V(TOO_BIG_STALE,      "too_big_stale",        "ICMP too-big about bytes that are not in flight: late, or forged") \
+    V(TOO_BIG_MTU,        "too_big_mtu",          "ICMP too-big with an MTU below 576 (IPv6: 1280), or no smaller than the packet") \
+    V(ICMP_OTHER,         "icmp_other",           "ICMP that is neither echo, an error, nor neighbour discovery for us") \
     V(UNSUPPORTED,        "unsupported",          "UDP, or any other protocol that is not TCP") \
     V(NO_SERVICE,         "no_service",           "TCP to an own address and a port without a service") \
     /* dropped: without a flow */ \

@@ -50,7 +50,7 @@ struct settings {
         int64_t syn_timeout, syn_tries, idle, half_closed, closing, linger, window, mss_v4, mss_v6;
     } tcp;
     struct {
-        int64_t resets, fins, echoes, inside_resets;
+        int64_t resets, fins, echoes, too_bigs, inside_resets;
     } budgets;
     struct {
         int64_t interval, timeout, failures, opening_failures;

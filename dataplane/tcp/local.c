@@ -129,11 +129,29 @@ static enum verdict answer_echo(struct shard *shard, struct frame *frame,
     return VERDICT_ECHO_ANSWERED;
 }
 
+/* RFC 792; a redirect is none: it says something to hosts. */
+static bool is_error4(uint8_t type)
+{
+    enum { UNREACHABLE = 3, SOURCE_QUENCH = 4, TIME_EXCEEDED = 11, PARAMETER_PROBLEM = 12 };
+    return type == UNREACHABLE || type == SOURCE_QUENCH || type == TIME_EXCEEDED ||
+           type == PARAMETER_PROBLEM;
+}
+
+static enum verdict error4(struct shard *shard, struct frame *frame, const struct packet *packet)
+{
+    enum { UNREACHABLE = 3, FRAGMENTATION_NEEDED = 4 };
+    const uint8_t *icmp = frame->bytes + packet->l4;
+    return icmp[0] == UNREACHABLE && icmp[1] == FRAGMENTATION_NEEDED ? too_big(shard, frame, packet)
+                                                                     : VERDICT_ICMP_ERROR;
+}
+
 enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct packet *packet)
 {
     enum {
         ECHO4 = 8,
         ECHO4_REPLY = 0,
+        TOO_BIG6 = 2,
+        LAST_ERROR6 = 127,
         ECHO6 = 128,
         ECHO6_REPLY = 129,
         SOLICITATION = 135,
@@ -141,8 +159,15 @@ enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct p
         ND_LEAST = 24
     };
     uint8_t type = frame->bytes[packet->l4];
-    if (packet->v4)
-        return type == ECHO4 ? answer_echo(shard, frame, packet, ECHO4_REPLY) : VERDICT_ICMP_OTHER;
+    if (packet->v4) {
+        if (type == ECHO4)
+            return answer_echo(shard, frame, packet, ECHO4_REPLY);
+        return is_error4(type) ? error4(shard, frame, packet) : VERDICT_ICMP_OTHER;
+    }
+    if (type == TOO_BIG6)
+        return too_big(shard, frame, packet);
+    if (type <= LAST_ERROR6)
+        return VERDICT_ICMP_ERROR;
     if (type == ECHO6)
         return answer_echo(shard, frame, packet, ECHO6_REPLY);
     if (type != SOLICITATION && type != ADVERTISEMENT)

@@ -14,6 +14,7 @@
  *   forward.c  packets of an open flow, either direction; ends of flows
  *   inside.c   backends: flows, probes, strays
  *   local.c    ARP, neighbour discovery and echo for own addresses
+ *   too_big.c  routers on either side about packets that were too large
  *   probe.c    what backends support */
 #ifndef DROPGATE_DATAPLANE_TCP_SHARD_H
 #define DROPGATE_DATAPLANE_TCP_SHARD_H
@@ -183,6 +184,9 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
 enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet);
 enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct packet *packet);
+
+/** A router says that a packet was too big for its next link. */
+enum verdict too_big(struct shard *shard, struct frame *frame, const struct packet *packet);
 
 /** A cookie that checked: what the client was promised. */
 struct opening {

@@ -312,7 +312,7 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         "[outside]",
         "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nidle = 2h\nhalf_closed = 7m\n"
         "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
-        "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\n"
+        "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\ntoo_bigs = 7\n"
         "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
     struct limits *limits = settings_limits(s);
     const struct limits wanted = {
@@ -325,8 +325,11 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         .window = 16384,
         .mss_v4 = 1400,
         .mss_v6 = 1380,
-        .per_second =
-            {[LEASE_RESETS] = 1, [LEASE_FINS] = 2, [LEASE_ECHOES] = 3, [LEASE_INSIDE_RESETS] = 4},
+        .per_second = {[LEASE_RESETS] = 1,
+                       [LEASE_FINS] = 2,
+                       [LEASE_ECHOES] = 3,
+                       [LEASE_INSIDE_RESETS] = 4,
+                       [LEASE_TOO_BIGS] = 7},
         .probe_interval_ms = 9000,
         .probe_timeout_ms = 2000,
         .probe_failures = 5,
