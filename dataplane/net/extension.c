@@ -74,8 +74,6 @@ static enum verdict step(struct walk *walk)
         return VERDICT_IPV6_ESP;
     if (walk->next == EXTENSION_AH)
         return VERDICT_IPV6_AH;
-    if (walk->count == EXTENSION_HEADERS)
-        return VERDICT_IPV6_CHAIN;
     if (walk->end - walk->at < UNIT)
         return VERDICT_TRUNCATED;
     if (walk->next == EXTENSION_FRAGMENT)

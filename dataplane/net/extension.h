@@ -12,7 +12,8 @@
  * should make them since RFC 8021), ESP and AH, which would hide or cover the TCP header that we
  * have to change, whatever no TCP client sends, and ICMPv6 behind any of them: neighbour discovery
  * must stand alone (RFC 6980 for fragments), echo and errors have no need. The walk is bounded as
- * RFC 8504 section 5.3 allows: four headers, 128 bytes, in the order of RFC 8200 section 4.1. */
+ * RFC 8504 section 5.3 allows: 128 bytes, hop-by-hop options only first, destination options twice,
+ * a routing header once (RFC 8200 section 4.1), so four headers. */
 #ifndef DROPGATE_DATAPLANE_NET_EXTENSION_H
 #define DROPGATE_DATAPLANE_NET_EXTENSION_H
 
@@ -33,7 +34,7 @@ enum {
     EXTENSION_SHIM6 = 140,
 };
 
-enum { EXTENSION_HEADERS = 4, EXTENSION_BYTES = 128 };
+enum { EXTENSION_BYTES = 128 };
 
 /** Removes the extension headers of a frame for which packet_parse returned IPV6_EXTENSION.
  * VERDICT_FORWARDED: *length is smaller, TCP stands behind the IPv6 header, and the frame is to be

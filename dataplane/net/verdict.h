@@ -43,7 +43,7 @@
     V(IPV6_ESP,           "ipv6_esp",             "IPv6 ESP header: encrypted, so not TCP that could be served") \
     V(IPV6_AH,            "ipv6_ah",              "IPv6 authentication header: covers fields that a gateway changes") \
     V(IPV6_ATOMIC,        "ipv6_atomic",          "IPv6 fragment header on a whole packet (RFC 6946, RFC 8021)") \
-    V(IPV6_CHAIN,         "ipv6_chain",           "IPv6 extension headers repeated, out of order, more than 4, over 128 bytes, or with padding past their end") \
+    V(IPV6_CHAIN,         "ipv6_chain",           "IPv6 extension headers repeated, out of order, over 128 bytes, or with padding past their end") \
     V(IPV6_ICMP,          "ipv6_icmp",            "ICMPv6 behind IPv6 extension headers") \
     V(BOGON,              "bogon",                "source that cannot be a client: own, backend's or inside address, loopback, multicast, unspecified, v4-mapped; a link-layer group") \
     V(BAD_TCP,            "bad_tcp",              "TCP header: data offset, port 0 or an impossible set of flags") \

@@ -95,6 +95,8 @@ static const struct row rows[] = {
     {139, "3b 00 00 00 0000 0000", VERDICT_IPV6_EXTENSION},
     {140, "3b 00 00 00 0000 0000", VERDICT_IPV6_EXTENSION},
     /* order, number, size */
+    {60, "06 0f 01 04 00000000", VERDICT_TRUNCATED}, /* reaches into TCP, and past it */
+    {43, "06 0f 00 00 00000000", VERDICT_TRUNCATED},
     {60, "00 00" PAD6 "06 00" PAD6, VERDICT_IPV6_CHAIN},
     {0, "00 00" PAD6 "06 00" PAD6, VERDICT_IPV6_CHAIN},
     {60, "3c 00" PAD6 "3c 00" PAD6 "06 00" PAD6, VERDICT_IPV6_CHAIN},
