@@ -68,12 +68,50 @@ static void start_host(struct world *w, struct model_host *host)
                      wraps ? UINT32_MAX - below(w, 3000) : random_32(&w->random));
 }
 
-/* What the probes would have found, so that the service promises no more than its backends keep. */
-static void promise(struct world *w, const struct model_traits *server)
+/* What the probes would have found: no more than all backends of a family keep. */
+static void promise(struct world *w, bool v4)
 {
-    for (uint16_t i = 0; w->wire != NULL && i < 2; i++)
-        wire_offer(w->wire, i, server->mss > 536 ? server->mss : 536, server->scale, server->sack,
-                   server->timestamps);
+    struct model_traits least = {
+        .mss = 1460, .scale = COOKIE_NO_SCALE, .sack = true, .timestamps = true};
+    bool first = true;
+    for (uint32_t i = 0; i < w->server_count; i++) {
+        const struct model_traits *t = &w->servers[i].traits;
+        if (addr_is_v4(&w->servers[i].address) != v4)
+            continue;
+        least.mss = t->mss < least.mss ? t->mss : least.mss;
+        least.sack = least.sack && t->sack;
+        least.timestamps = least.timestamps && t->timestamps;
+        if (first || t->scale == COOKIE_NO_SCALE)
+            least.scale = t->scale;
+        else if (least.scale != COOKIE_NO_SCALE && t->scale < least.scale)
+            least.scale = t->scale;
+        first = false;
+    }
+    wire_offer(w->wire, v4 ? WIRE_V4 : WIRE_V6, least.mss > 536 ? least.mss : 536, least.scale,
+               least.sack, least.timestamps);
+}
+
+static void plan_servers(struct world *w)
+{
+    struct model_traits traits = traits_of(w, false);
+    uint32_t several = 1;
+    if (w->wire != NULL && one_in(w, 3)) {
+        several = between(w, 2, WIRE_BACKENDS);
+        w->wire->family = (enum wire_family)below(w, WIRE_FAMILIES);
+        wire_backends(w->wire, several);
+    }
+    for (uint32_t i = 0; i < 2 * several; i++) {
+        if (i >= 2 && i % 2 != (uint32_t)w->wire->family)
+            continue;
+        struct model_host *host = world_server(w, (uint16_t)i);
+        if (one_in(w, 2))
+            traits = traits_of(w, false);
+        host->traits = traits;
+        host->traits.keepalive_ms = between(w, 5000, 20000);
+        start_host(w, host);
+    }
+    for (int v4 = 0; v4 < 2 && w->wire != NULL; v4++)
+        promise(w, v4 != 0);
 }
 
 static void plan_hosts(struct world *w)
@@ -85,14 +123,7 @@ static void plan_hosts(struct world *w)
         host->traits = traits_of(w, true);
         start_host(w, host);
     }
-    struct model_traits server = traits_of(w, false);
-    server.keepalive_ms = between(w, 5000, 20000);
-    for (int v4 = 0; v4 < 2; v4++) {
-        struct model_host *host = world_server(w, v4 != 0);
-        host->traits = server;
-        start_host(w, host);
-    }
-    promise(w, &server);
+    plan_servers(w);
 }
 
 static void plan_link(struct world *w, struct world_link *link, bool bad)
@@ -308,12 +339,13 @@ static void plan_events(struct schedule *s)
     s->down_ms = one_in(w, 2) ? 0 : below(w, 3000);
     if (one_in(w, 5))
         add_event(s, EVENT_CLIENT_CRASH, w->now_ms + below(w, 6000), below(w, w->client_count));
-    if (one_in(w, 8)) {
+    if (one_in(w, 6)) {
         const uint64_t at = w->now_ms + below(w, 6000);
+        s->crashed = below(w, w->server_count);
         s->server_crash_ms = at;
         s->server_back_ms = at + s->down_ms + (one_in(w, 2) ? 0 : below(w, 1000));
-        add_event(s, EVENT_SERVER_CRASH, at, 0);
-        add_event(s, EVENT_SERVER_LISTENS, s->server_back_ms, 0);
+        add_event(s, EVENT_SERVER_CRASH, at, s->crashed);
+        add_event(s, EVENT_SERVER_LISTENS, s->server_back_ms, s->crashed);
     }
     for (uint32_t n = one_in(w, 3) ? below(w, 6) : 0; n != 0; n--)
         add_event(s, EVENT_FORGERY, w->now_ms + below(w, 8000), below(w, s->shop.count));

@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_MS = 150 * 1000, DEADLINE_MS = 500 * 1000, REPLAY_MS = 140 * 1000 };
+enum {
+    PATIENCE_MS = 150 * 1000,
+    DEADLINE_MS = 500 * 1000,
+    REPLAY_MS = 140 * 1000,
+    SERVER_PORT = 8080
+};
 
 /* ---- what happens ---- */
 
@@ -51,25 +56,24 @@ static void client_crashes(struct schedule *s, uint32_t index)
             s->attempts[i].start_ms = s->world->down_until[0][index];
 }
 
-static void server_crashes(struct schedule *s)
+static bool speaks_to(const struct model_host *server, const struct attempt *a)
 {
-    struct world *w = s->world;
-    for (uint32_t i = 0; i < s->shop.count; i++) {
-        struct attempt *a = &s->attempts[i];
-        if (a->started && (alive(a->socket) || alive(a->server) || !a->over))
-            shop_excuse(a, "its backend restarts");
-    }
-    for (uint32_t i = 0; i < w->server_count; i++) {
-        restart(s, &w->servers[i]);
-        w->servers[i].listens = 0;
-        w->down_until[1][i] = w->now_ms + s->down_ms;
-    }
+    for (const struct model_socket *k = server->sockets; k != NULL; k = k->next)
+        if (k->state != MODEL_CLOSED && k->remote.port == a->port &&
+            addr_equal(&k->remote.addr, &a->client->address))
+            return true;
+    return false;
 }
 
-static void server_listens(struct schedule *s)
+static void server_crashes(struct schedule *s, uint32_t index)
 {
-    for (uint32_t i = 0; i < s->world->server_count; i++)
-        s->world->servers[i].listens = 8080;
+    struct world *w = s->world;
+    for (uint32_t i = 0; i < s->shop.count; i++)
+        if (s->attempts[i].started && speaks_to(&w->servers[index], &s->attempts[i]))
+            shop_excuse(&s->attempts[i], "its backend restarts");
+    restart(s, &w->servers[index]);
+    w->servers[index].listens = 0;
+    w->down_until[1][index] = w->now_ms + s->down_ms;
 }
 
 /* A third party that knows both addresses and ports, but no numbers (RFC 5961). */
@@ -114,8 +118,8 @@ static void happen(struct schedule *s, const struct event *event)
                event->host);
     switch (event->kind) {
     case EVENT_CLIENT_CRASH: client_crashes(s, event->host); return;
-    case EVENT_SERVER_CRASH: server_crashes(s); return;
-    case EVENT_SERVER_LISTENS: server_listens(s); return;
+    case EVENT_SERVER_CRASH: server_crashes(s, event->host); return;
+    case EVENT_SERVER_LISTENS: s->world->servers[event->host].listens = SERVER_PORT; return;
     case EVENT_FORGERY: forge(s, event->host); return;
     }
 }
@@ -137,14 +141,17 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
          s->verdict != VERDICT_BACKEND_ANSWERED))
         return;
     if (leg == LEG_TO_SERVERS) {
-        for (uint32_t i = 0; i < s->world->server_count; i++)
-            for (const struct model_socket *k = s->world->servers[i].sockets; k; k = k->next) {
+        for (uint32_t i = 0; i <= s->world->server_count; i++) {
+            const struct model_socket *k =
+                i == s->world->server_count ? s->graveyard : s->world->servers[i].sockets;
+            for (; k != NULL; k = k->next) {
                 if (k->remote.port != out->source_port ||
                     !addr_equal(&k->remote.addr, &out->source))
                     continue;
                 known = true;
                 good = good || acknowledges_sent(out->ack, k);
             }
+        }
     } else {
         for (uint32_t i = 0; i < s->shop.count; i++) {
             const struct attempt *a = &s->attempts[i];
@@ -157,6 +164,42 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
     }
     if (known && !good && !(out->flags & TCP_RST))
         shop_wrong(&s->shop, NULL, "the gateway acknowledged what was never sent");
+}
+
+static uint32_t window_of(const struct wire_segment *segment, const struct model_socket *by)
+{
+    const bool scaled = by->scaling && !(segment->flags & TCP_SYN);
+    return (uint32_t)segment->window << (scaled ? by->traits.scale : 0);
+}
+
+/* What one end says of its window the other must hear, as exactly as the scale that it was told
+ * allows: never nothing for something, nor something for nothing. */
+static void check_window(struct schedule *s, const struct wire_segment *out, enum world_leg leg)
+{
+    const struct wire_segment *in = &s->judged;
+    const bool to_client = leg == LEG_TO_CLIENTS;
+    const uint16_t port = to_client ? out->destination_port : out->source_port;
+    const struct addr *client = to_client ? &out->destination : &out->source;
+    if (s->verdict != VERDICT_FORWARDED || (in->flags | out->flags) & (TCP_SYN | TCP_RST) ||
+        (to_client ? s->judged_leg != LEG_TO_GATEWAY_IN : s->judged_leg != LEG_TO_GATEWAY_OUT))
+        return;
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        const struct attempt *a = &s->attempts[i];
+        if (a->port != port || !a->started || !addr_equal(&a->client->address, client) ||
+            a->server == NULL || !alive(a->socket) || !alive(a->server) ||
+            a->server->irs != a->socket->iss)
+            continue;
+        const struct model_socket *from = to_client ? a->server : a->socket;
+        const struct model_socket *to = to_client ? a->socket : a->server;
+        if (out->seq - to->irs != in->seq - from->iss || out->ack - to->iss != in->ack - from->irs)
+            continue; /* of another connection */
+        const uint32_t unit = UINT32_C(1) << to->peer_scale, said = window_of(in, from);
+        const uint32_t told = (uint32_t)out->window << to->peer_scale;
+        const uint32_t most = UINT16_MAX << to->peer_scale;
+        if ((said == 0) != (told == 0) || (told > said && told > unit) ||
+            (told + unit <= said && told < most))
+            shop_wrong(&s->shop, a, "the gateway tells another window than it was told");
+    }
 }
 
 /* Whether it may be what opens a connection. */
@@ -189,9 +232,10 @@ static void seen(void *context, const struct wire_segment *segment, enum world_l
     struct schedule *s = context;
     const bool of_host =
         s->world->wire == NULL || leg == LEG_TO_GATEWAY_OUT || leg == LEG_TO_GATEWAY_IN;
-    if (!of_host)
+    if (!of_host) {
         check_ack(s, segment, leg);
-    else if (leg == LEG_TO_GATEWAY_OUT)
+        check_window(s, segment, leg);
+    } else if (leg == LEG_TO_GATEWAY_OUT)
         replay(s, segment);
 }
 
@@ -199,9 +243,9 @@ static void decided(void *context, const struct wire_segment *in, enum world_leg
                     enum verdict verdict)
 {
     struct schedule *s = context;
-    (void)in;
-    (void)leg;
     s->verdict = verdict;
+    s->judged = *in;
+    s->judged_leg = leg;
 }
 
 static void accepted(void *context, struct model_socket *socket)
@@ -251,6 +295,16 @@ static uint64_t step(void *context)
 
 /* ---- judge ---- */
 
+/* Whether nobody else can serve when the one that crashes is down, or up and refusing. */
+static bool only_backend(const struct schedule *s, const struct attempt *a)
+{
+    const struct world *w = s->world;
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < w->server_count; i++)
+        others += i != s->crashed && addr_is_v4(&w->servers[i].address) == a->v4;
+    return addr_is_v4(&w->servers[s->crashed].address) == a->v4 && others == 0;
+}
+
 static bool tables_were_full(const struct schedule *s)
 {
     if (s->world->wire == NULL)
@@ -261,15 +315,18 @@ static bool tables_were_full(const struct schedule *s)
 
 static void judge_attempt(struct schedule *s, struct attempt *a)
 {
-    /* Down, or up and refusing. */
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
-        a->over_ms >= s->server_crash_ms)
-        shop_excuse(a, "its backend restarts");
+        a->over_ms >= s->server_crash_ms && only_backend(s, a))
+        shop_excuse(a, "its only backend is away");
     if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
         shop_excuse(a, "a table is full for too long");
     if (a->excused)
         return;
-    if (a->socket == NULL || a->socket->end != MODEL_DONE)
+    /* Its last segment, sent again after the gateway has forgotten the closed connection, may be
+     * answered by a reset: nothing is lost by that. */
+    const bool all = a->received == a->answer_length && a->taken == a->ask_length && a->saw_end;
+    if (a->socket == NULL ||
+        (a->socket->end != MODEL_DONE && !(all && a->socket->end == MODEL_RESET)))
         shop_wrong(&s->shop, a, "a client's connection did not end well, for no reason");
     else if (a->received != a->answer_length || !a->saw_end)
         shop_wrong(&s->shop, a, "a client has not got all of its answers");

@@ -33,8 +33,11 @@ struct schedule {
     uint32_t replays; /* chance in 1/1000 that a client's segment comes again much later */
     uint64_t deadline_ms;
     uint64_t server_crash_ms, server_back_ms;
+    uint32_t crashed; /* index of the server */
     struct model_socket *graveyard;
-    enum verdict verdict; /* of the frame that the shard had last */
+    enum verdict verdict;       /* of the frame that the shard had last */
+    struct wire_segment judged; /* that frame; its payload is gone */
+    enum world_leg judged_leg;
     const char *wrong;
 };
 

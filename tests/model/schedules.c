@@ -5,6 +5,7 @@
  *
  *   schedules [--seed N] [--count N] [--direct] [--verbose] [--verdicts] [--keep-going] */
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,8 @@ int main(int argc, char **argv)
         }
     }
     signal(SIGABRT, aborted);
+    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* a rig's pages serve the next one */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     if (__sanitizer_set_death_callback != NULL)
         __sanitizer_set_death_callback(dying);
     const clock_t begun = clock();

@@ -215,12 +215,16 @@ struct endpoint world_service(const struct world *w, bool v4)
     return e;
 }
 
-struct model_host *world_server(struct world *w, bool v4)
+struct model_host *world_server(struct world *w, uint16_t backend)
 {
+    char text[ADDR_TEXT];
     MUST(w->server_count < WORLD_SERVERS);
+    struct endpoint at = world_service(w, backend % 2 == 0);
+    if (w->wire != NULL)
+        at = w->wire->services->backend[backend].address;
     struct model_host *host = &w->servers[w->server_count++];
-    add_host(w, host, v4 ? "198.18.128.2" : "2001:db8:0:1::2", wire_backend_mac, INSIDE);
-    host->listens = 8080;
+    add_host(w, host, addr_print(&at.addr, text), wire_mac_of(backend), INSIDE);
+    host->listens = at.port;
     return host;
 }
 
@@ -230,6 +234,7 @@ static void deliver(struct world *w, struct model_host *hosts, uint32_t count, c
     const struct wire_segment in = wire_segment_read(frame->bytes, frame->length);
     for (uint32_t i = 0; i < count; i++)
         if (addr_equal(&hosts[i].address, &in.destination)) {
+            MUST(w->wire == NULL || memcmp(&in.to, &hosts[i].mac, sizeof in.to) == 0);
             if (w->verbose)
                 world_print(w, is_client(w, hosts) ? ">C" : ">S", &in,
                             w->now_ms < down[i] ? "host is down" : NULL);
@@ -249,7 +254,6 @@ static void collect(struct world *w)
         const struct wire_frame *f = &wire->frames[wire->taken++];
         const enum world_leg leg = f->to == OUTSIDE ? LEG_TO_CLIENTS : LEG_TO_SERVERS;
         MUST(memcmp(f->bytes + 6, &wire->mac[f->to], 6) == 0);
-        MUST(memcmp(f->bytes, f->to == OUTSIDE ? &client_mac : &wire_backend_mac, 6) == 0);
         if (w->seen != NULL || w->verbose) {
             const struct wire_segment out = wire_segment_read(f->bytes, f->length);
             if (w->verbose)

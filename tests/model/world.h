@@ -9,7 +9,7 @@
 
 #include "tests/model/tcp.h"
 
-enum { WORLD_CLIENTS = 4, WORLD_SERVERS = 4, WORLD_KEPT = 64 };
+enum { WORLD_CLIENTS = 4, WORLD_SERVERS = 2 * WIRE_BACKENDS };
 
 /** Where a frame is on its way to. */
 enum world_leg { LEG_TO_GATEWAY_OUT, LEG_TO_GATEWAY_IN, LEG_TO_CLIENTS, LEG_TO_SERVERS, LEGS };
@@ -39,7 +39,7 @@ struct world {
     uint64_t ticked_ms;
     struct model_host clients[WORLD_CLIENTS], servers[WORLD_SERVERS];
     uint32_t client_count, server_count;
-    uint64_t down_until[2][WORLD_CLIENTS]; /* [clients, servers]: frames to it vanish */
+    uint64_t down_until[2][WORLD_SERVERS]; /* [clients, servers]: frames to it vanish */
     struct world_frame *heap;
     uint32_t heap_count, heap_room;
     uint64_t order, frames;
@@ -55,9 +55,10 @@ struct world {
 struct world *world_new(uint64_t seed, const struct shard_sizes *sizes, bool direct);
 void world_free(struct world *world);
 
-/** The next host; its listener and traits are the caller's. `v4` says of which family it is. */
+/** The next host; its traits are the caller's. `v4` says of which family a client is; a server is
+ * the rig's backend of that index (even ones IPv4). */
 struct model_host *world_client(struct world *world, bool v4);
-struct model_host *world_server(struct world *world, bool v4);
+struct model_host *world_server(struct world *world, uint16_t backend);
 /** What clients of that family connect to. */
 struct endpoint world_service(const struct world *world, bool v4);
 
