@@ -230,6 +230,24 @@ static void put_request(struct world *w, struct text *t, struct shop_request *re
     request->end = t->length;
 }
 
+/* What no two parsers agree on. */
+static void put_malformed(struct world *w, struct text *t, struct shop_request *request)
+{
+    static const char *const heads[] = {
+        "GET /x HTTP/1.1\nHost: shop.example\n\n\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        "GET /x HTTP/1.1\r\n\r\n",
+        "GET /x HTTP/1.1\r\nHost : a\r\n\r\n",
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
+    };
+    const uint32_t from = t->length;
+    put(t, heads[below(w, sizeof heads / sizeof heads[0])]);
+    request->head_end = find_head_end(t, from);
+    request->end = t->length;
+}
+
 static uint8_t *copy(const uint8_t *bytes, uint32_t length)
 {
     uint8_t *out = malloc(length + 1);
@@ -247,7 +265,12 @@ static void plan_requests(struct world *w, struct attempt *a)
     text.length = 0;
     a->requests = one_in(w, 2) ? 1 : between(w, 1, SHOP_REQUESTS);
     for (uint32_t i = 0; i < a->requests; i++) {
-        put_request(w, &text, &a->request[i], heads);
+        a->malformed = one_in(w, 40);
+        if (a->malformed) {
+            put_malformed(w, &text, &a->request[i]);
+            a->requests = i + 1;
+        } else
+            put_request(w, &text, &a->request[i], heads);
         a->answer_length += one_in(w, 8) ? between(w, 4000, 20000) : between(w, 1, 1500);
         if (a->client->traits.buffer < 200 && a->answer_length > 600) /* it would take hours */
             a->answer_length = 600 + i;

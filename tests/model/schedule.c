@@ -318,6 +318,13 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
         a->over_ms >= s->server_crash_ms && only_backend(s, a))
         shop_excuse(a, "its only backend is away");
+    if (a->malformed && s->world->wire != NULL) {
+        if (a->taken >= a->request[a->requests - 1].head_end)
+            shop_wrong(&s->shop, a, "a malformed head has reached the backend");
+        if (!a->excused && (a->socket == NULL || a->socket->end != MODEL_RESET))
+            shop_wrong(&s->shop, a, "a malformed head was not refused");
+        return;
+    }
     if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
         shop_excuse(a, "a table is full for too long");
     if (a->excused)

@@ -46,7 +46,7 @@ struct attempt {
     uint32_t ask_length, answer_length;
     bool pipelined, whole_head, close_for_good;
     bool answers_early; /* the server does not wait for bodies */
-    bool malformed;     /* the gateway must refuse it */
+    bool malformed;     /* its last request is: nobody but the gateway may see all of its head */
     enum shop_close close;
     struct shop_manner client_manner, server_manner;
     bool excused; /* something will happen, or has, after which it may fail */
