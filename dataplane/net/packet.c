@@ -147,10 +147,12 @@ static inline bool usual(const uint8_t *frame, uint32_t length)
     if (length < ETHERNET_HEADER + LEAST || length > UINT16_MAX)
         return false;
     uint32_t total = load16(frame + ETHERNET_HEADER + 2);
-    return ((load32(frame + 12) & 0xffffff00) == TYPE_AND_HEADER) &
-           ((load16(frame + ETHERNET_HEADER + 6) & ~0x4000) == 0) &
-           (frame[ETHERNET_HEADER + 9] == PROTOCOL_TCP) & (total >= LEAST) &
-           (total <= length - ETHERNET_HEADER);
+    int yes = (load32(frame + 12) & 0xffffff00) == TYPE_AND_HEADER;
+    yes &= (load16(frame + ETHERNET_HEADER + 6) & ~0x4000) == 0;
+    yes &= frame[ETHERNET_HEADER + 9] == PROTOCOL_TCP;
+    yes &= total >= LEAST;
+    yes &= total <= length - ETHERNET_HEADER;
+    return yes;
 }
 
 static enum verdict parse_usual(const uint8_t *frame, unsigned checked, struct packet *p)
