@@ -21,7 +21,7 @@
 #include "dataplane/ops/upkeep.h"
 #include "dataplane/worker.h"
 
-enum { EXIT_CONFIGURATION = 2, UPKEEP_NS = 5000000, POOL_CACHE = 256 };
+enum { EXIT_CONFIGURATION = 2, UPKEEP_NS = 5000000 };
 
 static bool stop, hangup; /* signal handler: rw, loops: ro */
 
@@ -55,9 +55,7 @@ static void catch_signals(void)
 static int open_ports(struct gateway *gateway)
 {
     static const char *const names[PORT_SIDES] = {[OUTSIDE] = "outside", [INSIDE] = "inside"};
-    gateway->pool =
-        rte_pktmbuf_pool_create("packets", (unsigned)gateway->settings->gateway.buffers, POOL_CACHE,
-                                0, RTE_MBUF_DEFAULT_BUF_SIZE, (int)rte_socket_id());
+    gateway->pool = ports_pool(gateway->settings);
     if (gateway->pool == NULL) {
         log_error("no_memory",
                   "no room for %lld packet buffers: raise [gateway] memory, or lower buffers",

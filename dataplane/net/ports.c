@@ -8,6 +8,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_mbuf.h>
 #include <rte_pci.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -77,6 +78,30 @@ int ports_start_eal(const struct settings *settings, const char *program)
         return -1;
     }
     return 0;
+}
+
+/* For devices that read memory by themselves DPDK lets no buffer cross the end of a page, which
+ * leaves gaps between buffers. AF_XDP's driver does not count on gaps when it tells the kernel how
+ * long the pool is: buffers behind that length would be lost to the port one by one, until it
+ * receives nothing. So only real devices get a pool with gaps. */
+struct rte_mempool *ports_pool(const struct settings *settings)
+{
+    enum { CACHE = 256 };
+    bool pci = is_pci(settings->port[OUTSIDE].device) || is_pci(settings->port[INSIDE].device);
+    struct rte_mempool *pool =
+        rte_mempool_create_empty("packets", (unsigned)settings->gateway.buffers,
+                                 (unsigned)(sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE),
+                                 CACHE, sizeof(struct rte_pktmbuf_pool_private),
+                                 (int)rte_socket_id(), pci ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (pool == NULL)
+        return NULL;
+    rte_pktmbuf_pool_init(pool, NULL);
+    if (rte_mempool_populate_default(pool) < 0) {
+        rte_mempool_free(pool);
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
 }
 
 static int start_queues(struct port *port, const struct port_settings *settings,

@@ -26,6 +26,9 @@ struct port {
  * was logged. */
 int ports_start_eal(const struct settings *settings, const char *program);
 
+/** The packet buffers of all ports. NULL when memory is short. After ports_start_eal. */
+struct rte_mempool *ports_pool(const struct settings *settings);
+
 /** Opens, configures and starts one port with a single queue pair. Returns 0, or -1 after an error
  * was logged. */
 int ports_open(struct port *port, const struct port_settings *settings, const char *name,
