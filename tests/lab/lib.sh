@@ -161,9 +161,9 @@ backends_learned() { # backends_learned NAME…: the gateway has probed them sin
     telemetry /dropgate/backends | jq -e 'all(.[$ARGS.positional[]]; .learned == 1 and .answering == 1)' --args -- "$@"
 }
 
-start_transfer() {
+start_transfer() { # start_transfer [TRANSFER-OPTION…]
     proc_start transfer "$(service_log transfer)" ip netns exec "$DROPGATE_LAB-server" \
-        "$TOOLS/transfer" serve --to 198.18.128.2:8081 --to '[2001:db8:0:1::2]:8081'
+        "$TOOLS/transfer" serve --to 198.18.128.2:8081 --to '[2001:db8:0:1::2]:8081' "$@"
     until_true 5 server bash -c ': </dev/tcp/198.18.128.2/8081'
 }
 

@@ -4,7 +4,7 @@
  * Moves many bytes over HTTP/1.1 and proves that they arrived: the same stream of numbers is
  * generated at both ends, and its SHA-256 must be equal. `serve` answers GET /BYTES with that many
  * bytes and PUT with the digest of what came; `get` and `put` are the client. Sockets can be given
- * a small buffer or segment size. */
+ * a small buffer or segment size, and a congestion control. */
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>
@@ -28,8 +28,9 @@ struct transfer {
     struct crowd_target target;
     int64_t bytes;
     int rcvbuf, maxseg;
-    int64_t timeout; /* seconds without progress before giving up */
-    unsigned client; /* which of the crowd's addresses is ours */
+    int64_t timeout;        /* seconds without progress before giving up */
+    unsigned client;        /* which of the crowd's addresses is ours */
+    const char *congestion; /* the sender's congestion control, NULL: the system's */
     bool half_close; /* put: closes its direction behind the last byte, then reads the answer */
 };
 
@@ -180,6 +181,9 @@ static void set_sizes(const struct transfer *t, int fd)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &t->rcvbuf, sizeof t->rcvbuf);
     if (t->maxseg != 0)
         setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &t->maxseg, sizeof t->maxseg);
+    if (t->congestion != NULL && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, t->congestion,
+                                            (socklen_t)strlen(t->congestion)) != 0)
+        err(1, "congestion control %s", t->congestion);
 }
 
 /* A child per connection: one that fails ends alone. */
@@ -291,10 +295,10 @@ static bool fetch(const struct transfer *t, bool upload)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"to", 1, NULL, 't'},         {"bytes", 1, NULL, 'b'},
-                                            {"rcvbuf", 1, NULL, 'r'},     {"maxseg", 1, NULL, 'm'},
-                                            {"client", 1, NULL, 'c'},     {"timeout", 1, NULL, 'o'},
-                                            {"half-close", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"to", 1, NULL, 't'},         {"bytes", 1, NULL, 'b'},      {"rcvbuf", 1, NULL, 'r'},
+        {"maxseg", 1, NULL, 'm'},     {"client", 1, NULL, 'c'},     {"timeout", 1, NULL, 'o'},
+        {"half-close", 0, NULL, 'h'}, {"congestion", 1, NULL, 'g'}, {NULL, 0, NULL, 0}};
     struct transfer t = {.bytes = 100000000, .timeout = 20};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -305,6 +309,7 @@ int main(int argc, char **argv)
         case 'm': t.maxseg = (int)crowd_number("--maxseg", optarg, 88, 65535); break;
         case 'c': t.client = (unsigned)crowd_number("--client", optarg, 0, 1 << 24); break;
         case 'o': t.timeout = crowd_number("--timeout", optarg, 1, 3600); break;
+        case 'g': t.congestion = optarg; break;
         case 'h': t.half_close = true; break;
         default: return 2;
         }
@@ -318,5 +323,5 @@ int main(int argc, char **argv)
         return fetch(&t, strcmp(mode, "put") == 0) ? 0 : 1;
     errx(2, "usage: transfer serve|get|put --to ADDRESS:PORT [--to [ADDRESS6]:PORT] [--bytes N] "
             "[--rcvbuf N] "
-            "[--maxseg N] [--client N] [--timeout S] [--half-close]");
+            "[--maxseg N] [--client N] [--timeout S] [--half-close] [--congestion NAME]");
 }
