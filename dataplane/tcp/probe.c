@@ -14,7 +14,8 @@ enum {
     PROBE_WINDOW = 65535,
     PROBE_PORT_FIRST = 32768,
     PROBE_PORTS = 28232,
-    PROBE_LOOK_MS = 20
+    PROBE_LOOK_MS = 20,
+    PROBES_PER_LOOK = 32, /* thousands at once would overflow rings and backends' switches */
 };
 
 struct probe {
@@ -84,9 +85,14 @@ static void run_probe(struct shard *shard, uint32_t index)
 
 void probe_tick(struct shard *shard)
 {
-    for (uint32_t i = 0; i < shard->probe_count; i++)
-        if (shard->now_ms >= shard->probes[i].due_ms)
-            run_probe(shard, i);
+    for (uint32_t i = 0, run = 0; i < shard->probe_count && run < PROBES_PER_LOOK; i++) {
+        uint32_t index = shard->probe_next; /* goes on where the last look ended */
+        shard->probe_next = index + 1 == shard->probe_count ? 0 : index + 1;
+        if (shard->now_ms < shard->probes[index].due_ms)
+            continue;
+        run_probe(shard, index);
+        run++;
+    }
     shard->probes_due_ms = shard->now_ms + PROBE_LOOK_MS;
 }
 

@@ -110,7 +110,7 @@ struct shard {
     struct backend_openings *openings; /* one per backend */
     struct probe *probes;              /* NULL on all shards but the first */
     uint64_t probes_due_ms;
-    uint32_t probe_count;
+    uint32_t probe_count, probe_next;
     struct lease lease[LEASES]; /* control: rw where the fields say so */
     struct siphash_key random_key;
     uint64_t random_count;

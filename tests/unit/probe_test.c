@@ -210,6 +210,39 @@ static void a_shard_that_does_not_probe_leaves_answers_to_others(void **state)
     wire_quiet(w);
 }
 
+/* A thousand SYNs at once, and a thousand time-outs a second later, would be lost on the way. */
+static void many_backends_are_probed_in_turn_each_as_often(void **state)
+{
+    enum { MANY = 100, LOOK_MS = 20, PER_LOOK = 32 };
+    struct wire *w = wire_of(state);
+    struct neighbors *neighbors =
+        calloc(1, sizeof *neighbors + MANY * sizeof neighbors->backend[0]);
+    struct backend *many = calloc(MANY, sizeof *many);
+    for (int i = 0; i < MANY; i++) {
+        many[i] = w->services->backend[w->family];
+        many[i].address.port = (uint16_t)(8000 + i);
+        neighbors->backend[i].known = true;
+    }
+    free(w->services->backend);
+    w->services->backend = many;
+    w->policy.neighbors = neighbors;
+    w->limits.probe_timeout_ms = 2 * LOOK_MS; /* less than one turn takes */
+    assert_int_equal(shard_probe_backends(w->shard, MANY), 0);
+    uint32_t probes[MANY] = {0};
+    for (uint32_t at = 0; at < 3200; at += LOOK_MS) { /* nobody answers */
+        wire_wait(w, LOOK_MS);
+        assert_true(wire_pending(w) <= PER_LOOK);
+        while (wire_pending(w) > 0)
+            probes[wire_out(w, INSIDE).destination_port - 8000]++;
+        w->message_count = 0;
+    }
+    for (int i = 0; i < MANY; i++)
+        assert_in_range(probes[i], 40,
+                        52); /* 3,200 / 20 x 32 / 100 at most, one turn less at least */
+    free(neighbors);
+    w->policy.neighbors = w->neighbors;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +255,7 @@ int main(void)
         WIRE_TEST(a_syn_ack_that_nobody_waits_for_any_more_is_reset),
         WIRE_TEST(malformed_options_teach_nothing),
         WIRE_TEST(a_backend_without_a_next_hop_is_not_probed_until_it_has_one),
+        WIRE_TEST(many_backends_are_probed_in_turn_each_as_often),
         WIRE_TEST(a_shard_that_does_not_probe_leaves_answers_to_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
