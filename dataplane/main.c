@@ -2,13 +2,14 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * dropgate-dataplane: reads the configuration, opens the ports, builds the first policy, starts the
- * worker, then does the control thread's upkeep until a signal ends it. */
+ * workers, then does the control thread's upkeep until a signal ends it. */
 #include <errno.h>
 #include <getopt.h>
 #include <rte_eal.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,7 +34,11 @@ struct gateway {
     struct policy policy;
     struct services *services;
     struct limits *limits;
-    struct worker worker;
+    uint32_t worker_count;
+    struct worker *workers;
+    struct handover *ends[STEER_WORKERS]; /* of the workers */
+    struct steer *steer;                  /* NULL: one worker */
+    struct addr *own_inside;
     struct upkeep upkeep;
     bool opened[PORT_SIDES];
 };
@@ -52,6 +57,23 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* How many queues a port has is known only now; the settings were checked with one. */
+static int check_buffers(const struct gateway *gateway)
+{
+    const struct settings *settings = gateway->settings;
+    int64_t wanted = gateway->worker_count * SETTINGS_WORKER_BUFFERS;
+    for (int side = 0; side < PORT_SIDES; side++)
+        wanted += gateway->ports[side].rx_queues * settings->port[side].rx_descriptors +
+                  gateway->ports[side].tx_queues * settings->port[side].tx_descriptors;
+    if (settings->gateway.buffers >= wanted)
+        return 0;
+    log_error("buffers",
+              "[gateway] buffers = %lld: the rings of all queues and %u workers hold %lld; raise "
+              "it, or lower rx_descriptors and tx_descriptors",
+              (long long)settings->gateway.buffers, gateway->worker_count, (long long)wanted);
+    return -1;
+}
+
 static int open_ports(struct gateway *gateway)
 {
     static const char *const names[PORT_SIDES] = {[OUTSIDE] = "outside", [INSIDE] = "inside"};
@@ -64,11 +86,11 @@ static int open_ports(struct gateway *gateway)
     }
     for (int side = 0; side < PORT_SIDES; side++) {
         if (ports_open(&gateway->ports[side], &gateway->settings->port[side], names[side],
-                       gateway->pool) != 0)
+                       gateway->pool, gateway->worker_count) != 0)
             return -1;
         gateway->opened[side] = true;
     }
-    return 0;
+    return check_buffers(gateway);
 }
 
 static int make_policy(struct gateway *gateway)
@@ -79,13 +101,41 @@ static int make_policy(struct gateway *gateway)
         return -ENOMEM;
     gateway->policy.services = gateway->services;
     gateway->policy.limits = gateway->limits;
-    return upkeep_init(&gateway->upkeep, &gateway->policy, &gateway->worker, 1,
+    return upkeep_init(&gateway->upkeep, &gateway->policy, gateway->workers, gateway->worker_count,
                        gateway->settings->cookie.master_file);
 }
 
-static int make_worker(struct gateway *gateway)
+/* Who belongs to whom, under a key that nobody outside knows. One worker has everybody. */
+static int make_steering(struct gateway *gateway)
 {
-    struct worker *worker = &gateway->worker;
+    const struct conf_list *list = &gateway->settings->port[INSIDE].addresses;
+    const struct conf_interface *inside = list->items;
+    uint8_t key[STEER_KEY];
+    if (gateway->worker_count == 1)
+        return 0;
+    gateway->steer = malloc(sizeof *gateway->steer);
+    gateway->own_inside = calloc(list->count, sizeof *gateway->own_inside);
+    if (gateway->steer == NULL || gateway->own_inside == NULL ||
+        getrandom(key, sizeof key, 0) != sizeof key)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++)
+        gateway->own_inside[i] = inside[i].addr;
+    steer_init(gateway->steer, key, gateway->worker_count, gateway->own_inside,
+               (uint32_t)list->count);
+    return 0;
+}
+
+static struct rte_ring *ring_of(const char *name, uint32_t worker, size_t element)
+{
+    char text[RTE_RING_NAMESIZE];
+    snprintf(text, sizeof text, "%s%u", name, worker);
+    return rte_ring_create_elem(text, (unsigned)element, WORKER_RING, (int)rte_socket_id(),
+                                RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
+{
+    struct worker *worker = &gateway->workers[index];
     const struct settings *settings = gateway->settings;
     struct siphash_key secret;
     struct shard_sizes sizes = {(uint32_t)settings->tables.flows,
@@ -95,14 +145,13 @@ static int make_worker(struct gateway *gateway)
     *worker = (struct worker){
         .policy = &gateway->policy,
         .ports = gateway->ports,
+        .steer = gateway->steer,
         .pool = gateway->pool,
         .poll = settings->gateway.idle == IDLE_POLL,
         .stop = &stop,
-        .lcore = rte_get_next_lcore(-1, 1, 0),
-        .messages = rte_ring_create_elem("messages", sizeof(struct message), WORKER_RING,
-                                         (int)rte_socket_id(), RING_F_SP_ENQ | RING_F_SC_DEQ),
-        .commands = rte_ring_create_elem("commands", sizeof(struct command), WORKER_RING,
-                                         (int)rte_socket_id(), RING_F_SP_ENQ | RING_F_SC_DEQ),
+        .lcore = lcore,
+        .messages = ring_of("messages", index, sizeof(struct message)),
+        .commands = ring_of("commands", index, sizeof(struct command)),
     };
     if (getrandom(&secret, sizeof secret, 0) != sizeof secret || worker->messages == NULL ||
         worker->commands == NULL)
@@ -111,7 +160,24 @@ static int make_worker(struct gateway *gateway)
     worker->shard = shard_new(&sizes, &secret, &output, macs, worker_clock_ms());
     if (worker->shard == NULL)
         return -ENOMEM;
-    return shard_probe_backends(worker->shard, gateway->services->backend_count);
+    shard_steered(worker->shard, gateway->steer, index);
+    return 0;
+}
+
+/* Only the first probes the backends: their answers come to an own address, which is its own. */
+static int make_workers(struct gateway *gateway)
+{
+    unsigned lcore = rte_get_main_lcore();
+    int error = make_steering(gateway);
+    for (uint32_t i = 0; i < gateway->worker_count && error == 0; i++) {
+        lcore = rte_get_next_lcore(lcore, 1, 0);
+        error = make_worker(gateway, i, lcore);
+    }
+    if (error == 0)
+        error = handover_connect(gateway->ends, gateway->worker_count, gateway->ports);
+    if (error == 0)
+        error = shard_probe_backends(gateway->workers[0].shard, gateway->services->backend_count);
+    return error == 0 ? upkeep_lend(&gateway->upkeep) : error;
 }
 
 /* Every table is resident before the first packet: a page fault in the packet path would cost more
@@ -133,6 +199,27 @@ static void reload(struct gateway *gateway)
         upkeep_take_master(&gateway->upkeep, master);
 }
 
+/* Launches all, or ends those that run already. */
+static int launch(struct gateway *gateway)
+{
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        if (rte_eal_remote_launch(worker_run, &gateway->workers[i], gateway->workers[i].lcore) !=
+            0) {
+            __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+            rte_eal_mp_wait_lcore();
+            return -EBUSY;
+        }
+    return 0;
+}
+
+static uint32_t flows_open(const struct gateway *gateway)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        sum += flows_count(gateway->workers[i].shard->flows);
+    return sum;
+}
+
 static int run(struct gateway *gateway)
 {
     const struct timespec pause = {.tv_nsec = UPKEEP_NS};
@@ -141,22 +228,22 @@ static int run(struct gateway *gateway)
         return -ENOMEM;
     gateway->upkeep.builder = builder;
     lock_memory();
-    if (rte_eal_remote_launch(worker_run, &gateway->worker, gateway->worker.lcore) != 0) {
+    int error = launch(gateway);
+    if (error != 0) {
         builder_stop(builder);
-        return -EBUSY;
+        return error;
     }
-    log_info("started", "%u addresses served by %u backends", gateway->services->count,
-             gateway->services->backend_count);
+    log_info("started", "%u addresses served by %u backends, %u workers", gateway->services->count,
+             gateway->services->backend_count, gateway->worker_count);
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
             reload(gateway);
         nanosleep(&pause, NULL);
     }
-    rte_eal_wait_lcore(gateway->worker.lcore);
+    rte_eal_mp_wait_lcore();
     builder_stop(builder);
-    log_info("stopped", "ended by a signal, %u flows were open",
-             flows_count(gateway->worker.shard->flows));
+    log_info("stopped", "ended by a signal, %u flows were open", flows_open(gateway));
     return 0;
 }
 
@@ -164,22 +251,22 @@ static int serve(struct gateway *gateway)
 {
     if (ports_start_eal(gateway->settings, "dropgate-dataplane") != 0)
         return EXIT_FAILURE;
-    if (rte_lcore_count() != (unsigned)gateway->settings->gateway.workers + 1) {
-        log_error(
-            "cores",
-            "[gateway] cores names %u processors; one for control and one per worker make %lld",
-            rte_lcore_count(), (long long)gateway->settings->gateway.workers + 1);
-        return EXIT_CONFIGURATION;
-    }
+    gateway->worker_count = (uint32_t)gateway->settings->gateway.workers;
+    gateway->workers =
+        aligned_alloc(alignof(struct worker), gateway->worker_count * sizeof(struct worker));
+    if (gateway->workers == NULL)
+        return EXIT_FAILURE;
+    memset(gateway->workers, 0, gateway->worker_count * sizeof(struct worker));
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        gateway->ends[i] = &gateway->workers[i].handover;
     if (open_ports(gateway) != 0)
         return EXIT_FAILURE;
     int error = make_policy(gateway);
     if (error == 0)
-        error = make_worker(gateway);
+        error = make_workers(gateway);
     if (error == 0)
-        error = upkeep_lend(&gateway->upkeep);
-    if (error == 0)
-        error = metrics_register(gateway->settings, &gateway->worker, &gateway->upkeep);
+        error = metrics_register(gateway->settings, gateway->workers, gateway->worker_count,
+                                 &gateway->upkeep);
     if (error == 0)
         error = run(gateway);
     if (error != 0)
@@ -188,14 +275,26 @@ static int serve(struct gateway *gateway)
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static void free_workers(struct gateway *gateway)
+{
+    if (gateway->workers == NULL)
+        return;
+    handover_disconnect(gateway->ends, gateway->worker_count);
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        shard_free(gateway->workers[i].shard);
+    free(gateway->workers);
+    free(gateway->steer);
+    free(gateway->own_inside);
+}
+
 static void clean_up(struct gateway *gateway)
 {
     metrics_close();
     for (int side = 0; side < PORT_SIDES; side++)
         if (gateway->opened[side])
             ports_close(&gateway->ports[side]);
+    free_workers(gateway);
     rte_eal_cleanup();
-    shard_free(gateway->worker.shard);
     if (gateway->upkeep.policy != NULL)
         upkeep_end(&gateway->upkeep);
     services_free(gateway->services);

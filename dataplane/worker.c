@@ -2,9 +2,10 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * The packet path begins here. One loop: read the policy and the clock once, take a burst from each
- * port, let the shard decide about each frame, send what it decided, run timers, report a quiescent
- * state. Nothing in it blocks, locks, logs, allocates or makes a system call, but for the drivers,
- * and for the sleep when there is nothing to do. */
+ * of its queues, hand the frames of others' clients over to them and take what they hand over, let
+ * the shard decide about each frame, send what it decided, run timers, report a quiescent state.
+ * Nothing in it blocks, locks, logs, allocates or makes a system call, but for the drivers, and for
+ * the sleep when there is nothing to do. */
 #include "dataplane/worker.h"
 
 #include <rte_cycles.h>
@@ -22,18 +23,44 @@ uint64_t worker_clock_ms(void)
     return tsc / hz * 1000 + tsc % hz * 1000 / hz;
 }
 
+static void send_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                       uint16_t count)
+{
+    uint16_t sent =
+        rte_eth_tx_burst(worker->ports[side].id, worker->handover.port[side].queue, mbufs, count);
+    worker->sent[side] += sent;
+    if (sent < count) {
+        rte_pktmbuf_free_bulk(mbufs + sent, count - sent);
+        worker->shard->verdicts[VERDICT_TX_FULL] += (uint64_t)(count - sent);
+    }
+}
+
 static void flush(struct worker *worker, enum port_side side)
 {
     uint16_t count = worker->tx[side].count;
     if (count == 0)
         return;
-    uint16_t sent = rte_eth_tx_burst(worker->ports[side].id, 0, worker->tx[side].mbufs, count);
-    worker->sent[side] += sent;
-    if (sent < count) {
-        rte_pktmbuf_free_bulk(worker->tx[side].mbufs + sent, count - sent);
-        worker->shard->verdicts[VERDICT_TX_FULL] += (uint64_t)(count - sent);
-    }
+    if (worker->handover.port[side].ring == NULL)
+        send_burst(worker, side, worker->tx[side].mbufs, count);
+    else
+        worker->shard->verdicts[VERDICT_HANDOVER_FULL] +=
+            handover_send(&worker->handover, side, worker->tx[side].mbufs, count);
     worker->tx[side].count = 0;
+}
+
+/* What others decided and only our queue can send. */
+static uint32_t send_for_others(struct worker *worker, enum port_side side)
+{
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    uint32_t work = 0;
+    for (uint32_t i = 0; i < worker->handover.port[side].from_count; i++) {
+        uint32_t count = rte_ring_sc_dequeue_burst(worker->handover.port[side].from[i],
+                                                   (void **)mbufs, WORKER_BURST, NULL);
+        if (count != 0)
+            send_burst(worker, side, mbufs, (uint16_t)count);
+        work += count;
+    }
+    return work;
 }
 
 static void transmit(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
@@ -116,18 +143,29 @@ static uint16_t keep_whole(struct worker *worker, enum port_side side, struct rt
     return kept;
 }
 
-void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
-                  uint16_t count)
+/* Others' frames go to them; returns how many are left. */
+static uint16_t keep_own(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                         uint16_t count)
 {
-    struct frame frames[WORKER_BURST];
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        uint32_t owner = steer_frame(
+            worker->steer, side, rte_pktmbuf_mtod(mbufs[i], const uint8_t *), mbufs[i]->data_len);
+        if (owner == worker->handover.index || owner == STEER_NOBODY)
+            mbufs[kept++] = mbufs[i];
+        else
+            handover_stage(&worker->handover, owner, side, mbufs[i]);
+    }
+    worker->shard->verdicts[VERDICT_HANDOVER_FULL] += handover_deliver(&worker->handover);
+    return kept;
+}
+
+/* The shard decides; `frames` describe the buffers. */
+static void decide(struct worker *worker, struct frame *frames, struct rte_mbuf **mbufs,
+                   uint16_t count)
+{
     struct rte_mbuf *dropped[WORKER_BURST];
     unsigned drops = 0;
-    worker->received[side] += count;
-    for (uint16_t i = 0; i < count; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
-    count = keep_whole(worker, side, mbufs, count);
-    for (uint16_t i = 0; i < count; i++)
-        describe(&frames[i], worker, side, mbufs[i]);
     shard_burst(worker->shard, frames, count);
     for (uint16_t i = 0; i < count; i++) {
         if (frames[i].to == PORT_NONE) {
@@ -142,12 +180,52 @@ void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **
     rte_pktmbuf_free_bulk(dropped, drops);
 }
 
-static uint16_t receive(struct worker *worker, enum port_side side)
+void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
+                  uint16_t count)
+{
+    struct frame frames[WORKER_BURST];
+    worker->received[side] += count;
+    for (uint16_t i = 0; i < count; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    count = keep_whole(worker, side, mbufs, count);
+    if (worker->steer != NULL)
+        count = keep_own(worker, side, mbufs, count);
+    for (uint16_t i = 0; i < count; i++)
+        describe(&frames[i], worker, side, mbufs[i]);
+    decide(worker, frames, mbufs, count);
+}
+
+uint32_t worker_take(struct worker *worker)
+{
+    struct frame frames[WORKER_BURST];
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    uint32_t work = 0;
+    for (uint32_t from = 0; from < worker->handover.workers; from++) {
+        if (worker->handover.from[from] == NULL)
+            continue;
+        uint16_t count = handover_take(&worker->handover, from, mbufs);
+        for (uint16_t i = 0; i < count; i++)
+            rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+        for (uint16_t i = 0; i < count; i++)
+            describe(&frames[i], worker, (enum port_side)mbufs[i]->port, mbufs[i]);
+        decide(worker, frames, mbufs, count);
+        work += count;
+    }
+    return work;
+}
+
+static uint32_t receive(struct worker *worker, enum port_side side)
 {
     struct rte_mbuf *mbufs[WORKER_BURST];
-    uint16_t count = rte_eth_rx_burst(worker->ports[side].id, 0, mbufs, WORKER_BURST);
-    worker_burst(worker, side, mbufs, count);
-    return count;
+    const struct port *port = &worker->ports[side];
+    uint32_t work = 0;
+    for (uint32_t queue = worker->handover.port[side].rx_first; queue < port->rx_queues;
+         queue += worker->handover.workers) {
+        uint16_t count = rte_eth_rx_burst(port->id, (uint16_t)queue, mbufs, WORKER_BURST);
+        worker_burst(worker, side, mbufs, count);
+        work += count;
+    }
+    return work;
 }
 
 void worker_flush(struct worker *worker)
@@ -211,18 +289,27 @@ static void rest(const struct worker *worker, uint32_t idle)
     urcu_qsbr_thread_online();
 }
 
+uint32_t worker_round(struct worker *worker)
+{
+    begin(worker);
+    uint32_t work = receive(worker, OUTSIDE);
+    work += receive(worker, INSIDE);
+    work += worker_take(worker);
+    work += shard_tick(worker->shard);
+    take_commands(worker);
+    worker_flush(worker);
+    work += send_for_others(worker, OUTSIDE);
+    work += send_for_others(worker, INSIDE);
+    return work;
+}
+
 int worker_run(void *argument)
 {
     struct worker *worker = argument;
     uint32_t idle = 0;
     urcu_qsbr_register_thread();
     while (!__atomic_load_n(worker->stop, __ATOMIC_RELAXED)) {
-        begin(worker);
-        uint32_t work = receive(worker, OUTSIDE);
-        work += receive(worker, INSIDE);
-        work += shard_tick(worker->shard);
-        take_commands(worker);
-        worker_flush(worker);
+        uint32_t work = worker_round(worker);
         urcu_qsbr_quiescent_state();
         if (work) {
             worker->busy_loops++;

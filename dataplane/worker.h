@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * A worker: one lcore, its shard, and the plumbing between the shard and DPDK. */
+ * A worker: one lcore, its shard, and the plumbing between the shard, DPDK and the other workers.
+ */
 #ifndef DROPGATE_DATAPLANE_WORKER_H
 #define DROPGATE_DATAPLANE_WORKER_H
 
 #include <rte_mbuf.h>
 #include <rte_ring.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/net/handover.h"
 #include "dataplane/net/ports.h"
+#include "dataplane/net/steer.h"
 #include "dataplane/tcp/shard.h"
 
 enum { WORKER_BURST = 64, WORKER_RING = 1024 };
@@ -21,10 +25,12 @@ struct command {
     uint64_t side;         /* enum port_side (a ring element's size is a multiple of 4) */
 };
 
+/** On cache lines of its own: no worker waits for another's counters. */
 struct worker {
-    struct shard *shard;         /* worker: rw, others read counters */
-    const struct policy *policy; /* builder: rw, worker: ro */
-    const struct port *ports;    /* main: rw before start, worker: ro */
+    alignas(RTE_CACHE_LINE_SIZE) struct shard *shard; /* worker: rw, others read counters */
+    const struct policy *policy;                      /* builder: rw, worker: ro */
+    const struct port *ports;                         /* main: rw before start, worker: ro */
+    const struct steer *steer; /* whose frames are whose; NULL: this worker is alone */
     struct rte_mempool *pool;
     struct rte_ring *messages; /* worker → control, struct message */
     struct rte_ring *commands; /* control → worker, struct command */
@@ -34,7 +40,8 @@ struct worker {
     struct {
         struct rte_mbuf *mbufs[WORKER_BURST];
         uint16_t count;
-    } tx[PORT_SIDES];  /* worker: rw */
+    } tx[PORT_SIDES]; /* worker: rw */
+    struct handover handover;
     uint64_t epoch_ms; /* worker: rw; unix time less the monotonic clock */
     uint64_t epoch_read_ms;
     uint64_t busy_loops, idle_loops, received[PORT_SIDES],
@@ -47,12 +54,22 @@ struct shard_output worker_output(struct worker *worker);
 /** The loop: runs on the worker's lcore until *stop. For rte_eal_remote_launch. */
 int worker_run(void *worker);
 
-/** One received burst through the shard; answers are queued for worker_flush. Policy and clock are
- * those of the last shard_begin. The worker's thread (or a bench that has none). */
+/** One round of it: whatever has come, is due, or was handed over, and all that leaves. Returns 0
+ * when there was nothing to do. The worker's thread, and for tests. */
+uint32_t worker_round(struct worker *worker);
+
+/** One received burst: what is ours goes through the shard, whose answers are queued for
+ * worker_flush, and the rest to its owners. Policy and clock are those of the last shard_begin. The
+ * worker's thread (or a bench that has none). */
 void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
                   uint16_t count);
 
-/** Sends what is queued; what the port does not take is counted as TX_FULL. The worker's thread. */
+/** What others have received for this worker, through the shard as if it had received it itself.
+ * Returns how many frames. The worker's thread. */
+uint32_t worker_take(struct worker *worker);
+
+/** Sends what is queued, or passes it to the owner of the transmit queue; what the port does not
+ * take is counted as TX_FULL, what the ring does not, as HANDOVER_FULL. The worker's thread. */
 void worker_flush(struct worker *worker);
 
 /** A millisecond clock that never goes back, from the TSC. Any thread. */

@@ -35,10 +35,21 @@ static bool is_pci(const char *device)
     return rte_pci_addr_parse(name, &address) == 0;
 }
 
+/* "0@CORE,1@CORE,…": a thread for each, on the processor named at its place, which EAL's plain list
+ * of processors could not repeat. */
+static void print_lcores(const struct settings *settings, char *out, size_t size)
+{
+    uint16_t cores[SETTINGS_CORES];
+    int count = settings_cores(settings, cores);
+    size_t at = 0;
+    for (int i = 0; i < count && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%d@%u", i ? "," : "", i, cores[i]);
+}
+
 int ports_start_eal(const struct settings *settings, const char *program)
 {
     enum { ARGUMENTS = 24 };
-    char memory[32], *argv[ARGUMENTS];
+    char memory[32], lcores[SETTINGS_CORES * 8], *argv[ARGUMENTS];
     int argc = 0;
     bool pci = false;
     /* AF_XDP: one program per device is all that is wanted; libxdp's dispatcher would need a
@@ -47,8 +58,9 @@ int ports_start_eal(const struct settings *settings, const char *program)
     snprintf(memory, sizeof memory, "%lld", (long long)(settings->gateway.memory >> 20));
     argv[argc++] =
         (char *)(uintptr_t)program; /* EAL's prototype is not const, but it does not write them */
-    argv[argc++] = "-l";
-    argv[argc++] = settings->gateway.cores;
+    print_lcores(settings, lcores, sizeof lcores);
+    argv[argc++] = "--lcores";
+    argv[argc++] = lcores;
     argv[argc++] = "--file-prefix";
     argv[argc++] = settings->gateway.instance;
     argv[argc++] = "-m";
@@ -104,6 +116,23 @@ struct rte_mempool *ports_pool(const struct settings *settings)
     return pool;
 }
 
+static uint16_t queue_count(uint32_t workers, uint16_t most)
+{
+    return workers < most ? (uint16_t)workers : most;
+}
+
+static int set_up_queues(const struct port *port, uint16_t rx, uint16_t tx,
+                         struct rte_mempool *pool)
+{
+    unsigned socket = (unsigned)rte_eth_dev_socket_id(port->id);
+    int error = 0;
+    for (uint16_t i = 0; i < port->rx_queues && error == 0; i++)
+        error = rte_eth_rx_queue_setup(port->id, i, rx, socket, NULL, pool);
+    for (uint16_t i = 0; i < port->tx_queues && error == 0; i++)
+        error = rte_eth_tx_queue_setup(port->id, i, tx, socket, NULL);
+    return error;
+}
+
 static int start_queues(struct port *port, const struct port_settings *settings,
                         struct rte_mempool *pool, const struct rte_eth_dev_info *info)
 {
@@ -117,20 +146,16 @@ static int start_queues(struct port *port, const struct port_settings *settings,
         conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
         port->tcp_good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
     }
-    int error = rte_eth_dev_configure(port->id, 1, 1, &conf);
+    int error = rte_eth_dev_configure(port->id, port->rx_queues, port->tx_queues, &conf);
     if (error == 0)
         error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
     if (error == 0)
-        error = rte_eth_rx_queue_setup(port->id, 0, rx, (unsigned)rte_eth_dev_socket_id(port->id),
-                                       NULL, pool);
-    if (error == 0)
-        error = rte_eth_tx_queue_setup(port->id, 0, tx, (unsigned)rte_eth_dev_socket_id(port->id),
-                                       NULL);
+        error = set_up_queues(port, rx, tx, pool);
     return error == 0 ? rte_eth_dev_start(port->id) : error;
 }
 
 int ports_open(struct port *port, const struct port_settings *settings, const char *name,
-               struct rte_mempool *pool)
+               struct rte_mempool *pool, uint32_t workers)
 {
     struct rte_eth_dev_info info;
     struct rte_ether_addr mac;
@@ -146,8 +171,11 @@ int ports_open(struct port *port, const struct port_settings *settings, const ch
     int error = rte_eth_dev_info_get(port->id, &info);
     if (error == 0)
         error = rte_eth_macaddr_get(port->id, &mac);
-    if (error == 0)
+    if (error == 0) {
+        port->rx_queues = queue_count(workers, info.max_rx_queues);
+        port->tx_queues = queue_count(workers, info.max_tx_queues);
         error = start_queues(port, settings, pool, &info);
+    }
     if (error != 0) {
         log_error("port_start", "[%s] device = %s: %s", name, settings->device,
                   rte_strerror(-error));
@@ -161,9 +189,11 @@ int ports_open(struct port *port, const struct port_settings *settings, const ch
         log_warn("port_multicast",
                  "[%s] device = %s: cannot receive multicast (%s): IPv6 clients may not find us",
                  name, settings->device, rte_strerror(-error));
-    log_info("port_up", "[%s] %s, driver %s, checksums verified by the port: IPv4 %s, TCP %s", name,
-             settings->device, info.driver_name, port->ip_good ? "yes" : "no",
-             port->tcp_good ? "yes" : "no");
+    log_info("port_up",
+             "[%s] %s, driver %s, queues: %u in, %u out; checksums verified by the port: IPv4 %s, "
+             "TCP %s",
+             name, settings->device, info.driver_name, port->rx_queues, port->tx_queues,
+             port->ip_good ? "yes" : "no", port->tcp_good ? "yes" : "no");
     return 0;
 }
 

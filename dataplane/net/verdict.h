@@ -98,6 +98,7 @@
     /* our own troubles */ \
     V(NO_BUFFER,          "no_buffer",            "no packet buffer for an answer") \
     V(TX_FULL,            "tx_full",              "the port's transmit queue was full; the packet is lost") \
+    V(HANDOVER_FULL,      "handover_full",        "the ring to the worker that the client or the transmit queue belongs to was full; the packet is lost") \
     V(RING_FULL,          "ring_full",            "a ring to the control thread was full; the message is lost")
 /* clang-format on */
 

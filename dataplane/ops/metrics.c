@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * DPDK calls back without a context, so the three pointers are file-wide. Its telemetry thread
- * lives as long as the process, hence the lock: it holds off only metrics_close. */
+ * DPDK calls back without a context, so what it reads is file-wide. Its telemetry threads live as
+ * long as the process, hence the lock: it holds off metrics_close, and each other. */
 #include "dataplane/ops/metrics.h"
 
 #include <pthread.h>
 #include <rte_telemetry.h>
+#include <stdlib.h>
 
 static const struct settings *conf;
-static const struct worker *worker;
+static const struct worker *workers; /* NULL: closed */
+static uint32_t worker_count;
+static const struct worker *first, *behind; /* those that the answer in hand is about */
 static const struct upkeep *upkeep;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -22,28 +25,45 @@ static uint64_t read_counter(const uint64_t *counter)
 static void show_verdicts(struct rte_tel_data *data)
 {
     rte_tel_data_start_dict(data);
-    for (int i = 0; i < VERDICT_COUNT; i++)
-        rte_tel_data_add_dict_u64(data, verdict_name((enum verdict)i),
-                                  read_counter(&worker->shard->verdicts[i]));
+    for (int i = 0; i < VERDICT_COUNT; i++) {
+        uint64_t sum = 0;
+        for (const struct worker *w = first; w < behind; w++)
+            sum += read_counter(&w->shard->verdicts[i]);
+        rte_tel_data_add_dict_u64(data, verdict_name((enum verdict)i), sum);
+    }
 }
 
 static void show_tables(struct rte_tel_data *data)
 {
-    const struct shard *shard = worker->shard;
+    uint64_t flows = 0, flows_max = 0, tombstones = 0, held = 0;
+    uint64_t count = (uint64_t)(behind - first);
+    for (const struct worker *w = first; w < behind; w++) {
+        flows += flows_count(w->shard->flows);
+        flows_max += flows_capacity(w->shard->flows);
+        tombstones += tombstones_count(w->shard->tombstones);
+        held += held_count(w->shard->held);
+    }
     rte_tel_data_start_dict(data);
-    rte_tel_data_add_dict_u64(data, "flows", flows_count(shard->flows));
-    rte_tel_data_add_dict_u64(data, "flows_max", flows_capacity(shard->flows));
-    rte_tel_data_add_dict_u64(data, "tombstones", tombstones_count(shard->tombstones));
-    rte_tel_data_add_dict_u64(data, "tombstones_max", (uint64_t)conf->tables.tombstones);
-    rte_tel_data_add_dict_u64(data, "held", held_count(shard->held));
-    rte_tel_data_add_dict_u64(data, "held_max", (uint64_t)conf->tables.held);
+    rte_tel_data_add_dict_u64(data, "flows", flows);
+    rte_tel_data_add_dict_u64(data, "flows_max", flows_max);
+    rte_tel_data_add_dict_u64(data, "tombstones", tombstones);
+    rte_tel_data_add_dict_u64(data, "tombstones_max", count * (uint64_t)conf->tables.tombstones);
+    rte_tel_data_add_dict_u64(data, "held", held);
+    rte_tel_data_add_dict_u64(data, "held_max", count * (uint64_t)conf->tables.held);
 }
 
-static void add_openings(struct rte_tel_data *into, const struct backend_openings *openings)
+static void add_openings(struct rte_tel_data *into, uint32_t backend)
 {
-    rte_tel_data_add_dict_u64(into, "opened", read_counter(&openings->opened));
-    rte_tel_data_add_dict_u64(into, "refused", read_counter(&openings->refused));
-    rte_tel_data_add_dict_u64(into, "timeouts", read_counter(&openings->timeouts));
+    uint64_t opened = 0, refused = 0, timeouts = 0;
+    for (const struct worker *w = first; w < behind; w++) {
+        const struct backend_openings *openings = &w->shard->openings[backend];
+        opened += read_counter(&openings->opened);
+        refused += read_counter(&openings->refused);
+        timeouts += read_counter(&openings->timeouts);
+    }
+    rte_tel_data_add_dict_u64(into, "opened", opened);
+    rte_tel_data_add_dict_u64(into, "refused", refused);
+    rte_tel_data_add_dict_u64(into, "timeouts", timeouts);
 }
 
 static void add_backend(struct rte_tel_data *into, uint32_t index)
@@ -69,7 +89,7 @@ static void add_backend(struct rte_tel_data *into, uint32_t index)
                                   : -1);
     rte_tel_data_add_dict_int(one, "sack", state->options.sack_ok);
     rte_tel_data_add_dict_int(one, "timestamps", state->options.timestamps);
-    add_openings(one, &worker->shard->openings[index]);
+    add_openings(one, index);
     rte_tel_data_add_dict_container(into, backend->name, one, 0);
 }
 
@@ -81,64 +101,98 @@ static void show_backends(struct rte_tel_data *data)
         add_backend(data, i);
 }
 
+static void add_sum(struct rte_tel_data *data, const char *name, size_t offset)
+{
+    uint64_t sum = 0;
+    for (const struct worker *w = first; w < behind; w++)
+        sum += read_counter((const uint64_t *)((const char *)w + offset));
+    rte_tel_data_add_dict_u64(data, name, sum);
+}
+
 static void show_worker(struct rte_tel_data *data)
 {
     rte_tel_data_start_dict(data);
-    rte_tel_data_add_dict_u64(data, "received_outside", read_counter(&worker->received[OUTSIDE]));
-    rte_tel_data_add_dict_u64(data, "received_inside", read_counter(&worker->received[INSIDE]));
-    rte_tel_data_add_dict_u64(data, "sent_outside", read_counter(&worker->sent[OUTSIDE]));
-    rte_tel_data_add_dict_u64(data, "sent_inside", read_counter(&worker->sent[INSIDE]));
-    rte_tel_data_add_dict_u64(data, "requests", read_counter(&worker->shard->requests));
-    rte_tel_data_add_dict_u64(data, "busy_loops", read_counter(&worker->busy_loops));
-    rte_tel_data_add_dict_u64(data, "idle_loops", read_counter(&worker->idle_loops));
-    rte_tel_data_add_dict_u64(data, "buffers_free", rte_mempool_avail_count(worker->pool));
+    rte_tel_data_add_dict_u64(data, "workers", worker_count);
+    add_sum(data, "received_outside", offsetof(struct worker, received[OUTSIDE]));
+    add_sum(data, "received_inside", offsetof(struct worker, received[INSIDE]));
+    add_sum(data, "sent_outside", offsetof(struct worker, sent[OUTSIDE]));
+    add_sum(data, "sent_inside", offsetof(struct worker, sent[INSIDE]));
+    add_sum(data, "given", offsetof(struct worker, handover.given));
+    add_sum(data, "taken", offsetof(struct worker, handover.taken));
+    uint64_t requests = 0;
+    for (const struct worker *w = first; w < behind; w++)
+        requests += read_counter(&w->shard->requests);
+    rte_tel_data_add_dict_u64(data, "requests", requests);
+    add_sum(data, "busy_loops", offsetof(struct worker, busy_loops));
+    add_sum(data, "idle_loops", offsetof(struct worker, idle_loops));
+    rte_tel_data_add_dict_u64(data, "buffers_free", rte_mempool_avail_count(workers[0].pool));
 }
 
-static int answer(void (*show)(struct rte_tel_data *), struct rte_tel_data *data)
+/* No parameter means all workers, a number the one. False if there is none of that number. */
+static bool pick(const char *parameters)
+{
+    first = workers;
+    behind = workers + worker_count;
+    if (parameters == NULL || *parameters == '\0')
+        return true;
+    char *end;
+    unsigned long number = strtoul(parameters, &end, 10);
+    if (*parameters < '0' || *parameters > '9' || *end != '\0' || number >= worker_count)
+        return false;
+    first = workers + number;
+    behind = first + 1;
+    return true;
+}
+
+static int answer(void (*show)(struct rte_tel_data *), const char *parameters,
+                  struct rte_tel_data *data)
 {
     pthread_mutex_lock(&lock);
-    bool open = worker != NULL;
-    if (open)
+    bool good = workers != NULL && pick(parameters);
+    if (good)
         show(data);
     pthread_mutex_unlock(&lock);
-    return open ? 0 : -1;
+    return good ? 0 : -1;
 }
 
 #define COMMAND(name)                                                     \
     static int answer_##name(const char *command, const char *parameters, \
                              struct rte_tel_data *data)                   \
     {                                                                     \
-        (void)command, (void)parameters;                                  \
-        return answer(show_##name, data);                                 \
+        (void)command;                                                    \
+        return answer(show_##name, parameters, data);                     \
     }
 COMMAND(verdicts)
 COMMAND(tables)
 COMMAND(backends)
 COMMAND(worker)
 
-int metrics_register(const struct settings *settings, const struct worker *one,
+int metrics_register(const struct settings *settings, const struct worker *all, uint32_t count,
                      const struct upkeep *kept)
 {
+    static const struct {
+        const char *name;
+        telemetry_cb answer;
+        const char *help;
+    } commands[] = {
+        {"/dropgate/verdicts", answer_verdicts, "Packets per verdict. Parameters: [worker]"},
+        {"/dropgate/tables", answer_tables, "Table sizes. Parameters: [worker]"},
+        {"/dropgate/backends", answer_backends, "State of each backend. Parameters: [worker]"},
+        {"/dropgate/worker", answer_worker, "Counters of the workers. Parameters: [worker]"},
+    };
     conf = settings;
-    worker = one;
+    workers = all;
+    worker_count = count;
     upkeep = kept;
-    int error = rte_telemetry_register_cmd("/dropgate/verdicts", answer_verdicts,
-                                           "Packets per verdict. No parameters.");
-    if (error == 0)
-        error = rte_telemetry_register_cmd("/dropgate/tables", answer_tables,
-                                           "Table sizes. No parameters.");
-    if (error == 0)
-        error = rte_telemetry_register_cmd("/dropgate/backends", answer_backends,
-                                           "State of each backend. No parameters.");
-    if (error == 0)
-        error = rte_telemetry_register_cmd("/dropgate/worker", answer_worker,
-                                           "Counters of the worker. No parameters.");
+    int error = 0;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0] && error == 0; i++)
+        error = rte_telemetry_register_cmd(commands[i].name, commands[i].answer, commands[i].help);
     return error;
 }
 
 void metrics_close(void)
 {
     pthread_mutex_lock(&lock);
-    worker = NULL;
+    workers = NULL;
     pthread_mutex_unlock(&lock);
 }

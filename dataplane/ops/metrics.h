@@ -5,7 +5,8 @@
  *   /dropgate/verdicts  name → packets (or ends of flows)
  *   /dropgate/tables    flows, tombstones, held, with their capacities
  *   /dropgate/backends  per backend: resolved, answering, learned options
- *   /dropgate/worker    packets in and out per side, busy and idle loops
+ *   /dropgate/worker    packets in and out per side, handed over, busy and idle loops
+ * Each is the sum over all workers; with a number behind a comma (/dropgate/worker,1), of that one.
  * Reads what the owners write, without locks: numbers may be a little old. */
 #ifndef DROPGATE_DATAPLANE_OPS_METRICS_H
 #define DROPGATE_DATAPLANE_OPS_METRICS_H
@@ -16,8 +17,8 @@
 
 /** Registers the commands; the arguments must live until metrics_close. Main thread, once.
  * Returns 0 or -errno. */
-int metrics_register(const struct settings *settings, const struct worker *worker,
-                     const struct upkeep *upkeep);
+int metrics_register(const struct settings *settings, const struct worker *workers,
+                     uint32_t worker_count, const struct upkeep *upkeep);
 
 /** From here on every command is refused, so what it would read may be freed. Main thread. */
 void metrics_close(void);

@@ -63,8 +63,8 @@ static const struct conf_section sections[] = {
 
 static const struct conf_row rows[] = {
     GATEWAY("instance", CONF_STRING, instance, 1, 63, "dropgate", NULL, CONF_BOOT, "Name of this process among DPDK's on the machine: /run/dpdk/INSTANCE holds its telemetry socket."),
-    GATEWAY("cores", CONF_STRING, cores, 1, 255, "0,1", NULL, CONF_BOOT, "Processors: the first for the control thread, each further one for a worker."),
-    GATEWAY("workers", CONF_INT, workers, 1, 1, "1", NULL, CONF_BOOT, "Workers. This version has one; steering clients over several comes later."),
+    GATEWAY("cores", CONF_STRING, cores, 1, 511, "0,1", NULL, CONF_BOOT, "Processors: the first for the control thread, each further one for a worker. With idle = adaptive one may be named again (0,1,1), for trials on a small machine: those threads share it."),
+    GATEWAY("workers", CONF_INT, workers, 1, STEER_WORKERS, "1", NULL, CONF_BOOT, "Workers: each has its part of the clients, tables of its own, and a queue of each port that has so many. Whatever queue a packet comes by, it is handed to its client's worker."),
     GATEWAY("idle", CONF_ENUM, idle, 0, 0, "adaptive", idle_modes, CONF_BOOT, "What a worker does without packets: sleep ever longer (adaptive), or spin (poll, for production)."),
     GATEWAY("hugepages", CONF_BOOL, hugepages, 0, 0, "no", NULL, CONF_BOOT, "Take packet buffers from hugepages, which must have been reserved."),
     GATEWAY("memory", CONF_SIZE, memory, 64 << 20, INT64_C(64) << 30, "256M", NULL, CONF_BOOT, "Memory for packet buffers and rings. Tables are counted by [tables]."),
@@ -330,36 +330,47 @@ static int check_sides(const struct settings *s, char *why, size_t size)
     return 0;
 }
 
-/* A list of different processor numbers, one for control and one per worker. */
-static int check_cores(const struct settings *s, char *why, size_t size)
+int settings_cores(const struct settings *s, uint16_t cores[SETTINGS_CORES])
 {
-    const char *cores = s->gateway.cores, *at = cores;
-    long seen[64] = {0};
-    long long wanted = s->gateway.workers + 1, count = 0;
-    while (count < wanted && count < 64) {
+    const char *at = s->gateway.cores;
+    int count = 0;
+    while (*at >= '0' && *at <= '9' && count < SETTINGS_CORES) {
         char *end;
         errno = 0;
-        long core = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
-        for (long long i = 0; i < count; i++)
-            core = seen[i] == core ? -1 : core;
-        if (core < 0 || core >= 1024 || errno != 0 || (*end != ',' && *end != '\0'))
-            break;
-        seen[count++] = core;
-        at = *end == ',' ? end + 1 : end;
+        long core = strtol(at, &end, 10);
+        if (core >= 1024 || errno != 0 || (*end != ',' && *end != '\0'))
+            return -EINVAL;
+        cores[count++] = (uint16_t)core;
         if (*end == '\0')
-            break;
+            return count;
+        at = end + 1;
     }
-    if (count != wanted || *at != '\0' || at[-1] == ',')
+    return -EINVAL;
+}
+
+/* One processor for control and one per worker. A thread that never sleeps would starve another on
+ * its processor. */
+static int check_cores(const struct settings *s, char *why, size_t size)
+{
+    uint16_t cores[SETTINGS_CORES];
+    int count = settings_cores(s, cores);
+    if (count != s->gateway.workers + 1)
         return refuse(why, size,
-                      "[gateway] cores = %s: want %lld different processor numbers, separated by "
-                      "commas: control, then one per worker",
-                      cores, wanted);
+                      "[gateway] cores = %s: want %lld processor numbers, separated by commas: "
+                      "control, then one per worker",
+                      s->gateway.cores, (long long)s->gateway.workers + 1);
+    for (int i = 0; i < count && s->gateway.idle == IDLE_POLL; i++)
+        for (int k = 0; k < i; k++)
+            if (cores[k] == cores[i])
+                return refuse(why, size,
+                              "[gateway] cores = %s: processor %u twice; threads that share one "
+                              "must sleep: allowed with idle = adaptive only",
+                              s->gateway.cores, cores[i]);
     return 0;
 }
 
 static int check_gateway(const struct settings *s, char *why, size_t size)
 {
-    enum { IN_FLIGHT = 1024 }; /* in the worker's hands and its cache */
     const char *instance = s->gateway.instance;
     int64_t rings = 0;
     for (int side = 0; side < PORT_SIDES; side++)
@@ -370,12 +381,12 @@ static int check_gateway(const struct settings *s, char *why, size_t size)
                       "[gateway] instance = %s: not a name; allowed: letters, digits, '_', '-', "
                       "and '.' but not first",
                       instance);
-    if (s->gateway.buffers < rings + IN_FLIGHT)
+    int64_t least = rings + s->gateway.workers * SETTINGS_WORKER_BUFFERS;
+    if (s->gateway.buffers < least)
         return refuse(why, size,
                       "[gateway] buffers = %lld: the rings of both ports hold %lld; allowed: at "
                       "least %lld",
-                      (long long)s->gateway.buffers, (long long)rings,
-                      (long long)rings + IN_FLIGHT);
+                      (long long)s->gateway.buffers, (long long)rings, (long long)least);
     return check_cores(s, why, size);
 }
 

@@ -11,6 +11,13 @@
 
 #include "common/conf.h"
 #include "dataplane/admit/policy.h"
+#include "dataplane/net/steer.h"
+
+/** Packet buffers in a worker's hands, in its cache, and on their way to it. */
+enum { SETTINGS_WORKER_BUFFERS = 1024 };
+
+/** Processors that can be named: one for control and one per worker. */
+enum { SETTINGS_CORES = 1 + STEER_WORKERS };
 
 enum idle_mode { IDLE_ADAPTIVE, IDLE_POLL };
 enum service_protocol { PROTOCOL_HTTP };
@@ -63,6 +70,10 @@ struct settings {
 };
 
 extern const struct conf_schema SETTINGS_SCHEMA;
+
+/** The processors of [gateway] cores, in its order; returns their number, or -EINVAL if it is no
+ * list of numbers. */
+int settings_cores(const struct settings *settings, uint16_t cores[SETTINGS_CORES]);
 
 /** The parts of policy that follow from checked settings; the caller owns them. NULL when memory is
  * short. */

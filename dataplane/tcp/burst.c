@@ -11,7 +11,10 @@
  *
  * Only the last one changes anything, so the outcome is that of single packets; the others see to
  * it that nobody waits for memory or for one long chain of operations. */
+#include <assert.h>
+
 #include "dataplane/net/extension.h"
+#include "dataplane/net/steer.h"
 #include "dataplane/tcp/shard.h"
 
 _Static_assert((int)SHARD_BURST <= (int)SIPHASH_BATCH, "a burst is hashed at once");
@@ -102,8 +105,21 @@ static void fetch_burst(const struct shard *shard, const struct burst *burst, ui
             flow_prefetch_found(shard->flows, burst->sorted[i].hash);
 }
 
+#ifndef NDEBUG
+/* Whether the packet is this worker's: a client with two owners would have two of every limit. */
+static bool is_ours(const struct shard *shard, const struct frame *frame,
+                    const struct packet *packet)
+{
+    if (shard->steer == NULL || packet->kind != PACKET_TCP)
+        return true;
+    const struct addr *client = frame->side == OUTSIDE ? &packet->source : &packet->destination;
+    return steer_client(shard->steer, (enum port_side)frame->side, client) == shard->index;
+}
+#endif
+
 static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
 {
+    assert(is_ours(shard, frame, &sorted->packet));
     switch (sorted->packet.kind) {
     case PACKET_ARP: return local_arp(shard, frame, &sorted->packet);
     case PACKET_ICMP4:

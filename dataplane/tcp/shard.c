@@ -55,6 +55,12 @@ void shard_free(struct shard *shard)
     free(shard);
 }
 
+void shard_steered(struct shard *shard, const struct steer *steer, uint32_t index)
+{
+    shard->steer = steer;
+    shard->index = index;
+}
+
 void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_ms,
                  uint64_t unix_ms)
 {

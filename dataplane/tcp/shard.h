@@ -94,11 +94,14 @@ struct backend_openings {
 };
 
 struct probe;
+struct steer;
 
 /** All fields: worker rw; `verdicts` and table counts: others ro, a little old. */
 struct shard {
     struct policy policy; /* as read at the start of the burst */
     uint64_t now_ms, unix_ms;
+    const struct steer *steer; /* who owns whom, and which worker this is; NULL: it has everybody */
+    uint32_t index;
     struct mac mac[PORT_SIDES];
     struct shard_output output;
     struct flows *flows;
@@ -125,6 +128,10 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
                         const struct shard_output *output, const struct mac mac[PORT_SIDES],
                         uint64_t now_ms);
 void shard_free(struct shard *shard);
+
+/** Says that this is the shard of worker `index`: a debug build then asserts that every client it
+ * is given is its own. Before the first packet; `steer` outlives the shard. */
+void shard_steered(struct shard *shard, const struct steer *steer, uint32_t index);
 
 /** Begins probing `count` backends; once, before the first packet. Returns 0 or -ENOMEM. */
 int shard_probe_backends(struct shard *shard, uint32_t count);

@@ -365,14 +365,14 @@ static void what_is_shown_can_be_loaded_again(void **state)
 static void the_process_has_a_name_cores_and_buffers(void **state)
 {
     (void)state;
-    static const char *const cores[] = {"0",    "0,0",  "0,1,2",   "0-1",  "0,1 --foo", "0,,1",
-                                        "0,1,", ",0,1", "0,99999", "-1,0", "0x0,1",     "0, 1"};
+    static const char *const cores[] = {"0",    "0,1,2",   "0-1",  "0,1 --foo", "0,,1", "0,1,",
+                                        ",0,1", "0,99999", "-1,0", "0x0,1",     "0, 1"};
     const char *inserted = "[gateway]\ncores = %s\n[outside]\n";
     char text[256], reason[CONF_WHY];
     for (size_t i = 0; i < sizeof cores / sizeof cores[0]; i++) {
         snprintf(text, sizeof text, inserted, cores[i]);
         snprintf(reason, sizeof reason,
-                 "[gateway] cores = %s: want 2 different processor numbers, separated by commas: "
+                 "[gateway] cores = %s: want 2 processor numbers, separated by commas: "
                  "control, then one per worker",
                  cores[i]);
         expect_refused("[outside]\n", text, reason);
@@ -384,6 +384,31 @@ static void the_process_has_a_name_cores_and_buffers(void **state)
     expect_refused("[outside]\n", "[gateway]\nbuffers = 8192\n[outside]\n",
                    "[gateway] buffers = 8192: the rings of both ports hold 8192; allowed: at least "
                    "9216");
+}
+
+static void each_worker_has_a_processor_which_only_sleepers_share(void **state)
+{
+    (void)state;
+    uint16_t cores[SETTINGS_CORES];
+    struct settings *s =
+        accepted("[outside]\n", "[gateway]\nworkers = 3\ncores = 7,1,1023,1\n[outside]\n");
+    assert_int_equal(settings_cores(s, cores), 4);
+    assert_true(cores[0] == 7 && cores[1] == 1 && cores[2] == 1023 && cores[3] == 1);
+    conf_free(&SETTINGS_SCHEMA, s);
+    expect_refused("[outside]\n",
+                   "[gateway]\nidle = poll\nworkers = 3\ncores = 7,1,2,1\n[outside]\n",
+                   "[gateway] cores = 7,1,2,1: processor 1 twice; threads that share one must "
+                   "sleep: allowed with idle = adaptive only");
+    expect_refused("[outside]\n", "[gateway]\nworkers = 3\ncores = 0,1,2\n[outside]\n",
+                   "[gateway] cores = 0,1,2: want 4 processor numbers, separated by commas: "
+                   "control, then one per worker");
+    char text[512] = "[gateway]\nbuffers = 131072\nworkers = 64\ncores = 0";
+    for (int i = 0; i < 64; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), ",%d", 900 + i);
+    strcat(text, "\n[outside]\n");
+    s = accepted("[outside]\n", text);
+    assert_int_equal(settings_cores(s, cores), SETTINGS_CORES);
+    conf_free(&SETTINGS_SCHEMA, s);
 }
 
 static void the_two_sides_are_different(void **state)
@@ -428,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_process_has_a_name_cores_and_buffers),
+        cmocka_unit_test(each_worker_has_a_processor_which_only_sleepers_share),
         cmocka_unit_test(the_two_sides_are_different),
         cmocka_unit_test(what_belongs_behind_the_gateway_is_known),
         cmocka_unit_test(a_vlan_is_one_tag_or_two),

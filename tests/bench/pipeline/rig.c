@@ -69,8 +69,8 @@ void rig_start(unsigned core)
         errx(1, "DPDK does not start");
     pool = rte_pktmbuf_pool_create("packets", BUFFERS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
                                    SOCKET_ID_ANY);
-    if (pool == NULL || ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool) != 0 ||
-        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool) != 0)
+    if (pool == NULL || ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool, 1) != 0 ||
+        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool, 1) != 0)
         errx(1, "no memory for packet buffers");
 }
 
