@@ -76,8 +76,10 @@ static inline uint64_t checksum_pseudo(const struct addr *source, const struct a
  * sum to `added` (RFC 1624 equation 3). */
 static inline uint16_t checksum_update(uint16_t field, uint64_t removed, uint64_t added)
 {
-    uint64_t kept = (uint64_t)(uint16_t)~field + (uint16_t)~checksum_fold(removed);
-    return (uint16_t)~checksum_fold(checksum_plus(added, kept));
+    /* The complement of 64 bits is that of their folded sum too: 2^64 - 1 is a multiple of 65,535.
+     */
+    return (uint16_t)~checksum_fold(
+        checksum_plus(checksum_plus(added, ~removed), (uint16_t)~field));
 }
 
 #endif

@@ -2,10 +2,12 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * The TCP checksum follows by RFC 1624: what was in a field is removed from the sum, what is there
- * now is added. Options may begin at any offset, so their area is summed whole before and after (it
- * is a multiple of 4 bytes, at most 40); nothing else in the packet is read. */
+ * now is added, both as the field is written. Options may begin at any offset, so unless they are
+ * timestamps alone, where everybody puts them, their area is summed whole before and after (it is a
+ * multiple of 4 bytes, at most 40); nothing else in the packet is read. */
 #include "dataplane/tcp/translate.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "dataplane/net/checksum.h"
@@ -49,76 +51,104 @@ static void change_option(const struct tcp_option *o, const struct option_change
     }
 }
 
-/* Rewrites the options; gives back what the checksum has to lose and to gain. Options behind "end
- * of list" are made NOPs too: a receiver must not read them, but an odd one might. */
-static void change_options(uint8_t *tcp, uint32_t header, const struct option_change *change,
-                           uint64_t *removed, uint64_t *added)
+/* What the checksum has to lose and to gain. */
+struct sums {
+    uint64_t removed, added;
+};
+
+/* Puts a new value into a 32-bit word that stands at an even offset. */
+static inline void replace32(uint8_t *at, uint32_t value, struct sums *sums)
 {
-    uint32_t length = header - TCP_HEADER;
-    if (length == 0)
-        return;
-    struct tcp_option_iterator it = {tcp + TCP_HEADER, tcp + header, false};
+    uint32_t old;
+    memcpy(&old, at, 4);
+    sums->removed = checksum_plus(sums->removed, old);
+    value = htobe32(value);
+    memcpy(at, &value, 4);
+    sums->added = checksum_plus(sums->added, value);
+}
+
+static inline void update_checksum(uint8_t *field, const struct sums *sums)
+{
+    uint16_t sum;
+    memcpy(&sum, field, 2);
+    sum = checksum_update(sum, sums->removed, sums->added);
+    memcpy(field, &sum, 2);
+}
+
+/* Options behind "end of list" are made NOPs too: a receiver must not read them, but an odd one
+ * might. */
+static void change_any_options(uint8_t *at, uint32_t length, const struct option_change *change,
+                               struct sums *sums)
+{
+    struct tcp_option_iterator it = {at, at + length, false};
     struct tcp_option o;
-    *removed = checksum_add(*removed, it.at, length);
+    sums->removed = checksum_add(sums->removed, at, length);
     while (tcp_option_next(&it, &o))
         change_option(&o, change);
     if (it.at < it.end)
         memset(it.at, OPTION_NOP, (size_t)(it.end - it.at));
-    *added = checksum_add(*added, tcp + TCP_HEADER, length);
+    sums->added = checksum_add(sums->added, at, length);
 }
 
-/* The urgent pointer is meaningless to HTTP and a way to hide a byte from a scanner: flag and
- * pointer go. */
-static void strip_urgent(uint8_t *tcp)
+static inline void change_options(uint8_t *tcp, uint32_t header, const struct option_change *change,
+                                  struct sums *sums)
 {
-    tcp[13] &= (uint8_t)~TCP_URG;
-    tcp[18] = 0;
-    tcp[19] = 0;
+    enum { NOPS_TIMESTAMPS = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10 };
+    uint8_t *at = tcp + TCP_HEADER;
+    uint32_t length = header - TCP_HEADER;
+    if (length == 12 && load32(at) == NOPS_TIMESTAMPS) {
+        replace32(at + 4, load32(at + 4) + change->tsval, sums);
+        replace32(at + 8, load32(at + 8) + change->tsecr, sums);
+    } else if (length != 0) {
+        change_any_options(at, length, change, sums);
+    }
 }
 
-static void update_checksum(uint8_t *field, uint64_t removed, uint64_t added)
+/* Flags and window. The urgent pointer is meaningless to HTTP and a way to hide a byte from a
+ * scanner: flag and pointer go. */
+static inline void change_control(uint8_t *tcp, uint16_t window, struct sums *sums)
 {
-    uint16_t sum;
-    memcpy(&sum, field, 2);
-    sum = checksum_update(sum, removed, added);
-    memcpy(field, &sum, 2);
+    uint16_t pointer;
+    uint32_t control = load32(tcp + 12) & ~(UINT32_C(0xffff) | (uint32_t)TCP_URG << 16);
+    replace32(tcp + 12, control | window, sums);
+    memcpy(&pointer, tcp + 18, 2);
+    sums->removed = checksum_plus(sums->removed, pointer);
+    memset(tcp + 18, 0, 2);
 }
 
 /* Replaces an IPv4 address and the TTL with the header's checksum following, or an IPv6 address and
  * hop limit. */
-static void change_ip(uint8_t *ip, bool v4, uint32_t offset, const struct addr *to, uint8_t ttl)
+static inline void change_ip(uint8_t *ip, bool v4, uint32_t offset, const struct addr *to,
+                             uint8_t ttl)
 {
     if (!v4) {
         ip[7] = ttl;
         memcpy(ip + offset, to, 16);
         return;
     }
-    uint64_t removed = checksum_add(0, ip + 8, 2);
-    removed = checksum_add(removed, ip + offset, 4);
+    uint16_t protocol = ip[9];
+    struct sums sums = {.removed = htobe16((uint16_t)(ip[8] << 8 | protocol)),
+                        .added = htobe16((uint16_t)(ttl << 8 | protocol))};
     ip[8] = ttl;
-    memcpy(ip + offset, &to->words[3], 4);
-    uint64_t added = checksum_add(0, ip + 8, 2);
-    update_checksum(ip + 10, removed, checksum_add(added, ip + offset, 4));
+    replace32(ip + offset, be32toh(addr_v4(to)), &sums);
+    update_checksum(ip + 10, &sums);
 }
 
 void translate_to_backend(uint8_t *frame, const struct packet *packet, const struct splice *splice,
                           const struct endpoint *backend)
 {
     uint8_t *tcp = frame + packet->l4;
-    uint64_t removed = checksum_add(0, tcp + 8, 8),
-             added = splice->to_backend_sum; /* ack, flags, window */
-    removed = checksum_add(removed, tcp + 18, 2);
+    struct sums sums = {.added = splice->to_backend_sum};
     const struct option_change change = {.sack = -splice->seq_delta, .tsecr = -splice->ts_delta};
     change_ip(frame + packet->l3, packet->v4, packet->v4 ? 16 : 24, &backend->addr, TTL_TO_BACKEND);
     store16(tcp + 2, backend->port);
     if (packet->flags & TCP_ACK)
-        store32(tcp + 8, packet->ack - splice->seq_delta);
-    store16(tcp + 14,
-            translate_window(packet->window, splice->scale_of_client, splice->scale_told_backend));
-    strip_urgent(tcp);
-    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &removed, &added);
-    update_checksum(tcp + 16, removed,
-                    checksum_add(added, tcp + 8, 8)); /* the zero pointer adds nothing */
+        replace32(tcp + 8, packet->ack - splice->seq_delta, &sums);
+    change_control(
+        tcp, translate_window(packet->window, splice->scale_of_client, splice->scale_told_backend),
+        &sums);
+    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sums);
+    update_checksum(tcp + 16, &sums);
 }
 
 void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length)
@@ -131,9 +161,10 @@ void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t
     store32(tcp + 4, seq);
     tcp[13] &= (uint8_t)~TCP_FIN;
     if (packet->v4) {
-        uint64_t removed = checksum_add(0, ip + 2, 2);
+        struct sums sums = {.removed = checksum_add(0, ip + 2, 2)};
         store16(ip + 2, (uint16_t)(packet->end - packet->l3));
-        update_checksum(ip + 10, removed, checksum_add(0, ip + 2, 2));
+        sums.added = checksum_add(0, ip + 2, 2);
+        update_checksum(ip + 10, &sums);
     } else {
         store16(ip + 4, (uint16_t)(packet->end - packet->l3 - IPV6_HEADER));
     }
@@ -148,18 +179,16 @@ void translate_to_client(uint8_t *frame, const struct packet *packet, const stru
                          const struct endpoint *service)
 {
     uint8_t *ip = frame + packet->l3, *tcp = frame + packet->l4;
-    uint64_t removed = checksum_add(0, tcp + 4, 12),
-             added = splice->to_client_sum; /* seq, ack, flags, window */
-    removed = checksum_add(removed, tcp + 18, 2);
+    struct sums sums = {.added = splice->to_client_sum};
     const struct option_change change = {.tsval = splice->ts_delta};
     uint8_t ttl = ip[packet->v4 ? 8 : 7];
     change_ip(ip, packet->v4, packet->v4 ? 12 : 8, &service->addr,
               ttl > 1 ? (uint8_t)(ttl - 1) : 1);
     store16(tcp, service->port);
-    store32(tcp + 4, packet->seq + splice->seq_delta);
-    store16(tcp + 14,
-            translate_window(packet->window, splice->scale_of_backend, splice->scale_told_client));
-    strip_urgent(tcp);
-    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &removed, &added);
-    update_checksum(tcp + 16, removed, checksum_add(added, tcp + 4, 12));
+    replace32(tcp + 4, packet->seq + splice->seq_delta, &sums);
+    change_control(
+        tcp, translate_window(packet->window, splice->scale_of_backend, splice->scale_told_client),
+        &sums);
+    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sums);
+    update_checksum(tcp + 16, &sums);
 }
