@@ -3,7 +3,8 @@
  *
  * Moves many bytes over HTTP/1.1 and proves that they arrived: the same stream of numbers is
  * generated at both ends, and its SHA-256 must be equal. `serve` answers GET /BYTES with that many
- * bytes and PUT with the digest of what came; `get` and `put` are the client. Sockets can be given
+ * bytes and PUT or POST with the digest of what came, and says on its
+ * standard output that it was executed; `get` and `put` are the client. Sockets can be given
  * a small buffer or segment size, and a congestion control. */
 #include <err.h>
 #include <errno.h>
@@ -165,6 +166,8 @@ static void serve_one(int fd)
             send_stream(fd, bytes, hex);
         } else {
             receive_stream(fd, content_length(head), body, have, hex);
+            printf("{\"executed\":\"%s\"}\n", hex);
+            fflush(stdout);
             write_all(fd, answer,
                       (size_t)snprintf(answer, sizeof answer,
                                        "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", HEX - 1,
