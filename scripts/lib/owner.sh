@@ -40,7 +40,7 @@ own_lab() {
 lab_sweep() {
     local tree=$1 ns pid
     proc_stop_all
-    for ns in client gateway server relay; do
+    for ns in client gateway server relay far; do
         # These namespaces are ours alone, so whatever is left in them is ours too.
         for pid in $(ip netns pids "$DROPGATE_LAB-$ns" 2>/dev/null); do
             [[ $pid == "$$" ]] || kill -s KILL "$pid" 2>/dev/null || true

@@ -47,6 +47,7 @@ run_scenarios() {
         run_test "lab: ${scenario//_/ }" "${limit:-120}" "$LOGS/scenario-$scenario.log" bash "$file"
         # One that was ended in the middle of it leaves the bad line in; the next one wants a good one.
         if [[ -e /run/netns/$DROPGATE_LAB-relay ]]; then relay_out; fi
+        if [[ -e /run/netns/$DROPGATE_LAB-far ]]; then "$ROOT/scripts/lab" far out; fi
         scenario__findings "$scenario"
     done
     for service in transfer control dataplane; do proc_stop "$service" TERM 10; done
