@@ -68,7 +68,8 @@ static void write_v6(uint8_t *ip, const struct addr *source, const struct addr *
 
 /* In the order that Linux uses, padded to 4 bytes: MSS, SACK-permitted, timestamps, NOP, window
  * scale. */
-static void put_options(struct writer *w, const struct tcp_options *o)
+static inline __attribute__((always_inline)) void put_options(struct writer *w,
+                                                              const struct tcp_options *o)
 {
     enum {
         NOPS = OPTION_NOP << 8 | OPTION_NOP,
@@ -88,7 +89,7 @@ static void put_options(struct writer *w, const struct tcp_options *o)
         put(w, OPTION_NOP << 24 | OPTION_SCALE << 16 | 3 << 8 | o->window_scale);
 }
 
-static uint32_t options_length(const struct tcp_options *o)
+static inline uint32_t options_length(const struct tcp_options *o)
 {
     return (o->mss ? 4U : 0U) +
            (o->timestamps ? 12U

@@ -35,7 +35,8 @@ static bool impossible_flags(uint8_t flags)
     return (syn & (fin | rst)) | (rst & fin) | !(syn | rst | ack);
 }
 
-static inline enum verdict parse_tcp(const uint8_t *frame, unsigned checked, struct packet *p)
+static inline __attribute__((always_inline)) enum verdict
+parse_tcp(const uint8_t *frame, unsigned checked, struct packet *p)
 {
     const uint8_t *tcp = frame + p->l4;
     uint32_t room = (uint32_t)(p->end - p->l4);

@@ -102,7 +102,8 @@ static void fetch_burst(const struct shard *shard, const struct burst *burst, ui
 {
     for (uint32_t i = 0; i < count; i++)
         if (burst->sorted[i].for_flow)
-            flow_prefetch_found(shard->flows, burst->sorted[i].hash);
+            flow_prefetch_found(shard->flows, burst->sorted[i].hash,
+                                burst->sorted[i].packet.length != 0);
 }
 
 #ifndef NDEBUG

@@ -9,6 +9,7 @@
 #define DROPGATE_DATAPLANE_TCP_FLOW_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/addr.h"
@@ -20,8 +21,8 @@
 #include "dataplane/tcp/wheel.h"
 #include "dataplane/tcp/window.h"
 
-/** One spliced connection. At most 192 bytes: three cache lines, the first for every packet.
- * worker: rw */
+/** One spliced connection. At most 192 bytes, three cache lines: a bare acknowledgement reads and
+ * writes the first two, data of the client's the third as well. worker: rw */
 struct flow {
     /* what every packet of the flow reads */
     struct addr client;
@@ -39,16 +40,20 @@ struct flow {
     struct mac client_mac; /* last hop towards the client, from its own packets */
     struct splice splice;
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
+    uint32_t newest;  /* the client's highest TSval */
+    /* 64 */
     struct side from_client, from_backend;
-    struct wheel_node timer;
     uint32_t client_isn;
     uint32_t held;      /* entry in the slab of held requests, or HELD_NONE */
     uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
                            up to there it is ours to deliver */
-    uint32_t newest;    /* the client's highest TSval */
     uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
-    struct scan scan;   /* of the client's requests */
+    /* 128 */
+    struct wheel_node timer;
+    struct scan scan; /* of the client's requests */
 } __attribute__((aligned(64)));
+_Static_assert(offsetof(struct flow, from_client) == 64 && offsetof(struct flow, timer) == 128,
+               "what belongs together shares a cache line");
 _Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");
 
 struct flows;
@@ -82,9 +87,10 @@ void flow_batch_hash(const struct flows *flows, struct flow_batch *batch,
                      uint64_t hash[SIPHASH_BATCH]);
 
 /** Fetches the bucket of a hash, and then what it points at, ahead of a lookup: one call each, some
- * packets apart. */
+ * packets apart. `with_data` says that the packet carries some: more of the flow is looked at then.
+ */
 void flow_prefetch(const struct flows *flows, uint64_t hash);
-void flow_prefetch_found(const struct flows *flows, uint64_t hash);
+void flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data);
 
 /** The flow of that client and port at a service (outside) or a backend (inside), or NULL. */
 struct flow *flow_find_outside(const struct flows *flows, uint64_t hash, const struct addr *client,

@@ -185,7 +185,7 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
         const struct addr client = client_of(c);
         const uint16_t port = (uint16_t)(c % 7); /* which many share */
         flow_prefetch(flows, flow_hash(flows, &client, port));
-        flow_prefetch_found(flows, flow_hash(flows, &client, port));
+        flow_prefetch_found(flows, flow_hash(flows, &client, port), true);
         assert_ptr_equal(outside(flows, client, port, (uint16_t)(c % 3)), there[c]);
         assert_ptr_equal(inside(flows, client, port, (uint16_t)(c % 5)), there[c]);
         if (there[c] == NULL) {
