@@ -536,6 +536,29 @@ static void pitfall_24_a_replayed_first_segment_is_acknowledged_not_executed(voi
     wire_expect_tables(w, 0, 0);
 }
 
+/* From the moment it was opened until long after its cookie has expired, open, closing and gone. */
+static void pitfall_24_a_segment_replayed_for_ever_is_executed_once(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment first = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    wire_ask(w, &t, wire_request);
+    for (int i = 0; i < 5 * 140; i++) {
+        if (i == 5)
+            wire_accept(w, &t);
+        if (i == 10)
+            wire_close(w, &t, FROM_BACKEND);
+        wire_send(w, &first, FROM_CLIENT);
+        wire_forget_frames(w);
+        wire_wait(w, 200);
+    }
+    assert_int_equal(w->shard->verdicts[VERDICT_OPENED], 1);
+    assert_int_equal(w->shard->verdicts[VERDICT_BACKEND_ANSWERED], 1);
+    assert_in_range(w->shard->verdicts[VERDICT_TOMBSTONE_ACK], 300, 700);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void pitfall_24_acknowledgements_of_replays_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
@@ -795,6 +818,7 @@ int main(void)
         WIRE_TEST(a_destination_is_a_service_or_ours_or_nobodys),
         WIRE_TEST(a_segment_to_a_link_layer_group_is_not_answered),
         WIRE_TEST(pitfall_24_a_replayed_first_segment_is_acknowledged_not_executed),
+        WIRE_TEST(pitfall_24_a_segment_replayed_for_ever_is_executed_once),
         WIRE_TEST(pitfall_24_acknowledgements_of_replays_come_from_a_budget),
         WIRE_TEST(pitfall_24_a_replay_after_a_reset_is_dropped_then_reset_never_executed),
         WIRE_TEST(tombstones_are_bounded_and_the_evicted_counted),
