@@ -17,7 +17,7 @@
 #include "dataplane/tcp/shard.h"
 #include "tests/unit/frames.h"
 
-enum { WIRE_FRAMES = 192, WIRE_MESSAGES = 64, WIRE_SACK_EDGES = 8, WIRE_BACKENDS = 4 };
+enum { WIRE_FRAMES = 1024, WIRE_MESSAGES = 64, WIRE_SACK_EDGES = 8, WIRE_BACKENDS = 4 };
 
 /** Family of a rig's talks; also the index of the service and of the backend that they use. */
 enum wire_family { WIRE_V4, WIRE_V6, WIRE_FAMILIES };
