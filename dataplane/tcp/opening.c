@@ -128,14 +128,22 @@ static void begin_sides(const struct shard *shard, struct flow *flow, const stru
     };
 }
 
+/* The cookie has no room for it. A client that echoes the clock of our SYN-ACK was granted them,
+ * even if a backend without them has come since. */
+static bool timestamps_granted(const struct shard *shard, const struct tcp_options *options,
+                               const struct opening *opening)
+{
+    return options->timestamps &&
+           (opening->sent_exactly || shard->policy.offers->offer[opening->service].timestamps);
+}
+
 static void fill_flow(struct shard *shard, struct flow *flow, const struct frame *frame,
                       const struct packet *packet, const struct tcp_options *options,
                       const struct opening *opening)
 {
     flow->state = FLOW_OPENING;
     flow->tries = 1;
-    flow->timestamps =
-        options->timestamps && shard->policy.offers->offer[opening->service].timestamps;
+    flow->timestamps = timestamps_granted(shard, options, opening);
     flow->sack = opening->options.sack;
     flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
     flow->held_fin = (packet->flags & TCP_FIN) != 0;

@@ -402,6 +402,19 @@ static void pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_bac
     assert_int_equal(w->message_count, 0);
 }
 
+/* A backend without timestamps has come in the meantime: this connection needs one that has them.
+ */
+static void pitfall_30_timestamps_that_were_granted_are_not_taken_back(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    assert_true(t.client.timestamps);
+    wire_offer(w, t.service, 1460, 7, true, false);
+    assert_true(wire_ask(w, &t, wire_request).options.timestamps);
+    assert_true(wire_accept(w, &t).options.timestamps);
+}
+
 static void a_syn_ack_with_malformed_options_opens_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -757,6 +770,7 @@ int main(void)
         WIRE_TEST(a_reset_that_does_not_answer_our_syn_is_ignored),
         WIRE_TEST(pitfall_30_a_backend_that_refuses_a_granted_option_is_reported),
         WIRE_TEST(pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend),
+        WIRE_TEST(pitfall_30_timestamps_that_were_granted_are_not_taken_back),
         WIRE_TEST(a_syn_ack_with_malformed_options_opens_nothing),
         WIRE_TEST(pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again),
         WIRE_TEST(answers_to_stale_connections_come_from_a_budget),
