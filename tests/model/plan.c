@@ -372,6 +372,7 @@ static void plan_events(struct schedule *s)
     }
     for (uint32_t n = one_in(w, 3) ? below(w, 6) : 0; n != 0; n--)
         add_event(s, EVENT_FORGERY, w->now_ms + below(w, 8000), below(w, s->shop.count));
+    s->eventful = s->event_count != 0;
 }
 
 static void plan_limits(struct world *w)

@@ -126,9 +126,21 @@ static void happen(struct schedule *s, const struct event *event)
 
 /* ---- what is watched ---- */
 
-static bool acknowledges_sent(uint32_t ack, const struct model_socket *s)
+static bool was_sent(uint32_t seq, const struct model_socket *s)
 {
-    return s != NULL && !model_before(ack, s->iss) && !model_before(s->max, ack);
+    return !model_before(seq, s->iss) && !model_before(s->max, seq);
+}
+
+/* Acknowledged, selectively acknowledged, echoed: all of it is what that socket has sent. */
+static bool acknowledges_sent(const struct wire_segment *out, const struct model_socket *s)
+{
+    enum { LONG_AGO = 600 * 1000 };
+    bool good = was_sent(out->ack, s);
+    for (unsigned i = 0; i < out->sack_edges; i++)
+        good = good && was_sent(out->sack[i], s);
+    if (out->options.timestamps && s->end == MODEL_OPEN)
+        good = good && model_clock(s->host) - out->options.tsecr < LONG_AGO;
+    return good;
 }
 
 /* A translated segment acknowledges only what its receiver has sent, on this or on an earlier
@@ -149,7 +161,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
                     !addr_equal(&k->remote.addr, &out->source))
                     continue;
                 known = true;
-                good = good || acknowledges_sent(out->ack, k);
+                good = good || acknowledges_sent(out, k);
             }
         }
     } else {
@@ -159,7 +171,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
                 !addr_equal(&a->client->address, &out->destination))
                 continue;
             known = true;
-            good = good || acknowledges_sent(out->ack, a->socket);
+            good = good || acknowledges_sent(out, a->socket);
         }
     }
     if (known && !good && !(out->flags & TCP_RST))
@@ -365,6 +377,18 @@ static void judge_tables(struct schedule *s)
         shop_wrong(&s->shop, NULL, "the gateway speaks when all is over");
 }
 
+/* Where nothing goes wrong flows end by FIN and are forgotten soon, not when they have been silent
+ * for long. */
+static void judge_ends(struct schedule *s)
+{
+    bool calm = s->world->wire != NULL && s->replays == 0 && !s->eventful;
+    for (uint32_t i = 0; i < s->shop.count; i++)
+        calm = calm && !s->attempts[i].excused && s->attempts[i].socket->end == MODEL_DONE;
+    if (calm && s->world->wire->shard->verdicts[VERDICT_FLOW_IDLE] != 0)
+        shop_wrong(&s->shop, NULL,
+                   "a flow that ended well was only forgotten because it was silent");
+}
+
 static void judge(struct schedule *s)
 {
     for (uint32_t i = 0; i < s->shop.count && s->shop.wrong == NULL; i++)
@@ -375,8 +399,10 @@ static void judge(struct schedule *s)
         shop_wrong(&s->shop, NULL, "flows are left");
     else if (sockets_left(s) != 0)
         shop_wrong(&s->shop, NULL, "sockets are left");
-    else
+    else {
+        judge_ends(s);
         judge_tables(s);
+    }
 }
 
 static void explain(const struct schedule *s)

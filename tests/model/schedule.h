@@ -29,6 +29,7 @@ struct schedule {
     struct attempt attempts[SCHEDULE_ATTEMPTS];
     struct event events[SCHEDULE_EVENTS];
     uint32_t event_count;
+    bool eventful;    /* there were any */
     uint32_t down_ms; /* how long a crashed host is away */
     uint32_t replays; /* chance in 1/1000 that a client's segment comes again much later */
     uint64_t deadline_ms;
