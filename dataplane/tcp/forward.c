@@ -124,6 +124,14 @@ static enum verdict acknowledge_again(struct shard *shard, struct frame *frame,
     return VERDICT_FORWARDED;
 }
 
+/* Whether a segment that is sent on keeps the flow for another while. Of a closed one, only a FIN
+ * that the backend sends again does: it has not been acknowledged to it. A client could go on for
+ * ever with a copy of anything, and its tombstone knows the answer. */
+static bool keeps(const struct flow *flow, const struct packet *packet, enum direction from)
+{
+    return flow->state != FLOW_CLOSED || (from == FROM_BACKEND && (packet->flags & TCP_FIN));
+}
+
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from)
 {
@@ -152,7 +160,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
             flow->newest = segment.tsval;
         /* A closed flow is kept by a FIN that comes again, not by a replay of old data. */
         if (flow->state != FLOW_CLOSED || (packet->flags & TCP_FIN))
-            flow->last_ms = (uint32_t)shard->now_ms;
+            if (keeps(flow, packet, from))
+                flow->last_ms = (uint32_t)shard->now_ms;
         send_on(shard, frame, packet, flow, from);
         enter(shard, flow, next.next);
         return VERDICT_FORWARDED;

@@ -411,6 +411,23 @@ static void a_fin_sent_again_while_the_flow_lingers_is_passed_on(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+static void what_a_client_sends_again_does_not_keep_a_closed_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_open(w, &t);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "");
+    wire_close(w, &t, FROM_CLIENT);
+    const struct wire_segment again = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    for (int i = 0; i < 29; i++) {
+        wire_wait(w, 100);
+        assert_int_equal(wire_send(w, &again, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_forget_frames(w);
+    }
+    wire_wait(w, 150);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void a_simultaneous_close_ends_the_flow(void **state)
 {
     struct wire *w = wire_of(state);
@@ -576,6 +593,7 @@ int main(void)
         WIRE_TEST(pitfall_29_a_reset_merely_in_the_window_passes_and_ends_nothing),
         WIRE_TEST(a_close_by_either_end_lingers_and_is_forgotten),
         WIRE_TEST(a_fin_sent_again_while_the_flow_lingers_is_passed_on),
+        WIRE_TEST(what_a_client_sends_again_does_not_keep_a_closed_flow),
         WIRE_TEST(a_simultaneous_close_ends_the_flow),
         WIRE_TEST(after_a_half_close_the_other_end_goes_on_for_as_long_as_it_likes),
         WIRE_TEST(an_idle_flow_is_reset_on_both_sides_with_exact_numbers),
