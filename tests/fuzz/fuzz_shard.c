@@ -190,6 +190,50 @@ static void bend(struct wire *w, struct input *in, const struct wire_talk *t)
     wire_in_bytes(w, how & 1 ? INSIDE : OUTSIDE, bytes, (uint32_t)(length - (how >> 4)));
 }
 
+/* A router's too-big about a segment as it passes on that side, nearly right, its checksum right.
+ */
+static void complain(struct wire *w, struct input *in, const struct wire_talk *t)
+{
+    enum { ICMP = 8, QUOTED = 200 };
+    const uint8_t how = byte(in);
+    const enum port_side side = how & 1 ? INSIDE : OUTSIDE;
+    const bool v6 = w->family == WIRE_V6;
+    const size_t ip = v6 ? 40 : 20;
+    uint8_t quoted[FRAME_ROOM] = {0}, frame[FRAME_ROOM] = {0};
+    struct wire_segment s = wire_segment(t, side == INSIDE ? FROM_CLIENT : FROM_BACKEND, TCP_ACK);
+    s.seq += (side == INSIDE ? 0 : wire_delta(t)) - two_bytes(in);
+    if (side == INSIDE)
+        s.destination = t->server.at.addr;
+    else
+        s.source = t->listen.addr;
+    if (side == INSIDE)
+        s.destination_port = t->server.at.port;
+    else
+        s.source_port = t->listen.port;
+    wire_segment_write(quoted, &s);
+    frame_put16(quoted + (v6 ? 18 : 16), 1500);
+    quoted[14 + byte(in) % 60] ^= byte(in);
+
+    memcpy(frame, &w->mac[side], 6);
+    frame[6] = 2;
+    memcpy(frame + 12, quoted + 12, 2);
+    frame[14] = v6 ? 0x60 : 0x45;
+    frame_put16(frame + (v6 ? 18 : 16), (uint32_t)((v6 ? 0 : ip) + ICMP + QUOTED - how / 2));
+    frame[v6 ? 20 : 23] = v6 ? 58 : 1;
+    frame[v6 ? 22 : 26] = v6 ? 0x20 : 198;                                /* some router */
+    memcpy(frame + (v6 ? 38 : 30), quoted + (v6 ? 22 : 26), v6 ? 16 : 4); /* to the sender */
+    uint8_t *icmp = frame + 14 + ip;
+    icmp[0] = v6 ? 2 : 3;
+    icmp[1] = v6 ? 0 : 4;
+    frame_put16(icmp + 6, two_bytes(in));
+    memcpy(icmp + ICMP, quoted + 14, QUOTED);
+    const struct frame_map m = frame_map(frame);
+    if (!v6)
+        frame_put16(frame + 24, 0xffff - frame_sum(0, frame + 14, 20));
+    frame_put16(icmp + 2, 0xffff - (v6 ? frame_l4_sum(frame) : frame_sum(0, icmp, m.end - m.l4)));
+    wire_in_bytes(w, side, frame, (uint32_t)m.end);
+}
+
 static void change_policy(struct wire *w, struct input *in)
 {
     const uint8_t how = byte(in);
@@ -216,6 +260,7 @@ static void step(struct wire *w, struct input *in, struct wire_talk talks[TALKS]
     case 8: wire_wait(w, two_bytes(in) % 2000); break;
     case 9: wire_backends(w, 1 + byte(in) % WIRE_BACKENDS); break;
     case 10: wire_serve(w, t, (uint16_t)(2 * (byte(in) % WIRE_BACKENDS) + w->family)); break;
+    case 11: complain(w, in, t); break;
     default: wire_wait(w, what); break;
     }
 }
