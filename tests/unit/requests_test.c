@@ -266,6 +266,26 @@ static void a_malformed_request_resets_both_sides_with_exact_numbers(void **stat
     assert_int_equal(w->shard->verdicts[VERDICT_REQUEST_MALFORMED], 1);
 }
 
+static void where_bytes_are_on_their_way_a_reset_goes_to_either_end_of_them(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_idle(w);
+    const uint32_t client_had = t.client.expects, server_had = t.server.expects;
+    struct wire_segment bad = client_data(&t, "\r\n"); /* acknowledges nothing new */
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
+    t.server.expects = server_had; /* nor does what the backend sends meanwhile */
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
+    bad.seq = t.client.next;
+    bad.options.tsval = t.client.clock;
+    assert_int_equal(wire_send(w, &bad, FROM_CLIENT), VERDICT_REQUEST_MALFORMED);
+    assert_int_equal(wire_out(w, INSIDE).seq, server_had);
+    assert_int_equal(wire_out(w, OUTSIDE).seq, client_had);
+    assert_int_equal(wire_out(w, INSIDE).seq, bad.seq);
+    assert_int_equal(wire_out(w, OUTSIDE).seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void a_bad_request_behind_a_good_one_in_the_first_segment_opens_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -392,6 +412,7 @@ int main(void)
         WIRE_TEST(within_a_body_the_probe_passes_as_it_is),
         WIRE_TEST(a_head_is_cut_at_the_edge_of_the_window),
         WIRE_TEST(a_malformed_request_resets_both_sides_with_exact_numbers),
+        WIRE_TEST(where_bytes_are_on_their_way_a_reset_goes_to_either_end_of_them),
         WIRE_TEST(a_bad_request_behind_a_good_one_in_the_first_segment_opens_nothing),
         WIRE_TEST(urgent_bytes_are_read_like_any_others),
         WIRE_TEST(what_follows_the_last_request_is_cut_off),
