@@ -158,10 +158,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
         window_note(mine, other, &segment);
         if (from == FROM_CLIENT && segment.timestamps && seq_before(flow->newest, segment.tsval))
             flow->newest = segment.tsval;
-        /* A closed flow is kept by a FIN that comes again, not by a replay of old data. */
-        if (flow->state != FLOW_CLOSED || (packet->flags & TCP_FIN))
-            if (keeps(flow, packet, from))
-                flow->last_ms = (uint32_t)shard->now_ms;
+        if (keeps(flow, packet, from))
+            flow->last_ms = (uint32_t)shard->now_ms;
         send_on(shard, frame, packet, flow, from);
         enter(shard, flow, next.next);
         return VERDICT_FORWARDED;
