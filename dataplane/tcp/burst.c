@@ -72,7 +72,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
 
 static void hash_burst(const struct shard *shard, struct burst *burst, uint32_t count)
 {
-    uint64_t hash[SHARD_BURST];
+    uint64_t hash[SIPHASH_BATCH];
     flow_batch_hash(shard->flows, &burst->tuples, hash);
     for (uint32_t i = 0; i < count; i++) {
         if (!burst->sorted[i].for_flow)

@@ -75,21 +75,23 @@ uint16_t cookie_mss(uint8_t mss_class)
     return class_mss[mss_class & 3];
 }
 
-/* The MAC's message; `data` is the cookie's upper byte. Returns its words. */
+/* The MAC's message, its words `stride` apart; `data` is the cookie's upper byte. Returns how many
+ * words there are. */
 static inline unsigned mac_words(const struct cookie_tuple *tuple, uint32_t client_isn,
-                                 uint64_t epoch, uint32_t data, uint64_t words[4])
+                                 uint64_t epoch, uint32_t data, uint64_t *words, size_t stride)
 {
     const uint64_t ports = (uint64_t)tuple->client_port << 16 | tuple->service_port;
     if (addr_is_v4(&tuple->client)) {
         words[0] = (uint64_t)be32toh(addr_v4(&tuple->client)) << 32 | client_isn;
-        words[1] = ports << 32 | tuple->service;
-        words[2] = (uint64_t)IPV4_BYTES << 56 | (epoch & UINT64_C(0xffffffffffff)) << 8 | data;
+        words[stride] = ports << 32 | tuple->service;
+        words[2 * stride] =
+            (uint64_t)IPV4_BYTES << 56 | (epoch & UINT64_C(0xffffffffffff)) << 8 | data;
         return 3;
     }
     words[0] = be64toh(tuple->client.quads[0]);
-    words[1] = be64toh(tuple->client.quads[1]);
-    words[2] = ports << 32 | client_isn;
-    words[3] =
+    words[stride] = be64toh(tuple->client.quads[1]);
+    words[2 * stride] = ports << 32 | client_isn;
+    words[3 * stride] =
         (uint64_t)IPV6_BYTES << 56 | (epoch & 0xffff) << 40 | (uint64_t)tuple->service << 8 | data;
     return 4;
 }
@@ -99,7 +101,7 @@ static uint32_t cookie_mac(const struct siphash_key *key, const struct cookie_tu
                            uint32_t client_isn, uint64_t epoch, uint32_t data)
 {
     uint64_t words[4];
-    unsigned count = mac_words(tuple, client_isn, epoch, data, words);
+    unsigned count = mac_words(tuple, client_isn, epoch, data, words, 1);
     return (uint32_t)siphash24_packed(key, words, count) & MAC_MASK;
 }
 
@@ -179,20 +181,20 @@ bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tup
     return good;
 }
 
-/* The timestamp's message: the address pair. Returns its words. */
+/* The timestamp's message: the address pair. Likewise. */
 static inline unsigned pair_words(const struct addr *client, const struct addr *service,
-                                  uint64_t words[5])
+                                  uint64_t *words, size_t stride)
 {
     if (addr_is_v4(client)) {
         words[0] = (uint64_t)be32toh(addr_v4(client)) << 32 | be32toh(addr_v4(service));
-        words[1] = UINT64_C(8) << 56;
+        words[stride] = UINT64_C(8) << 56;
         return 2;
     }
     words[0] = be64toh(client->quads[0]);
-    words[1] = be64toh(client->quads[1]);
-    words[2] = be64toh(service->quads[0]);
-    words[3] = be64toh(service->quads[1]);
-    words[4] = UINT64_C(32) << 56;
+    words[stride] = be64toh(client->quads[1]);
+    words[2 * stride] = be64toh(service->quads[0]);
+    words[3 * stride] = be64toh(service->quads[1]);
+    words[4 * stride] = UINT64_C(32) << 56;
     return 5;
 }
 
@@ -200,20 +202,18 @@ uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *cli
                           const struct addr *service, uint64_t unix_ms)
 {
     uint64_t words[5];
-    unsigned count = pair_words(client, service, words);
+    unsigned count = pair_words(client, service, words, 1);
     return (uint32_t)(unix_ms + siphash13_packed(&keys->timestamp, words, count));
 }
 
 /* ---- a burst's cookies and timestamps together ---- */
 
-/* Puts a message into the batch of its length; its result goes to *out. */
-static inline void batch_add(struct cookie_batch_part *part, const uint64_t *words, unsigned count,
-                             uint32_t *out)
+/* The place of one more message, whose result goes to *out. */
+static inline uint64_t *batch_add(struct cookie_batch_part *part, uint32_t *out)
 {
     uint32_t i = part->messages.count++;
-    for (unsigned w = 0; w < count; w++)
-        part->messages.word[w][i] = words[w];
     part->out[i] = out;
+    return &part->messages.word[0][i];
 }
 
 void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *keys,
@@ -231,19 +231,17 @@ void cookie_batch_make(struct cookie_batch *batch, const struct cookie_tuple *tu
                        uint32_t client_isn, struct cookie_options options, uint32_t *cookie)
 {
     const uint64_t epoch = batch->unix_ms / COOKIE_EPOCH_MS;
-    uint64_t words[4];
-    *cookie = data_bits(epoch, options);
-    unsigned count = mac_words(tuple, client_isn, epoch, *cookie >> SACK_SHIFT, words);
-    batch_add(&batch->mac[count == 4], words, count, cookie);
+    const uint32_t bits = data_bits(epoch, options);
+    *cookie = bits;
+    mac_words(tuple, client_isn, epoch, bits >> SACK_SHIFT,
+              batch_add(&batch->mac[!addr_is_v4(&tuple->client)], cookie), SIPHASH_BATCH);
 }
 
 void cookie_batch_timestamp(struct cookie_batch *batch, const struct addr *client,
                             const struct addr *service, uint32_t *tsval)
 {
-    uint64_t words[5];
-    unsigned count = pair_words(client, service, words);
     *tsval = (uint32_t)batch->unix_ms;
-    batch_add(&batch->pair[count == 5], words, count, tsval);
+    pair_words(client, service, batch_add(&batch->pair[!addr_is_v4(client)], tsval), SIPHASH_BATCH);
 }
 
 void cookie_batch_finish(struct cookie_batch *batch)

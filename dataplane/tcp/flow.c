@@ -77,37 +77,34 @@ void flows_free(struct flows *flows)
 
 enum { IPV4_WORDS = 1, IPV6_WORDS = 3 };
 
-/* The tuple as a message whose length tells the families apart: 6 bytes or 18. Returns its words.
- */
-static inline unsigned tuple_words(const struct addr *client, uint16_t client_port,
-                                   uint64_t words[IPV6_WORDS])
+/* The tuple as a message whose length tells the families apart: 6 bytes or 18; its words stand
+ * `stride` apart. Returns how many there are. */
+static inline unsigned tuple_words(const struct addr *client, uint16_t client_port, uint64_t *words,
+                                   size_t stride)
 {
     if (addr_is_v4(client)) {
         words[0] = UINT64_C(6) << 56 | (uint64_t)client_port << 32 | addr_v4(client);
         return IPV4_WORDS;
     }
     words[0] = client->quads[0];
-    words[1] = client->quads[1];
-    words[2] = UINT64_C(18) << 56 | client_port;
+    words[stride] = client->quads[1];
+    words[2 * stride] = UINT64_C(18) << 56 | client_port;
     return IPV6_WORDS;
 }
 
 uint64_t flow_hash(const struct flows *flows, const struct addr *client, uint16_t client_port)
 {
     uint64_t words[IPV6_WORDS];
-    unsigned count = tuple_words(client, client_port, words);
+    unsigned count = tuple_words(client, client_port, words, 1);
     return siphash13_packed(&flows->key, words, count);
 }
 
 void flow_batch_add(struct flow_batch *batch, unsigned number, const struct addr *client,
                     uint16_t client_port)
 {
-    uint64_t words[IPV6_WORDS];
-    unsigned count = tuple_words(client, client_port, words);
-    struct flow_batch_part *part = &batch->part[count == IPV6_WORDS];
+    struct flow_batch_part *part = &batch->part[!addr_is_v4(client)];
     uint32_t i = part->messages.count++;
-    for (unsigned w = 0; w < count; w++)
-        part->messages.word[w][i] = words[w];
+    tuple_words(client, client_port, &part->messages.word[0][i], SIPHASH_BATCH);
     part->number[i] = (uint8_t)number;
 }
 

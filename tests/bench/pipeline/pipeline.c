@@ -12,7 +12,7 @@
 #include "dataplane/net/checksum.h"
 #include "rig.h"
 
-enum { ROUNDS = 101, THOUSAND = 1000, MILLION = 1000000, REQUEST_ROOM = 64 };
+enum { ROUNDS = 251, THOUSAND = 1000, MILLION = 1000000, REQUEST_ROOM = 64 };
 
 static const char request[] = "GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 

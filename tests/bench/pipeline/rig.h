@@ -15,7 +15,7 @@ enum { RIG_FRAME = 128 };
 
 /** Frames of a round, short enough that most rounds are not interrupted by anybody, and before the
  * first, so that caches hold what they would hold. */
-enum { RIG_ROUND = 1 << 15, RIG_WARM = 1 << 20 };
+enum { RIG_ROUND = 1 << 13, RIG_WARM = 1 << 20 };
 
 /** Writes frame number `n` of a load into `frame`; returns its length. `context` is the load's own.
  */
