@@ -50,13 +50,14 @@ static inline uint64_t checksum_add(uint64_t sum, const void *bytes, size_t leng
     return sum;
 }
 
+/** The sum of its four 16-bit words: a number added to itself with its halves exchanged has their
+ * sum, carry and all, in its upper half. */
 static inline uint16_t checksum_fold(uint64_t sum)
 {
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)sum;
+    sum += sum << 32 | sum >> 32;
+    uint32_t half = (uint32_t)(sum >> 32);
+    half += half << 16 | half >> 16;
+    return (uint16_t)(half >> 16);
 }
 
 /** The sum of a pseudo header (RFC 9293 section 3.1, RFC 8200 section 8.1). */
