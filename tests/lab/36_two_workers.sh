@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# limit: 240
+# Two workers do what one does, on ports that cannot steer: the same bytes arrive, and the same verdicts are counted.
+. "${0%/*}/lib.sh"
+needs transfer
+
+# Not compared: what depends on how often a kernel acknowledges, asks its neighbours or is probed, and what sockets
+# that were left behind still send to a gateway that was started anew. Those are sent one by one, by `knock`.
+LOOSE='["forwarded","probe","arp_answered","nd_answered","neighbor","ack_no_flow","opening_busy","flow_closed",
+    "miss_silent","miss_reset","fin_answered","rst_no_flow","inside_reset","ipv6_options"]'
+
+bring_up() { # bring_up WORKERS CORES: ready when the backends of the transfers are known
+    lab_config dropgate.conf "$LAB_DIR/workers.conf"
+    sed -i "s/^cores = .*/workers = $1\ncores = $2/" "$LAB_DIR/workers.conf"
+    start_dataplane "$LAB_DIR/workers.conf" || fail "the gateway starts with $1 workers"
+}
+
+move() { # the digests of what twelve clients move both ways, one after the other
+    local client
+    for client in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        client "$TOOLS/transfer" get --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
+            --bytes 2000000 --client "$client"
+        client "$TOOLS/transfer" put --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
+            --bytes 1000000 --client "$client"
+    done | jq -c '[.sha256, .equal]'
+}
+
+knock() { # one packet of every kind; each is checked against its verdict there
+    client env PYTHONDONTWRITEBYTECODE=1 "$ROOT/tests/lab/packets.py" "$(telemetry_socket)" dgc0 \
+        "$(gateway cat /sys/class/net/dgo/address)" outside || FAILURES=$((FAILURES + 1))
+}
+
+verdicts() {
+    telemetry /dropgate/verdicts | jq -c --argjson loose "$LOOSE" \
+        'with_entries(select(.value > 0 and (.key | IN($loose[]) | not)))'
+}
+
+run() { # run WORKERS CORES: leaves what was seen in $LAB_DIR/workers-WORKERS.*
+    bring_up "$1" "$2"
+    move >"$LAB_DIR/workers-$1.moved"
+    verdicts >"$LAB_DIR/workers-$1.verdicts"
+    knock
+}
+
+cleanup() { proc_stop dataplane; }
+
+run 1 0,1
+run 2 0,0,1
+expect_equal "two workers move the same bytes" "$(<"$LAB_DIR/workers-1.moved")" "$(<"$LAB_DIR/workers-2.moved")"
+expect_equal "all 24 transfers arrived whole" 24 "$(grep -c true "$LAB_DIR/workers-2.moved")"
+expect_equal "and count the same verdicts" "$(<"$LAB_DIR/workers-1.verdicts")" "$(<"$LAB_DIR/workers-2.verdicts")"
+for worker in 0 1; do
+    expect_at_least "worker $worker opened connections" 4 "$(telemetry "/dropgate/verdicts,$worker" | jq .opened)"
+    expect_at_least "worker $worker was handed frames" 100 "$(telemetry "/dropgate/worker,$worker" | jq .taken)"
+done
+expect_equal "nothing was lost between them" 0 "$(verdict handover_full)"
