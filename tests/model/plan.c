@@ -371,7 +371,8 @@ static void plan_events(struct schedule *s)
         add_event(s, EVENT_SERVER_LISTENS, s->server_back_ms, s->crashed);
     }
     for (uint32_t n = one_in(w, 3) ? below(w, 6) : 0; n != 0; n--)
-        add_event(s, EVENT_FORGERY, w->now_ms + below(w, 8000), below(w, s->shop.count));
+        add_event(s, one_in(w, 2) ? EVENT_FORGERY : EVENT_GUESS, w->now_ms + below(w, 8000),
+                  below(w, s->shop.count));
     s->eventful = s->event_count != 0;
 }
 

@@ -76,51 +76,88 @@ static void server_crashes(struct schedule *s, uint32_t index)
     w->down_until[1][index] = w->now_ms + s->down_ms;
 }
 
-/* A third party that knows both addresses and ports, but no numbers (RFC 5961). */
-static void forge(struct schedule *s, uint32_t attempt)
+/* A segment that neither end has sent, as if from that side. */
+static void inject(struct schedule *s, const struct attempt *a, bool from_client, uint32_t seq,
+                   uint32_t ack, uint8_t flags, uint16_t length)
 {
-    static const uint8_t flags[] = {
-        TCP_RST, TCP_RST | TCP_ACK, TCP_SYN, TCP_ACK, TCP_ACK | TCP_PSH, TCP_ACK | TCP_FIN,
-    };
     struct world *w = s->world;
-    const struct attempt *a = &s->attempts[attempt];
-    const struct endpoint service = world_service(w, a->v4);
-    const uint32_t kind = random_below(&w->random, sizeof flags);
+    const struct endpoint client = {.addr = a->client->address, .port = a->port};
+    const struct endpoint service = from_client ? world_service(w, a->v4) : a->server->local;
+    const struct endpoint *from = from_client ? &client : &service;
+    const struct endpoint *to = from_client ? &service : &client;
+    const struct model_host *as = from_client ? a->client : a->server->host;
     struct wire_segment forged = {
-        .from = a->client->mac,
-        .to = a->client->gateway,
-        .source = a->client->address,
-        .source_port = a->port,
-        .destination = service.addr,
-        .destination_port = service.port,
-        .seq = random_32(&w->random),
-        .ack = random_32(&w->random),
+        .from = as->mac,
+        .to = as->gateway,
+        .source = from->addr,
+        .source_port = from->port,
+        .destination = to->addr,
+        .destination_port = to->port,
+        .seq = seq,
+        .ack = ack,
         .window = (uint16_t)random_32(&w->random),
-        .flags = flags[kind],
+        .flags = flags,
         .ttl = 60,
         .options = NO_OPTIONS,
         .payload = "forged",
-        .length = kind >= 4 ? 6 : 0,
+        .length = length,
     };
     if (random_below(&w->random, 2) == 0) {
         forged.options.timestamps = true;
         forged.options.tsval = random_32(&w->random);
     }
+    enum world_leg leg = from_client ? LEG_TO_GATEWAY_OUT : LEG_TO_GATEWAY_IN;
+    if (w->wire == NULL)
+        leg = from_client ? LEG_TO_SERVERS : LEG_TO_CLIENTS;
     if (w->verbose)
         printf("          forged\n");
-    world_inject_segment(w, w->wire ? LEG_TO_GATEWAY_OUT : LEG_TO_SERVERS, &forged, w->now_ms);
+    world_inject_segment(w, leg, &forged, w->now_ms);
+}
+
+/* A third party that knows both addresses and ports, but no numbers (RFC 5961). */
+static void forge(struct schedule *s, const struct attempt *a)
+{
+    static const uint8_t flags[] = {
+        TCP_RST, TCP_RST | TCP_ACK, TCP_SYN, TCP_ACK, TCP_ACK | TCP_PSH, TCP_ACK | TCP_FIN,
+    };
+    struct random *r = &s->world->random;
+    const uint32_t kind = random_below(r, sizeof flags);
+    inject(s, a, true, random_32(r), random_32(r), flags[kind], kind >= 4 ? 6 : 0);
+}
+
+/* One that has even guessed a number within the window, but not the very next one. A receiver asks
+ * back; an end that is there answers, and nothing happens. */
+static void guess(struct schedule *s, const struct attempt *a)
+{
+    static const uint8_t flags[] = {TCP_RST, TCP_RST | TCP_ACK, TCP_SYN, TCP_ACK | TCP_PSH};
+    enum { WINDOW_LEAST = 1000, FAR = 1 << 20 };
+    struct random *r = &s->world->random;
+    const uint32_t kind = random_below(r, sizeof flags);
+    if (!alive(a->socket) || !alive(a->server) || a->server->state < MODEL_ESTABLISHED ||
+        a->server->irs != a->socket->iss)
+        return;
+    const bool from_client = random_below(r, 2) == 0;
+    const struct model_socket *from = from_client ? a->socket : a->server;
+    const struct model_socket *to = from_client ? a->server : a->socket;
+    const uint32_t window = to->edge - to->rcv_nxt;
+    if (window < WINDOW_LEAST || from->una != from->max)
+        return;
+    const uint32_t offset = to->edge - to->irs - 1 - random_below(r, 8);
+    inject(s, a, from_client, from->iss + offset, from->rcv_nxt + FAR, flags[kind],
+           kind == 3 ? 6 : 0);
 }
 
 static void happen(struct schedule *s, const struct event *event)
 {
-    if (s->world->verbose && event->kind != EVENT_FORGERY)
+    if (s->world->verbose && event->kind < EVENT_FORGERY)
         printf("%9.3f event %d host %u\n", (double)s->world->now_ms / 1000, (int)event->kind,
                event->host);
     switch (event->kind) {
     case EVENT_CLIENT_CRASH: client_crashes(s, event->host); return;
     case EVENT_SERVER_CRASH: server_crashes(s, event->host); return;
     case EVENT_SERVER_LISTENS: s->world->servers[event->host].listens = SERVER_PORT; return;
-    case EVENT_FORGERY: forge(s, event->host); return;
+    case EVENT_FORGERY: forge(s, &s->attempts[event->host]); return;
+    case EVENT_GUESS: guess(s, &s->attempts[event->host]); return;
     }
 }
 
@@ -174,7 +211,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
             good = good || acknowledges_sent(out, a->socket);
         }
     }
-    if (known && !good && !(out->flags & TCP_RST))
+    if (known && !good)
         shop_wrong(&s->shop, NULL, "the gateway acknowledged what was never sent");
 }
 

@@ -15,12 +15,13 @@ enum event_kind {
     EVENT_SERVER_CRASH,
     EVENT_SERVER_LISTENS,
     EVENT_FORGERY,
+    EVENT_GUESS,
 };
 
 struct event {
     enum event_kind kind;
     uint64_t at_ms;
-    uint32_t host;
+    uint32_t host; /* or, of a forgery, the attempt */
 };
 
 struct schedule {
