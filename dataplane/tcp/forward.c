@@ -156,7 +156,9 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     switch (next.action) {
     case ACTION_FORWARD:
         window_note(mine, other, &segment);
-        if (from == FROM_CLIENT && segment.timestamps && seq_before(flow->newest, segment.tsval))
+        /* Of a reset nothing but its number was checked, and the backend may ignore it. */
+        if (from == FROM_CLIENT && segment.timestamps && !(segment.flags & TCP_RST) &&
+            seq_before(flow->newest, segment.tsval))
             flow->newest = segment.tsval;
         if (keeps(flow, packet, from))
             flow->last_ms = (uint32_t)shard->now_ms;

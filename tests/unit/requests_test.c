@@ -142,6 +142,21 @@ static void a_head_with_an_old_timestamp_is_not_read(void **state)
     assert_int_equal(w->shard->requests, 2);
 }
 
+/* Anyone can make one up that falls into the window; the backend asks back, and goes on. */
+static void a_reset_within_the_window_does_not_age_what_follows(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_idle(w);
+    struct wire_segment reset = wire_segment(&t, FROM_CLIENT, TCP_RST);
+    reset.seq += 100;
+    reset.options.tsval += 1000000;
+    assert_int_equal(wire_send(w, &reset, FROM_CLIENT), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    t.client.clock++;
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
+    assert_int_equal(w->shard->requests, 2);
+}
+
 /* RFC 7323 section 3.2: what lacks them once they were agreed may be dropped. */
 static void a_head_without_the_agreed_timestamps_is_not_read(void **state)
 {
@@ -404,6 +419,7 @@ int main(void)
         WIRE_TEST(a_body_passes_over_a_hole),
         WIRE_TEST(a_head_with_an_old_acknowledgement_is_not_read),
         WIRE_TEST(a_head_with_an_old_timestamp_is_not_read),
+        WIRE_TEST(a_reset_within_the_window_does_not_age_what_follows),
         WIRE_TEST(a_head_without_the_agreed_timestamps_is_not_read),
         WIRE_TEST(what_is_sent_again_passes_unread_and_uncounted),
         WIRE_TEST(a_segment_that_begins_with_old_bytes_is_read_from_the_first_new_one),
