@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Workers over ports that are rings: one or several of them, with as many queues or fewer, run
+ * round by round on one thread. Every frame is decided by its client's worker, leaves in order, and
+ * keeps what its port knew about it. */
+#include "dataplane/worker.h"
+
+#include <rte_eal.h>
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+#include <setjmp.h>
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "dataplane/ops/upkeep.h"
+#include "tests/unit/frames.h"
+#include "tests/unit/random.h"
+
+enum { MOST = 4, PORT_RING = 8192, BUFFERS = 16383, CLIENTS = 500, PER_CLIENT = 4 };
+
+static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"
+                                    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
+                                    "[backend one]\naddress = 198.18.128.2:8080\n"
+                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n";
+static const struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 0xa}}, {{2, 0, 0, 0, 0, 0xb}}};
+static const struct addr own = {.bytes = {[10] = 0xff, 0xff, 198, 18, 128, 1}};
+
+static struct rte_mempool *pool;
+static struct rte_ring *commands; /* always empty: one does for all */
+static struct rte_ring *in[PORT_SIDES][MOST], *out[PORT_SIDES][MOST];
+static struct port ports[PORT_SIDES];
+
+struct rig {
+    uint32_t workers;
+    struct worker *worker;
+    struct handover *ends[MOST];
+    struct port ports[PORT_SIDES];
+    struct steer steer;
+    struct policy policy;
+    struct services *services;
+    struct limits *limits;
+    struct upkeep upkeep;
+};
+
+static int open_port(enum port_side side)
+{
+    const struct rte_eth_conf conf = {0};
+    char name[32];
+    for (int i = 0; i < MOST; i++) {
+        snprintf(name, sizeof name, "in%d.%d", side, i);
+        in[side][i] = rte_ring_create(name, PORT_RING, SOCKET_ID_ANY, 0);
+        snprintf(name, sizeof name, "out%d.%d", side, i);
+        out[side][i] = rte_ring_create(name, PORT_RING, SOCKET_ID_ANY, 0);
+        if (in[side][i] == NULL || out[side][i] == NULL)
+            return -1;
+    }
+    int id = rte_eth_from_rings(side == OUTSIDE ? "o" : "i", in[side], MOST, out[side], MOST, 0);
+    if (id < 0 || rte_eth_dev_configure((uint16_t)id, MOST, MOST, &conf) != 0)
+        return -1;
+    ports[side] = (struct port){.id = (uint16_t)id, .mac = macs[side]};
+    for (uint16_t i = 0; i < MOST; i++)
+        if (rte_eth_rx_queue_setup((uint16_t)id, i, 64, 0, NULL, pool) != 0 ||
+            rte_eth_tx_queue_setup((uint16_t)id, i, 64, 0, NULL) != 0)
+            return -1;
+    return rte_eth_dev_start((uint16_t)id);
+}
+
+static int start_dpdk(void **state)
+{
+    (void)state;
+    char *arguments[] = {"worker_test",
+                         "-l",
+                         "0",
+                         "--no-huge",
+                         "-m",
+                         "128",
+                         "--no-pci",
+                         "--no-shconf",
+                         "--no-telemetry",
+                         "--file-prefix",
+                         "dropgate-worker",
+                         "--log-level",
+                         "error"};
+    if (rte_eal_init((int)(sizeof arguments / sizeof *arguments), arguments) < 0)
+        return -1;
+    pool = rte_pktmbuf_pool_create("pool", BUFFERS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    commands = rte_ring_create_elem("commands", sizeof(struct command), 8, SOCKET_ID_ANY, 0);
+    return pool == NULL || commands == NULL || open_port(OUTSIDE) != 0 || open_port(INSIDE) != 0
+               ? -1
+               : 0;
+}
+
+static struct rig *rig_new(uint32_t workers, uint16_t queues)
+{
+    static const struct siphash_key secret = {5, 6};
+    static const struct shard_sizes sizes = {
+        .flows = 64, .tombstones = 64, .held = 64, .backends = 1};
+    char why[CONF_WHY];
+    uint8_t key[STEER_KEY];
+    struct random random = {3};
+    struct rig *r = calloc(1, sizeof *r);
+    struct settings *settings =
+        conf_load_memory(&SETTINGS_SCHEMA, "rig", configuration, sizeof configuration - 1, why);
+    assert_true(r != NULL && settings != NULL);
+    random_bytes(&random, key, sizeof key);
+    steer_init(&r->steer, key, workers, &own, 1);
+    r->workers = workers;
+    r->worker = aligned_alloc(alignof(struct worker), workers * sizeof *r->worker);
+    assert_non_null(r->worker);
+    r->services = settings_services(settings);
+    r->limits = settings_limits(settings);
+    conf_free(&SETTINGS_SCHEMA, settings);
+    r->policy.services = r->services;
+    r->policy.limits = r->limits;
+    for (int side = 0; side < PORT_SIDES; side++) {
+        r->ports[side] = ports[side];
+        r->ports[side].rx_queues = r->ports[side].tx_queues = queues;
+    }
+    for (uint32_t i = 0; i < workers; i++) {
+        struct worker *w = &r->worker[i];
+        *w = (struct worker){.policy = &r->policy,
+                             .ports = r->ports,
+                             .pool = pool,
+                             .steer = workers > 1 ? &r->steer : NULL,
+                             .commands = commands};
+        const struct shard_output output = worker_output(w);
+        w->shard = shard_new(&sizes, &secret, &output, macs, worker_clock_ms());
+        assert_non_null(w->shard);
+        shard_steered(w->shard, w->steer, i);
+        r->ends[i] = &w->handover;
+    }
+    assert_int_equal(handover_connect(r->ends, workers, r->ports), 0);
+    assert_int_equal(upkeep_init(&r->upkeep, &r->policy, r->worker, workers, NULL), 0);
+    assert_int_equal(upkeep_lend(&r->upkeep), 0);
+    return r;
+}
+
+/* Nothing may be left anywhere: every buffer is back in the pool. */
+static void rig_free(struct rig *r)
+{
+    handover_disconnect(r->ends, r->workers);
+    for (uint32_t i = 0; i < r->workers; i++)
+        shard_free(r->worker[i].shard);
+    upkeep_end(&r->upkeep);
+    services_free(r->services);
+    free(r->limits);
+    free(r->worker);
+    free(r);
+    assert_int_equal(rte_mempool_avail_count(pool), BUFFERS);
+}
+
+static struct addr client_of(uint32_t n)
+{
+    return addr_from_v4(__builtin_bswap32(0x0a000000 + n * 7919));
+}
+
+/* A SYN of client n, received by that queue of the outside. */
+static struct rte_mbuf *push(uint32_t n, uint32_t seq, uint32_t queue)
+{
+    struct frame_tcp t = {.to = {2, 0, 0, 0, 0, 0xa},
+                          .from = {2, 0, 0, 0, 0xc, 1},
+                          .destination = {198, 18, 0, 80},
+                          .source_port = 4000,
+                          .destination_port = 80,
+                          .seq = seq,
+                          .window = 1000,
+                          .flags = TCP_SYN,
+                          .ttl = 60};
+    uint8_t bytes[FRAME_ROOM];
+    const struct addr client = client_of(n);
+    memcpy(t.source, client.bytes + 12, 4);
+    const uint16_t length = (uint16_t)frame_write(bytes, &t);
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
+    assert_non_null(mbuf);
+    memcpy(rte_pktmbuf_append(mbuf, length), bytes, length);
+    assert_int_equal(rte_ring_enqueue(in[OUTSIDE][queue], mbuf), 0);
+    return mbuf;
+}
+
+static void run(struct rig *r, int rounds)
+{
+    while (rounds-- > 0)
+        for (uint32_t i = 0; i < r->workers; i++)
+            worker_round(&r->worker[i]);
+}
+
+static uint64_t counted(const struct rig *r, enum verdict verdict)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < r->workers; i++)
+        sum += r->worker[i].shard->verdicts[verdict];
+    return sum;
+}
+
+/* Takes the SYN-ACKs that have left by `queues` queues: each client's are as many as it sent, and
+ * in the order in which it did. */
+static void expect_answers(uint32_t queues)
+{
+    uint32_t next[CLIENTS] = {0};
+    for (uint32_t queue = 0; queue < MOST; queue++) {
+        struct rte_mbuf *mbuf;
+        while (rte_ring_dequeue(out[OUTSIDE][queue], (void **)&mbuf) == 0) {
+            const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+            assert_true(queue < queues && frame_checksums_good(frame));
+            const uint32_t n = (frame_get32(frame + 30) - 0x0a000000) / 7919;
+            assert_int_equal(frame_get32(frame + 42), n * 100 + next[n] + 1);
+            next[n]++;
+            rte_pktmbuf_free(mbuf);
+        }
+    }
+    for (uint32_t n = 0; n < CLIENTS; n++)
+        assert_int_equal(next[n], PER_CLIENT);
+}
+
+static void every_frame_is_decided_by_its_clients_worker_and_leaves_in_order(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= MOST; workers++)
+        for (uint16_t queues = 1; queues <= workers; queues++) {
+            struct rig *r = rig_new(workers, queues);
+            uint64_t owned[MOST] = {0};
+            for (uint32_t k = 0; k < PER_CLIENT; k++)
+                for (uint32_t n = 0; n < CLIENTS; n++) {
+                    const struct addr client = client_of(n);
+                    push(n, n * 100 + k, n % queues);
+                    owned[steer_client(&r->steer, OUTSIDE, &client)]++;
+                }
+            run(r, CLIENTS * PER_CLIENT / WORKER_BURST + 4);
+            for (uint32_t i = 0; i < workers; i++)
+                assert_int_equal(r->worker[i].shard->verdicts[VERDICT_SYN_COOKIE], owned[i]);
+            assert_int_equal(counted(r, VERDICT_HANDOVER_FULL), 0);
+            expect_answers(queues);
+            rig_free(r);
+        }
+}
+
+static void two_workers_share_two_ports_with_one_queue_each(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(2, 1);
+    assert_int_equal(handover_queue_owner(0, OUTSIDE, 2), 0);
+    assert_int_equal(handover_queue_owner(0, INSIDE, 2), 1);
+    assert_true(r->worker[0].handover.port[OUTSIDE].ring == NULL);
+    assert_true(r->worker[0].handover.port[INSIDE].ring != NULL);
+    assert_true(r->worker[1].handover.port[INSIDE].ring == NULL);
+    assert_true(r->worker[1].handover.port[OUTSIDE].ring != NULL);
+    rig_free(r);
+}
+
+static void with_a_queue_for_each_worker_nothing_is_sent_by_others(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(MOST, MOST);
+    bool taken[PORT_SIDES][MOST] = {{false}};
+    for (uint32_t i = 0; i < MOST; i++)
+        for (int side = 0; side < PORT_SIDES; side++) {
+            assert_null(r->worker[i].handover.port[side].ring);
+            const uint16_t queue = r->worker[i].handover.port[side].queue;
+            assert_false(taken[side][queue]);
+            taken[side][queue] = true;
+            assert_int_equal(handover_queue_owner(queue, (enum port_side)side, MOST), i);
+        }
+    rig_free(r);
+}
+
+static void what_a_full_ring_does_not_take_is_counted_and_freed(void **state)
+{
+    (void)state;
+    enum { MORE = 200, SENT = HANDOVER_RING - 1 + MORE };
+    struct rig *r = rig_new(2, 1);
+    uint32_t client = 0;
+    struct addr addr = client_of(client);
+    while (steer_client(&r->steer, OUTSIDE, &addr) != 1)
+        addr = client_of(++client);
+    for (uint32_t i = 0; i < SENT; i++)
+        push(client, i, 0);
+    for (int i = 0; i < SENT / WORKER_BURST + 1; i++) /* the other one is away */
+        worker_round(&r->worker[0]);
+    assert_int_equal(counted(r, VERDICT_HANDOVER_FULL), MORE);
+    assert_int_equal(r->worker[0].handover.given, SENT);
+    rig_free(r); /* what still waits is freed with the ring */
+}
+
+static void what_the_port_has_verified_stays_verified(void **state)
+{
+    (void)state;
+    for (int verified = 0; verified < 2; verified++) {
+        struct rig *r = rig_new(2, 1);
+        for (int side = 0; side < PORT_SIDES; side++) {
+            r->ports[side].ip_good = RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+            r->ports[side].tcp_good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+        }
+        for (uint32_t n = 0; n < 100; n++) {
+            struct rte_mbuf *mbuf = push(n, 1, 0);
+            rte_pktmbuf_mtod(mbuf, uint8_t *)[50] ^= 1; /* the TCP checksum */
+            mbuf->ol_flags =
+                verified ? RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD : 0;
+        }
+        run(r, 6);
+        assert_in_range(r->worker[0].handover.given, 20, 80);
+        assert_int_equal(counted(r, verified ? VERDICT_SYN_COOKIE : VERDICT_TCP_CHECKSUM), 100);
+        struct rte_mbuf *mbuf;
+        while (rte_ring_dequeue(out[OUTSIDE][0], (void **)&mbuf) == 0)
+            rte_pktmbuf_free(mbuf);
+        rig_free(r);
+    }
+}
+
+/* The same bytes are a stranger's on one side and a backend's on the other. */
+static void a_frame_is_of_the_side_where_it_was_received(void **state)
+{
+    (void)state;
+    struct rig *r = rig_new(2, 1);
+    for (uint32_t n = 0; n < 100; n++) {
+        struct rte_mbuf *mbuf = push(n, 1, 0);
+        uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
+        assert_int_equal(rte_ring_dequeue(in[OUTSIDE][0], (void **)&mbuf), 0);
+        memcpy(frame, &macs[INSIDE], 6);
+        memcpy(frame + 30, frame + 26, 4); /* to the client */
+        frame_put32(frame + 26, 0xc6128002);
+        frame_put16(frame + 34, 8080);
+        frame[47] = TCP_ACK;
+        frame_fix_checksums(frame);
+        assert_int_equal(rte_ring_enqueue(in[INSIDE][0], mbuf), 0);
+    }
+    run(r, 6);
+    assert_int_equal(counted(r, VERDICT_INSIDE_RESET), 100);
+    assert_in_range(r->worker[1].handover.given, 20, 80);
+    struct rte_mbuf *mbuf;
+    uint32_t resets = 0;
+    while (rte_ring_dequeue(out[INSIDE][0], (void **)&mbuf) == 0) {
+        rte_pktmbuf_free(mbuf);
+        resets++;
+    }
+    assert_int_equal(resets, 100);
+    rig_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_frame_is_decided_by_its_clients_worker_and_leaves_in_order),
+        cmocka_unit_test(two_workers_share_two_ports_with_one_queue_each),
+        cmocka_unit_test(with_a_queue_for_each_worker_nothing_is_sent_by_others),
+        cmocka_unit_test(what_a_full_ring_does_not_take_is_counted_and_freed),
+        cmocka_unit_test(what_the_port_has_verified_stays_verified),
+        cmocka_unit_test(a_frame_is_of_the_side_where_it_was_received),
+    };
+    return cmocka_run_group_tests(tests, start_dpdk, NULL);
+}
