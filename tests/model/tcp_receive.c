@@ -337,7 +337,7 @@ static void take_data(struct model_socket *s, const struct wire_segment *in)
     if (in->length == 0)
         return;
     if (!model_before(s->rcv_nxt, to)) { /* all of it was here before */
-        if (s->traits.duplicate_sack)
+        if (s->traits.duplicate_sack && !model_before(from, s->irs + 1))
             s->duplicate = (struct model_range){from, to};
         s->ack_now = true;
         return;
@@ -497,7 +497,8 @@ static void synchronized_receive(struct model_socket *s, const struct wire_segme
                            s->state >= MODEL_ESTABLISHED;
         if (probe && take_ack(s, in)) /* the window is shut, but what it acknowledges counts */
             model_output(s);
-        if (s->traits.duplicate_sack && in->length != 0 && model_before(in->seq, s->rcv_nxt))
+        if (s->traits.duplicate_sack && in->length != 0 &&
+            within(s->irs + 1, in->seq, s->rcv_nxt)) /* not of an earlier connection */
             s->duplicate = (struct model_range){in->seq, in->seq + in->length};
         if (s->state != MODEL_CLOSED && in->length != 0)
             model_send_ack(s);
