@@ -45,5 +45,12 @@ expect "and whole again" reaches
 ip netns del mended-server
 expect "after a namespace was lost" lab up
 expect "and whole again" reaches
+expect "the relay goes in between" lab relay in
+expect "once" lab relay in
+expect_match "and has a cable to each side" "dgr0.*dgr1|dgr1.*dgr0" "$(ip -n mended-relay -br link show | tr '\n' ' ')"
+expect "all is whole meanwhile" reaches
+expect "it goes out again" lab relay out
+expect "and all is whole" reaches
+expect_equal "without the second way" "" "$(ip -n mended-client -o link show dev dgc1 2>/dev/null)"
 expect "it is removed" lab down
 expect_equal "with nothing left" "" "$(ip netns list | grep mended || true)"

@@ -12,6 +12,7 @@ for part in owner redis; do . "$ROOT/scripts/lib/$part.sh"; done
 own_lab
 "$ROOT/scripts/lab" up
 if [[ $1 == die ]]; then
+    "$ROOT/scripts/lab" relay in
     pg_start "$LAB_DIR/postgres"
     redis_start "$LOGS/redis.log"
     proc_start sleeper "$LOGS/sleeper.log" ip netns exec victim-server sleep 1000
@@ -32,7 +33,7 @@ expect "the next run starts" bash "$work/run" live
 for pid in "${left[@]}"; do
     if [[ -d /proc/$pid ]] && [[ -n $(proc_birth "$pid") ]]; then fail "process $pid is gone"; else ok "process $pid is gone"; fi
 done
-expect_equal "and so are the namespaces" "" "$(ip netns list | grep -E '^victim-(client|gateway|server)' || true)"
+expect_equal "and so are the namespaces" "" "$(ip netns list | grep -E '^victim-(client|gateway|server|relay)' || true)"
 expect "what was not ours is untouched" test -d "/proc/$bystander"
 kill "$bystander"
 ip netns del victim-bystander

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# limit: 180
+# The ClientHellos of curl, openssl and Chromium, each with a second segment that overtakes the first: all are served.
+# Chromium's takes two segments anyway; those of the others are cut in two by the relay.
+. "${0%/*}/lib.sh"
+port=443 backend_port=8088 work=$LAB_DIR/tls
+conf=$work/dropgate.conf
+rm -rf "$work"
+mkdir -p "$work"
+lab_config dropgate.conf "$conf"
+cat >>"$conf" <<CONF
+[backend tls4]
+address = 198.18.128.2:$backend_port
+[backend tls6]
+address = [2001:db8:0:1::2]:$backend_port
+[service tls]
+listen = $VIP4:$port, [$VIP6]:$port
+backends = tls4, tls6
+protocol = tls
+CONF
+"$DATAPLANE" -c "$conf" --check >"$work/check" 2>&1 || {
+    grep -q 'protocol = tls' "$work/check" || cat "$work/check"
+    skip "this gateway has no TLS services yet"
+}
+cleanup() {
+    relay_out
+    proc_stop tls
+    proc_stop dataplane # its configuration is none of the others'
+    rm -rf "$work/chromium"
+}
+
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=shop.test \
+    -addext subjectAltName=DNS:shop.test -keyout "$work/key.pem" -out "$work/cert.pem" 2>"$work/openssl.log"
+proc_start tls "$LOGS/tls.log" ip netns exec "$DROPGATE_LAB-server" "$ROOT/tests/lab/tls_server.py" "$work/cert.pem" \
+    "$work/key.pem" $backend_port 198.18.128.2 2001:db8:0:1::2
+until_true 10 grep -q ready "$LOGS/tls.log" || fail "the TLS server starts" "$(<"$LOGS/tls.log")"
+start_dataplane "$conf" || fail "the gateway starts"
+until_true 20 backends_learned tls4 tls6 || fail "the gateway knows the TLS server"
+
+by_curl() { # by_curl ADDRESS
+    client curl -sS -m 20 --cacert "$work/cert.pem" --resolve "shop.test:$port:$1" https://shop.test/ 2>&1
+}
+by_openssl() {
+    printf 'GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n' | client timeout 20 openssl s_client -quiet \
+        -verify_return_error -CAfile "$work/cert.pem" -servername shop.test -connect "$1:$port" 2>&1
+}
+by_chromium() {
+    client timeout 60 chromium-headless-shell --no-sandbox --disable-gpu --user-data-dir="$work/chromium" \
+        --ignore-certificate-errors --host-resolver-rules="MAP shop.test $1" --dump-dom https://shop.test/ 2>"$LOGS/chromium.log"
+}
+
+served() { # served CLIENT RELAY-OPTION…: over both families, the first segment overtaken each time
+    local who=$1 address
+    shift
+    for address in "$VIP4" "[$VIP6]"; do
+        relay_in --way forward --first-overtaken "$@"
+        expect_match "$who is served by $address" 'served by the backend over TLSv1.3' "$("by_$who" "$address" || true)"
+        relay_stop
+        expect_at_least "its first segment was overtaken" 1 "$(jq .forward.first_overtaken <<<"$RELAYED")"
+    done
+}
+served curl --first-split
+served openssl --first-split
+served chromium
