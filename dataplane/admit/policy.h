@@ -89,7 +89,7 @@ struct neighbors {
 
 /** Part: bounds and times; milliseconds and events per second. */
 struct limits {
-    uint32_t syn_timeout_ms, syn_tries;
+    uint32_t syn_timeout_ms, syn_tries, head_timeout_ms;
     uint32_t idle_ms, half_closed_ms, closing_ms, linger_ms;
     uint16_t window; /* announced in a SYN-ACK, bytes */
     uint16_t mss_v4, mss_v6;

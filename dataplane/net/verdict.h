@@ -13,6 +13,9 @@
     /* passed or answered */ \
     V(FORWARDED,          "forwarded",            "belongs to a flow; translated and sent on") \
     V(OPENED,             "opened",               "first request head: a flow was created and the backend is being opened") \
+    V(READING,            "reading",              "part of a request head: kept and acknowledged; no backend is asked before it is complete") \
+    V(HELD,               "held",                 "more of a client whose backend is still being opened: kept, to be sent to it") \
+    V(REPEATED,           "repeated",             "bytes sent again that are being delivered to the backend already; acknowledged again") \
     V(SYN_COOKIE,         "syn_cookie",           "SYN to a service, answered by a SYN cookie; nothing is stored") \
     V(ARP_ANSWERED,       "arp_answered",         "ARP request for an own address, answered") \
     V(ND_ANSWERED,        "nd_answered",          "neighbour solicitation for an own address, answered") \
@@ -63,20 +66,22 @@
     V(MISS_SILENT,        "miss_silent",          "data or FIN without flow or valid cookie, first time: silence (it may have overtaken)") \
     V(RST_NO_FLOW,        "rst_no_flow",          "RST without a flow") \
     V(SYN_ACK_NO_FLOW,    "syn_ack_no_flow",      "SYN-ACK from outside: nobody here connects outwards") \
-    V(HEAD_INCOMPLETE,    "head_incomplete",      "first segment without the end of the request head: not held by this version") \
+    V(HEAD_INCOMPLETE,    "head_incomplete",      "the client closed before its request head was complete; closed in answer") \
     V(HEAD_MALFORMED,     "head_malformed",       "first bytes are not a request the strict parser accepts: reset") \
     V(TOMBSTONE_DROP,     "tombstone_drop",       "late duplicate of a connection that was reset") \
     V(BUDGET,             "budget",               "an answer was due, but its budget per second is used up") \
     V(FLOW_TABLE_FULL,    "flow_table_full",      "no room for a flow; see [tables] flows") \
     V(HELD_FULL,          "held_full",            "no room to hold a request; see [tables] held") \
-    V(HELD_TOO_LARGE,     "held_too_large",       "first segment larger than a hold") \
+    V(HELD_TOO_LARGE,     "held_too_large",       "request head larger than the window announced; see [tcp] window: reset") \
+    V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
-    V(OPENING_BUSY,       "opening_busy",         "segment of a flow whose backend is still being opened; the client sends it again") \
+    V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \
     V(OUT_OF_WINDOW,      "out_of_window",        "sequence number outside of the receiver's window") \
     V(ACK_UNSENT,         "ack_unsent",           "acknowledges bytes that were never sent") \
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
+    V(ACK_COVERED,        "ack_covered",          "a backend's acknowledgement of bytes that the gateway has acknowledged itself: noted, not passed on") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
     V(SCAN_GAP,           "scan_gap",             "out of order while a request head is being read; the client sends it again") \
     V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection") \
@@ -86,6 +91,9 @@
     /* counted beside the packet's verdict */ \
     V(IPV6_PADDING,       "ipv6_padding",         "IPv6 extension headers that say nothing (padding, a used-up route) were removed") \
     /* ends of flows, counted beside the packet's verdict */ \
+    V(HEAD_TIMEOUT,       "head_timeout",         "a request head was not complete in time; the client was reset; see [tcp] head_timeout") \
+    V(HELD_EVICTED,       "held_evicted",         "the oldest unfinished request head of the client that had most of them went for another; the client was reset") \
+    V(UNDELIVERED,        "undelivered",          "a backend did not acknowledge bytes that the gateway had acknowledged to the client; both were reset") \
     V(BACKEND_REFUSED,    "backend_refused",      "the backend answered the opening with RST; passed on to the client") \
     V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \
     V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; it was reset") \

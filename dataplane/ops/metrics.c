@@ -35,13 +35,14 @@ static void show_verdicts(struct rte_tel_data *data)
 
 static void show_tables(struct rte_tel_data *data)
 {
-    uint64_t flows = 0, flows_max = 0, tombstones = 0, held = 0;
+    uint64_t flows = 0, flows_max = 0, tombstones = 0, held = 0, held_large = 0;
     uint64_t count = (uint64_t)(behind - first);
     for (const struct worker *w = first; w < behind; w++) {
         flows += flows_count(w->shard->flows);
         flows_max += flows_capacity(w->shard->flows);
         tombstones += tombstones_count(w->shard->tombstones);
-        held += held_count(w->shard->held);
+        held += held_count_of(w->shard->held, HELD_SMALL);
+        held_large += held_count_of(w->shard->held, HELD_LARGE);
     }
     rte_tel_data_start_dict(data);
     rte_tel_data_add_dict_u64(data, "flows", flows);
@@ -50,6 +51,8 @@ static void show_tables(struct rte_tel_data *data)
     rte_tel_data_add_dict_u64(data, "tombstones_max", count * (uint64_t)conf->tables.tombstones);
     rte_tel_data_add_dict_u64(data, "held", held);
     rte_tel_data_add_dict_u64(data, "held_max", count * (uint64_t)conf->tables.held);
+    rte_tel_data_add_dict_u64(data, "held_large", held_large);
+    rte_tel_data_add_dict_u64(data, "held_large_max", count * (uint64_t)conf->tables.held_large);
 }
 
 static void add_openings(struct rte_tel_data *into, uint32_t backend)

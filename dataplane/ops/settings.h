@@ -51,10 +51,10 @@ struct settings {
     } gateway;
     struct port_settings port[PORT_SIDES];
     struct {
-        int64_t flows, tombstones, held;
+        int64_t flows, tombstones, held, held_large, held_per_client;
     } tables;
     struct {
-        int64_t syn_timeout, syn_tries, idle, half_closed, closing, linger, window, mss_v4, mss_v6;
+        int64_t syn_timeout, syn_tries, head_timeout, idle, half_closed, closing, linger, window, mss_v4, mss_v6;
     } tcp;
     struct {
         int64_t resets, fins, echoes, too_bigs, inside_resets;

@@ -36,8 +36,9 @@ struct flow {
     bool timestamps;       /* agreed */
     bool sack;             /* agreed */
     bool scaling;          /* agreed */
-    bool held_fin;         /* the held segment carried FIN */
+    bool held_fin;         /* a FIN has come before the backend answered; at from_client.fin */
     struct mac client_mac; /* last hop towards the client, from its own packets */
+    bool delivering;       /* open, but held bytes are still to be delivered */
     struct splice splice;
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
     uint32_t newest;  /* the client's highest TSval */

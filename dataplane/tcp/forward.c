@@ -15,8 +15,7 @@ static bool client_fin_seen(enum flow_state state)
     return state >= FLOW_CLIENT_FIN && state != FLOW_BACKEND_FIN && state != FLOW_BACKEND_FIN_ACKED;
 }
 
-/* How long a flow may be silent in a state. */
-static uint32_t patience(const struct limits *limits, enum flow_state state)
+uint32_t forward_patience(const struct limits *limits, enum flow_state state)
 {
     switch (state) {
     case FLOW_ESTABLISHED: return limits->idle_ms;
@@ -38,10 +37,8 @@ static uint32_t window_bytes(uint16_t window, uint8_t scale, uint8_t told)
     return window != 0 && bytes < unit ? unit : bytes;
 }
 
-/* A segment of the flow in the client's numbers, windows in bytes. */
-static struct window_segment in_client_numbers(const struct flow *flow, const struct packet *packet,
-                                               const struct tcp_options *options,
-                                               enum direction from)
+struct window_segment flow_segment(const struct flow *flow, const struct packet *packet,
+                                   const struct tcp_options *options, enum direction from)
 {
     const struct splice *splice = &flow->splice;
     struct window_segment segment = {
@@ -101,25 +98,17 @@ static void enter(struct shard *shard, struct flow *flow, enum flow_state next)
     if (next == FLOW_CLOSED)
         note_closed(shard, flow);
     flow->state = (uint8_t)next;
-    wheel_set(shard->wheel, flow_index(shard->flows, flow), patience(shard->policy.limits, next));
+    if (!flow->delivering) /* then the timer is another's */
+        wheel_set(shard->wheel, flow_index(shard->flows, flow),
+                  forward_patience(shard->policy.limits, next));
 }
 
 /* The backend sent its SYN-ACK again: our first data was lost on the inside. Acknowledge, as the
  * client would. */
 static enum verdict acknowledge_again(struct shard *shard, struct frame *frame,
-                                      const struct packet *packet, const struct flow *flow,
-                                      const struct tcp_options *options)
+                                      const struct flow *flow)
 {
-    struct segment answer = shard_answer(shard, frame, packet);
-    answer.seq = flow->client_isn + 1;
-    answer.ack = packet->seq + 1;
-    answer.flags = TCP_ACK;
-    uint32_t window = flow->from_backend.limit - (answer.ack + flow->splice.seq_delta);
-    window >>= flow->splice.scale_told_backend;
-    answer.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
-    answer.options.timestamps = flow->timestamps;
-    answer.options.tsval = flow->from_client.ts_recent;
-    answer.options.tsecr = options->tsval;
+    struct segment answer = flow_to_backend(shard, flow);
     shard_replace(frame, INSIDE, &answer);
     return VERDICT_FORWARDED;
 }
@@ -132,6 +121,29 @@ static bool keeps(const struct flow *flow, const struct packet *packet, enum dir
     return flow->state != FLOW_CLOSED || (from == FROM_BACKEND && (packet->flags & TCP_FIN));
 }
 
+/* A segment that has been noted. */
+static enum verdict pass(struct shard *shard, struct frame *frame, const struct packet *packet,
+                         struct flow *flow, enum direction from,
+                         const struct window_segment *segment)
+{
+    bool delivering = flow->delivering && from == FROM_BACKEND;
+    enum verdict verdict = VERDICT_FORWARDED;
+    /* Of a reset nothing but its number was checked, and the backend may ignore it. */
+    if (from == FROM_CLIENT && segment->timestamps && !(segment->flags & TCP_RST) &&
+        seq_before(flow->newest, segment->tsval))
+        flow->newest = segment->tsval;
+    if (keeps(flow, packet, from))
+        flow->last_ms = (uint32_t)shard->now_ms;
+    if (delivering)
+        verdict = deliver_from_backend(shard, flow, segment);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    send_on(shard, frame, packet, flow, from);
+    if (delivering)
+        deliver_raise(shard, frame->bytes, packet, flow, segment);
+    return VERDICT_FORWARDED;
+}
+
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from)
 {
@@ -140,8 +152,10 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
         return VERDICT_BAD_OPTIONS;
     struct side *mine = from == FROM_CLIENT ? &flow->from_client : &flow->from_backend;
     struct side *other = from == FROM_CLIENT ? &flow->from_backend : &flow->from_client;
-    struct window_segment segment = in_client_numbers(flow, packet, &options, from);
+    struct window_segment segment = flow_segment(flow, packet, &options, from);
     enum verdict verdict = window_check(mine, other, &segment);
+    if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
+        verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     struct packet shorter;
@@ -156,20 +170,14 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     switch (next.action) {
     case ACTION_FORWARD:
         window_note(mine, other, &segment);
-        /* Of a reset nothing but its number was checked, and the backend may ignore it. */
-        if (from == FROM_CLIENT && segment.timestamps && !(segment.flags & TCP_RST) &&
-            seq_before(flow->newest, segment.tsval))
-            flow->newest = segment.tsval;
-        if (keeps(flow, packet, from))
-            flow->last_ms = (uint32_t)shard->now_ms;
-        send_on(shard, frame, packet, flow, from);
+        verdict = pass(shard, frame, packet, flow, from, &segment);
         enter(shard, flow, next.next);
-        return VERDICT_FORWARDED;
+        return verdict;
     case ACTION_RESET:
         send_on(shard, frame, packet, flow, from);
         flow_end(shard, flow, true);
         return VERDICT_FLOW_RESET;
-    case ACTION_REPEAT: return acknowledge_again(shard, frame, packet, flow, &options);
+    case ACTION_REPEAT: return acknowledge_again(shard, frame, flow);
     default: return VERDICT_STATE;
     }
 }
@@ -177,7 +185,7 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
 void forward_timeout(struct shard *shard, struct flow *flow)
 {
     uint32_t silent = (uint32_t)shard->now_ms - flow->last_ms;
-    uint32_t patient = patience(shard->policy.limits, flow->state);
+    uint32_t patient = forward_patience(shard->policy.limits, flow->state);
     if (silent < patient) { /* packets only note the time: cheaper than moving a timer for each */
         wheel_set(shard->wheel, flow_index(shard->flows, flow), patient - silent);
         return;
@@ -191,73 +199,4 @@ void forward_timeout(struct shard *shard, struct flow *flow)
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     shard_count(shard, VERDICT_FLOW_IDLE);
-}
-
-void flow_reset_client(struct shard *shard, const struct flow *flow)
-{
-    const struct service *service = &shard->policy.services->service[flow->service];
-    struct segment reset = {
-        .from = shard->mac[OUTSIDE],
-        .to = flow->client_mac,
-        .source = service->listen.addr,
-        .destination = flow->client,
-        .source_port = service->listen.port,
-        .destination_port = flow->client_port,
-        .seq = flow->from_client.acked,
-        .ack = flow->from_client.end,
-        .flags = TCP_RST | TCP_ACK,
-        .options = NO_OPTIONS,
-    };
-    shard_send(shard, OUTSIDE, &reset);
-}
-
-void flow_reset_backend(struct shard *shard, const struct flow *flow)
-{
-    const struct backend *backend = &shard->policy.services->backend[flow->backend];
-    bool opening = flow->state == FLOW_OPENING;
-    struct segment reset = {
-        .from = shard->mac[INSIDE],
-        .to = shard->policy.neighbors->backend[flow->backend].mac,
-        .source = flow->client,
-        .destination = backend->address.addr,
-        .source_port = flow->client_port,
-        .destination_port = backend->address.port,
-        .seq = flow->from_backend.acked,
-        .ack = opening ? 0 : flow->from_client.acked - flow->splice.seq_delta,
-        .flags = opening ? TCP_RST : TCP_RST | TCP_ACK,
-        .options = NO_OPTIONS,
-    };
-    shard_send(shard, INSIDE, &reset);
-}
-
-struct flow *flow_make(struct shard *shard)
-{
-    struct flow *flow = flow_reserve(shard->flows);
-    uint32_t oldest;
-    while (flow == NULL && (oldest = linger_oldest(shard->lingering)) != LINGER_NONE) {
-        struct flow *closed = flow_at(shard->flows, oldest);
-        linger_drop(shard->lingering);
-        if (closed->state != FLOW_CLOSED)
-            continue;
-        flow_end(shard, closed, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
-        flow = flow_reserve(shard->flows);
-    }
-    return flow;
-}
-
-void flow_end(struct shard *shard, struct flow *flow, bool reset)
-{
-    struct tombstone stone = {
-        .tuple = flow_hash(shard->flows, &flow->client, flow->client_port) ^ flow->service,
-        .client_isn = flow->client_isn,
-        .client_end = flow->from_client.end,
-        .server_end = flow->from_backend.end,
-        .reset = reset,
-    };
-    if (tombstones_add(shard->tombstones, &stone, shard->now_ms, COOKIE_LIFE_MS))
-        shard_count(shard, VERDICT_TOMBSTONE_EVICTED);
-    held_drop(shard->held, flow->held);
-    wheel_cancel(shard->wheel, flow_index(shard->flows, flow));
-    flow_release(shard->flows, flow);
 }

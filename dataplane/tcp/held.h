@@ -1,44 +1,110 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Held requests: bytes of first segments, copied out of receive buffers until the backend answers
- * (tcp-pitfalls 25). A bounded array of equal slots, apart from the packet pool. Pure. One thread,
- * the owner's. */
+ * The slab of held requests: bytes of a client's first request, copied until its head is complete
+ * and its backend has answered, and beyond that as long as they are ours to deliver (tcp-pitfalls
+ * 25, 26). Two sizes of entries, each a bounded array apart from the packet pool; nothing is
+ * allocated after start.
+ *
+ * An entry belongs to a client (an IPv4 address, an IPv6 /64) and is unfinished until its head is
+ * complete. A client may hold so many and no more. When a size is full, the oldest unfinished entry
+ * of the client that has most of them is to go; finished ones never do, because their backend has
+ * been asked. Who has most is known at any time, so that choosing is O(1). Pure. One thread, the
+ * owner's. */
 #ifndef DROPGATE_DATAPLANE_TCP_HELD_H
 #define DROPGATE_DATAPLANE_TCP_HELD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-enum { HELD_SLOT = 1536 }; /* bytes: more than the largest MSS class */
+#include "common/addr.h"
+#include "common/siphash.h"
+#include "dataplane/tcp/ranges.h"
+
+enum held_size { HELD_SMALL, HELD_LARGE, HELD_SIZES };
+
+enum { HELD_SMALL_BYTES = 1536 }; /* more than the largest MSS class: any first segment */
 #define HELD_NONE UINT32_MAX
 
-/** A held request, and what only an opening needs to know: a flow that is open carries none of it.
- */
+/** What the slab keeps of each client; see there. */
+struct held_client;
+
+/** A held request, and what only its flow's opening and delivery need to know: a flow that is open
+ * carries none of it. */
 struct held_entry {
-    uint32_t client_tsecr;  /* our clock as the client last echoed it */
-    uint16_t length;        /* bytes held */
-    uint16_t client_window; /* of the first segment, as sent */
-    uint16_t client_mss;
-    uint8_t bytes[HELD_SLOT];
+    /* the slab's: ro to all others */
+    uint32_t client;       /* index of the client */
+    uint32_t older, newer; /* neighbours among the unfinished of that client and size: 1 + index */
+    uint32_t order;        /* counts entries; the smaller is the older */
+    uint16_t capacity;     /* of bytes */
+    uint8_t size;          /* enum held_size */
+    bool finished;
+    struct ranges filled;
+    /* the flow's */
+    uint32_t flow;        /* its index */
+    uint32_t announced;   /* right edge of the window that the client was told last */
+    uint32_t edge;        /* of the window that the backend told us */
+    uint32_t next;        /* to send to the backend; goes back for what is sent again */
+    uint32_t sent;        /* behind the highest byte that was sent */
+    uint32_t covered;     /* the backend's acknowledgement at which tries was last 0 */
+    uint16_t client_mss;  /* its class */
+    uint16_t backend_mss; /* payload per segment */
+    uint8_t tries;        /* resends since the backend last acknowledged something */
+    bool answered;        /* it has said something since the last of them */
+    uint8_t bytes[];
+};
+
+/** How many there may be, and how large the large ones are. `large` may be 0; `per_client` 0 means
+ * no limit. */
+struct held_sizes {
+    uint32_t small, large;
+    uint32_t large_bytes; /* up to 65,535; at least HELD_SMALL_BYTES are taken */
+    uint32_t per_client;
 };
 
 struct held;
 
-/** Room for `capacity` (1..2^24) requests; NULL when memory is short. */
-struct held *held_new(uint32_t capacity);
+/** NULL when memory is short or sizes are out of range: `small` 1..2^24, `large` up to 2^24. `key`
+ * hashes clients. */
+struct held *held_new(const struct held_sizes *sizes, const struct siphash_key *key);
 void held_free(struct held *held);
 
-/** Copies `length` (1..HELD_SLOT) bytes into a free slot, whose other fields are the caller's to
- * fill. Returns its number, or HELD_NONE when all are in use. */
-uint32_t held_put(struct held *held, const void *bytes, uint32_t length);
+/** An empty entry of that size for the client; its flow's fields are zero. Returns its index, or
+ * HELD_NONE when the size is full or the client has all that it may: then held_victim. */
+uint32_t held_take(struct held *held, enum held_size size, const struct addr *client,
+                   bool finished);
 
-/** The entry in a slot, until held_drop. */
-struct held_entry *held_at(const struct held *held, uint32_t slot);
+/** Moves an entry with all that it has to the large size. Returns its new index, or HELD_NONE, and
+ * nothing has changed, when it is large already or the large ones are all in use. */
+uint32_t held_grow(struct held *held, uint32_t index);
 
-/** Frees a slot; HELD_NONE is nothing. */
-void held_drop(struct held *held, uint32_t slot);
+/** The entry that has to go before held_take of that size (with its client) or held_grow (without:
+ * NULL) can succeed: an unfinished one, or HELD_NONE when there is none. Its flow is the caller's
+ * to end. */
+uint32_t held_victim(const struct held *held, enum held_size size, const struct addr *client);
 
-/** Slots in use. Any thread may read it: it may be a little old. */
+/** Whether the client has all that it may. */
+bool held_client_full(const struct held *held, const struct addr *client);
+
+/** The entry of an index, until it is dropped or grows. */
+struct held_entry *held_at(const struct held *held, uint32_t index);
+
+/** Copies bytes to their offset, as far as there is room and nothing is there yet: the first copy
+ * of a byte stays. Returns how many were copied; 0 also when they would be a fifth stretch. */
+uint32_t held_store(struct held_entry *entry, uint32_t offset, const void *bytes, uint32_t length);
+
+/** The head is complete: the entry is not to be chosen any more. */
+void held_finish(struct held *held, uint32_t index);
+
+/** Frees an entry; HELD_NONE is nothing. */
+void held_drop(struct held *held, uint32_t index);
+
+/** Entries in use: of both sizes, and of one. Any thread may read them: they may be a little old.
+ */
 uint32_t held_count(const struct held *held);
+uint32_t held_count_of(const struct held *held, enum held_size size);
+
+/** Whether entries, counts and lists agree; walks everything. For tests. */
+bool held_consistent(const struct held *held);
 
 #endif

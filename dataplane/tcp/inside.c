@@ -51,7 +51,7 @@ enum verdict inside_packet(struct shard *shard, struct frame *frame, const struc
                                          packet->destination_port, sorted->target);
     if (flow == NULL)
         return stray(shard, frame, packet);
-    if (flow->state == FLOW_OPENING)
+    if (flow->state < FLOW_ESTABLISHED)
         return opening_answer(shard, frame, packet, flow);
     return forward_packet(shard, frame, packet, flow, FROM_BACKEND);
 }

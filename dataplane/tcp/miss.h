@@ -22,8 +22,8 @@ struct miss_table {
     } slots[MISS_SLOTS];
 };
 
-/** Notes a miss of the segment with that keyed hash (of its tuple and numbers); true if the same one
- * missed 1 s to 30 s ago. After a true answer it starts anew. */
+/** Notes a miss of the segment with that keyed hash (of its tuple and numbers); true if the same
+ * one missed 1 s to 30 s ago. After a true answer it starts anew. */
 bool miss_again(struct miss_table *table, uint64_t segment, uint64_t now_ms);
 
 #endif

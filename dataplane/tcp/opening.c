@@ -2,24 +2,14 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * From the first data with a valid cookie to an open flow. The request's head is read before
- * anything is opened; its bytes are copied and held; a backend gets a SYN with the client's own
- * ISN and options, and, the moment it answers, the held bytes. One that refuses or is silent costs
- * the client nothing but time: as long as no byte of the request has been sent, the next is asked.
- * They are not acknowledged here: a loss on the inside is covered by the client's own
- * retransmission. */
+ * anything is opened (reading.c goes on if it is not complete); its bytes are copied and held; a
+ * backend gets a SYN with the client's own ISN and options, and, the moment it answers, the held
+ * bytes (deliver.c). One that refuses or is silent costs the client nothing but time: as long as no
+ * byte of the request has been sent, the next is asked. A head that is whole in the first segment
+ * is never acknowledged here: a loss on the inside is covered by the client's own retransmission.
+ */
+#include "dataplane/tcp/reading.h"
 #include "dataplane/tcp/shard.h"
-
-/* Whether the first segment holds a whole request head, and where the scan stands behind it all.
- * VERDICT_FORWARDED if so. */
-static enum verdict read_head(const struct frame *frame, const struct packet *packet,
-                              struct scan *scan)
-{
-    uint32_t heads;
-    scan_begin(scan, packet->seq);
-    enum verdict verdict =
-        scan_segment(scan, packet->seq, frame->bytes + packet->payload, packet->length, &heads);
-    return verdict == VERDICT_FORWARDED && heads == 0 ? VERDICT_HEAD_INCOMPLETE : verdict;
-}
 
 /* The client is verified, so it may be told at once that this will not work. */
 static void reset_client(struct shard *shard, struct frame *frame, const struct packet *packet)
@@ -77,36 +67,29 @@ static void opening_failed(struct shard *shard, uint16_t backend)
     shard->output.tell(shard->output.context, &message);
 }
 
-/* A segment of the client's, as the backend is to see it; numbers and flags are the caller's. */
-static struct segment towards_backend(const struct shard *shard, const struct flow *flow)
-{
-    const struct backend *backend = &shard->policy.services->backend[flow->backend];
-    return (struct segment){
-        .from = shard->mac[INSIDE],
-        .to = shard->policy.neighbors->backend[flow->backend].mac,
-        .source = flow->client,
-        .destination = backend->address.addr,
-        .source_port = flow->client_port,
-        .destination_port = backend->address.port,
-        .options = NO_OPTIONS,
-    };
-}
-
 /* Built anew from the flow each time it is sent (tcp-pitfalls 13). Its options are what the client
  * was granted. */
 static struct segment backend_syn(const struct shard *shard, const struct flow *flow)
 {
-    struct segment syn = towards_backend(shard, flow);
+    struct segment syn = flow_to_backend(shard, flow);
     uint32_t window = flow->from_client.window;
     syn.seq = flow->client_isn;
+    syn.ack = 0;
     syn.flags = TCP_SYN;
-    syn.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
+    syn.window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window; /* in a SYN unscaled */
     syn.options.mss = held_at(shard->held, flow->held)->client_mss;
     syn.options.sack_ok = flow->sack;
     syn.options.window_scale = flow->scaling ? flow->splice.scale_of_client : COOKIE_NO_SCALE;
-    syn.options.timestamps = flow->timestamps;
-    syn.options.tsval = flow->from_client.ts_recent;
+    syn.options.tsecr = 0;
     return syn;
+}
+
+/* Behind the last byte that the client may send before its backend has granted more: what a window
+ * of ours allows, with what rounding up to a unit of its scale adds. */
+static uint32_t granted_end(const struct shard *shard, const struct flow *flow)
+{
+    uint32_t unit = UINT32_C(1) << flow->splice.scale_told_client;
+    return flow->client_isn + 1 + shard->policy.limits->window + unit - 1;
 }
 
 /* What the client has said, in its own numbers, before the backend says anything. */
@@ -117,14 +100,16 @@ static void begin_sides(const struct shard *shard, struct flow *flow, const stru
     flow->from_client = (struct side){
         .end = packet->seq,
         .acked = packet->ack,
-        .limit = packet->seq + shard->policy.limits->window,
+        .limit = granted_end(shard, flow),
         .window = window,
         .ts_recent = options->tsval,
+        .fin = packet->seq + packet->length + 1U, /* if it has one */
     };
     flow->from_backend = (struct side){
         .end = packet->ack,
         .acked = packet->seq,
         .limit = packet->ack + window,
+        .ts_recent = options->tsecr,
     };
 }
 
@@ -141,8 +126,7 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
                       const struct packet *packet, const struct tcp_options *options,
                       const struct opening *opening)
 {
-    flow->state = FLOW_OPENING;
-    flow->tries = 1;
+    flow->state = FLOW_READING;
     flow->timestamps = timestamps_granted(shard, options, opening);
     flow->sack = opening->options.sack;
     flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
@@ -159,10 +143,35 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
     begin_sides(shard, flow, packet, options);
 }
 
+static bool hold_first(struct shard *shard, struct flow *flow, const struct frame *frame,
+                       const struct packet *packet, const struct opening *opening, bool complete)
+{
+    flow->held = reading_take(shard, &flow->client, packet->length, complete);
+    if (flow->held == HELD_NONE)
+        return false;
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    entry->flow = flow_index(shard->flows, flow);
+    entry->announced = packet->seq + shard->policy.limits->window;
+    entry->client_mss = cookie_mss(opening->options.mss_class);
+    held_store(entry, 0, frame->bytes + packet->payload, packet->length);
+    return true;
+}
+
+enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *flow)
+{
+    held_finish(shard->held, flow->held);
+    flow->state = FLOW_OPENING;
+    flow->tries = 1;
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
+    struct segment syn = backend_syn(shard, flow);
+    shard_replace(frame, INSIDE, &syn);
+    return VERDICT_OPENED;
+}
+
 /* Everything is reserved before anything is published (tcp-pitfalls 10). */
 static enum verdict open_flow(struct shard *shard, struct frame *frame, const struct packet *packet,
                               const struct tcp_options *options, const struct opening *opening,
-                              const struct scan *scan)
+                              const struct scan *scan, bool complete)
 {
     struct flow *flow = flow_make(shard);
     if (flow == NULL)
@@ -178,22 +187,33 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     }
     lead_to(shard, flow, (uint16_t)backend);
     fill_flow(shard, flow, frame, packet, options, opening);
-    flow->held = held_put(shard->held, frame->bytes + packet->payload, packet->length);
-    if (flow->held == HELD_NONE) {
-        flow_release(shard->flows, flow);
-        return VERDICT_HELD_FULL;
-    }
-    struct held_entry *held = held_at(shard->held, flow->held);
-    held->client_tsecr = options->tsecr;
-    held->client_window = packet->window;
-    held->client_mss = cookie_mss(opening->options.mss_class);
     flow->scan = *scan;
+    if (!hold_first(shard, flow, frame, packet, opening, complete)) {
+        bool own = held_client_full(shard->held, &flow->client);
+        flow_release(shard->flows, flow);
+        return own ? VERDICT_HELD_PER_CLIENT : VERDICT_HELD_FULL;
+    }
     shard->requests += scan->heads;
     flow_publish(shard->flows, flow);
-    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
-    struct segment syn = backend_syn(shard, flow);
-    shard_replace(frame, INSIDE, &syn);
-    return VERDICT_OPENED;
+    if (complete)
+        return opening_ask(shard, frame, flow);
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->head_timeout_ms);
+    return reading_acknowledge(shard, frame, flow);
+}
+
+/* A client that closes before its request is complete is closed in answer; nothing is kept. */
+static enum verdict answer_close(const struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, const struct tcp_options *options)
+{
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.ack = packet->seq + packet->length + 1;
+    answer.flags = TCP_FIN | TCP_ACK;
+    answer.options.timestamps = options->timestamps;
+    answer.options.tsval = options->tsecr;
+    answer.options.tsecr = options->tsval;
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_HEAD_INCOMPLETE;
 }
 
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
@@ -201,22 +221,22 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
 {
     struct tcp_options options;
     struct scan scan;
-    struct packet shorter;
+    const struct service *service = &shard->policy.services->service[opening->service];
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
-    if (packet->length > HELD_SLOT)
-        return VERDICT_HELD_TOO_LARGE;
-    enum verdict verdict = read_head(frame, packet, &scan);
-    if (verdict == VERDICT_HEAD_MALFORMED || verdict == VERDICT_REQUEST_MALFORMED)
+    scan_begin(&scan, packet->seq);
+    enum verdict verdict = VERDICT_HELD_TOO_LARGE;
+    if (packet->length <= shard->policy.limits->window)
+        verdict = reading_judge(service, &scan, packet->seq, frame->bytes + packet->payload, 0,
+                                packet->length);
+    bool complete = verdict == VERDICT_FORWARDED;
+    if (!complete && verdict != VERDICT_HEAD_INCOMPLETE) {
         reset_client(shard, frame, packet);
-    if (verdict != VERDICT_FORWARDED)
         return verdict;
-    if (seq_before(scan.next, packet->seq + packet->length)) { /* behind the last request */
-        shorter = *packet;
-        translate_cut(frame->bytes, &shorter, packet->seq, (uint16_t)(scan.next - packet->seq));
-        packet = &shorter;
     }
-    return open_flow(shard, frame, packet, &options, opening, &scan);
+    if (!complete && (packet->flags & TCP_FIN))
+        return answer_close(shard, frame, packet, &options);
+    return open_flow(shard, frame, packet, &options, opening, &scan, complete);
 }
 
 /* The next backend, if there is one and a try is left: no byte of the request has been sent to any,
@@ -321,46 +341,15 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
 static void complete_sides(const struct shard *shard, struct flow *flow,
                            const struct packet *packet, const struct tcp_options *options)
 {
-    uint32_t granted = shard->policy.limits->window > packet->window ? shard->policy.limits->window
-                                                                     : packet->window;
-    flow->from_client.limit = flow->from_backend.acked + granted;
+    uint32_t first = flow->client_isn + 1, granted = granted_end(shard, flow);
+    flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
+    flow->splice.ts_delta = flow->timestamps ? flow->from_backend.ts_recent - options->tsval : 0;
+    flow->splice.scale_of_backend = flow->scaling ? options->window_scale : 0;
+    flow->from_client.limit =
+        seq_before(granted, first + packet->window) ? first + packet->window : granted;
+    flow->from_client.end = first;
+    flow->from_backend.acked = first;
     flow->from_backend.window = packet->window;
-    flow->from_backend.ts_recent = options->tsval + flow->splice.ts_delta;
-}
-
-/* Sends the held bytes, cut at the backend's MSS; the last piece replaces the frame in hand, with
- * the client's FIN. */
-static void send_held(struct shard *shard, struct frame *frame, const struct packet *packet,
-                      struct flow *flow, const struct tcp_options *options)
-{
-    enum { DEFAULT_MSS = 536, LEAST_MSS = 48, TIMESTAMPS = 12 }; /* least: as Linux */
-    uint32_t mss = options->mss ? options->mss : DEFAULT_MSS, at = 0;
-    const struct held_entry *held = held_at(shard->held, flow->held);
-    struct segment data = towards_backend(shard, flow);
-    if (mss < LEAST_MSS)
-        mss = LEAST_MSS;
-    if (flow->timestamps)
-        mss -= TIMESTAMPS;
-    data.ack = packet->seq + 1;
-    data.flags = TCP_ACK;
-    data.window = translate_window(held->client_window, flow->splice.scale_of_client,
-                                   flow->splice.scale_told_backend);
-    data.options.timestamps = flow->timestamps;
-    data.options.tsval = flow->from_client.ts_recent;
-    data.options.tsecr = options->tsval;
-    for (; held->length - at > mss; at += mss) {
-        data.seq = flow->client_isn + 1 + at;
-        data.payload = held->bytes + at;
-        data.length = (uint16_t)mss;
-        shard_send(shard, INSIDE, &data);
-    }
-    data.seq = flow->client_isn + 1 + at;
-    data.payload = held->bytes + at;
-    data.length = (uint16_t)(held->length - at);
-    data.flags |= (uint8_t)(TCP_PSH | (flow->held_fin ? TCP_FIN : 0));
-    shard_replace(frame, INSIDE, &data);
-    flow->from_client.end += held->length + flow->held_fin;
-    flow->from_client.fin = flow->from_client.end;
 }
 
 static enum verdict opened(struct shard *shard, struct frame *frame, const struct packet *packet,
@@ -374,19 +363,9 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
         return options_refused(shard, frame, packet, &options, flow);
     shard->openings[flow->backend].opened++;
     shard->openings[flow->backend].failures = 0;
-    flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
-    flow->splice.ts_delta =
-        flow->timestamps ? held_at(shard->held, flow->held)->client_tsecr - options.tsval : 0;
-    flow->splice.scale_of_backend = flow->scaling ? options.window_scale : 0;
     complete_sides(shard, flow, packet, &options);
-    send_held(shard, frame, packet, flow, &options);
-    held_drop(shard->held, flow->held);
-    flow->held = HELD_NONE;
-    flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
+    deliver_first(shard, frame, packet, flow, &options);
     flow->last_ms = (uint32_t)shard->now_ms;
-    wheel_set(shard->wheel, flow_index(shard->flows, flow),
-              flow->held_fin ? shard->policy.limits->half_closed_ms
-                             : shard->policy.limits->idle_ms);
     return VERDICT_BACKEND_ANSWERED;
 }
 
@@ -405,7 +384,8 @@ static enum segment_class classify_answer(const struct packet *packet, const str
 enum verdict opening_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow)
 {
-    switch (states_next(FLOW_OPENING, FROM_BACKEND, classify_answer(packet, flow)).action) {
+    switch (states_next((enum flow_state)flow->state, FROM_BACKEND, classify_answer(packet, flow))
+                .action) {
     case ACTION_OPENED: return opened(shard, frame, packet, flow);
     case ACTION_STALE: return clear_stale(shard, frame, packet, flow);
     case ACTION_REFUSED: return refused(shard, frame, flow);

@@ -225,26 +225,6 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
     return without_flow(shard, frame, packet, opening);
 }
 
-/* A client's segment while its backend is being opened. */
-static enum verdict while_opening(struct shard *shard, const struct packet *packet,
-                                  struct flow *flow)
-{
-    uint32_t first = flow->client_isn + 1;
-    uint32_t end = first + held_at(shard->held, flow->held)->length + flow->held_fin;
-    enum segment_class segment = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
-    if (packet->flags & TCP_RST)
-        segment =
-            packet->seq == first || packet->seq == end ? SEGMENT_RST_EXACT : SEGMENT_RST_WINDOW;
-    switch (states_next(FLOW_OPENING, FROM_CLIENT, segment).action) {
-    case ACTION_ABANDON:
-        flow_reset_backend(shard, flow);
-        flow_end(shard, flow, true);
-        return VERDICT_FLOW_RESET;
-    case ACTION_BUSY: return VERDICT_OPENING_BUSY;
-    default: return VERDICT_STATE;
-    }
-}
-
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
 {
     const struct services *services = shard->policy.services;
@@ -271,8 +251,8 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
         return syn ? answer_syn(frame, sorted) : without_flow(shard, frame, packet, &opening);
     if (syn && states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
         return answer_syn(frame, sorted);
-    enum verdict verdict = flow->state == FLOW_OPENING
-                               ? while_opening(shard, packet, flow)
+    enum verdict verdict = flow->state < FLOW_ESTABLISHED
+                               ? reading_packet(shard, frame, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);
     return try_replace(shard, frame, packet, flow, &opening, verdict);
 }

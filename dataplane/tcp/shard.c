@@ -15,9 +15,13 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     struct shard *shard = calloc(1, sizeof *shard);
     if (shard == NULL)
         return NULL;
-    const uint64_t purpose[2] = {1, 2};
+    const uint64_t purpose[4] = {1, 2, 3, 4};
     struct siphash_key table_key = {siphash24(secret, &purpose[0], 1),
                                     siphash24(secret, &purpose[1], 1)};
+    struct siphash_key held_key = {siphash24(secret, &purpose[2], 1),
+                                   siphash24(secret, &purpose[3], 1)};
+    struct held_sizes held_sizes = {sizes->held, sizes->held_large, sizes->held_bytes,
+                                    sizes->held_per_client};
     shard->random_key = (struct siphash_key){secret->k1, secret->k0};
     shard->output = *output;
     shard->now_ms = now_ms;
@@ -26,7 +30,7 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->flows = flows_new(sizes->flows, &table_key);
     shard->lingering = linger_new(sizes->flows);
     shard->tombstones = tombstones_new(sizes->tombstones);
-    shard->held = held_new(sizes->held);
+    shard->held = held_new(&held_sizes, &held_key);
     shard->misses = calloc(1, sizeof *shard->misses);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
     if (shard->flows != NULL)
@@ -77,8 +81,12 @@ uint32_t shard_tick(struct shard *shard)
     uint32_t count = wheel_advance(shard->wheel, shard->now_ms, due, TIMERS_PER_TICK);
     for (uint32_t i = 0; i < count; i++) {
         struct flow *flow = flow_at(shard->flows, due[i]);
-        if (flow->state == FLOW_OPENING)
+        if (flow->state == FLOW_READING)
+            reading_timeout(shard, flow);
+        else if (flow->state == FLOW_OPENING)
             opening_timeout(shard, flow);
+        else if (flow->delivering)
+            deliver_timeout(shard, flow);
         else
             forward_timeout(shard, flow);
     }
@@ -116,7 +124,7 @@ void shard_replace(struct frame *frame, enum port_side to, const struct segment 
 
 void shard_send(struct shard *shard, enum port_side to, const struct segment *segment)
 {
-    uint8_t bytes[SEGMENT_HEADERS + HELD_SLOT];
+    uint8_t bytes[SEGMENT_HEADERS + HELD_SMALL_BYTES];
     uint16_t length = build_segment(bytes, sizeof bytes, segment);
     if (length)
         shard->output.send(shard->output.context, to, bytes, length);

@@ -9,9 +9,12 @@
  * The walk, in the order to read it:
  *   burst.c    parse, sort by side and protocol, hash, fetch, decide
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
- *   opening.c  a held request and its backend: SYN, SYN-ACK, first data
+ *   reading.c  what a client sends before its backend has answered, kept and judged
+ *   opening.c  a held request and its backend: SYN, SYN-ACK
+ *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
- *   forward.c  packets of an open flow, either direction; ends of flows
+ *   forward.c  packets of an open flow, either direction
+ *   ends.c     what is said in the name of either end; how flows end
  *   inside.c   backends: flows, probes, strays
  *   local.c    ARP, neighbour discovery and echo for own addresses
  *   too_big.c  routers on either side about packets that were too large
@@ -83,8 +86,11 @@ struct shard_output {
 
 /** Sizes of the bounded tables. */
 struct shard_sizes {
-    uint32_t flows, tombstones, held;
-    uint32_t backends; /* of the policy's services */
+    uint32_t flows, tombstones;
+    uint32_t held, held_large; /* entries of each size; held_large may be 0 */
+    uint32_t held_bytes;       /* of a large one */
+    uint32_t held_per_client;  /* 0: no limit */
+    uint32_t backends;         /* of the policy's services */
 };
 
 /** Openings at one backend. worker: rw, others: ro, a little old. */
@@ -209,13 +215,51 @@ struct opening {
 /** First data with a valid cookie, and no flow on its tuple. */
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
                            const struct opening *opening);
+/** The head of a flow that was being read is complete: the backend gets its SYN in place of the
+ * frame. Returns VERDICT_OPENED. */
+enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *flow);
 /** A backend's segment for a flow that is being opened. */
 enum verdict opening_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow);
 /** The SYN's timer has fired. */
 void opening_timeout(struct shard *shard, struct flow *flow);
 
-/** A segment of an existing flow, in any state but opening. */
+/** A client's segment of a flow whose backend has not answered: reading or opening. */
+enum verdict reading_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow);
+/** The head was not complete in time. */
+void reading_timeout(struct shard *shard, struct flow *flow);
+/** A held entry for `length` bytes of the client's; unfinished heads may have to go for it. Returns
+ * HELD_NONE when none can. */
+uint32_t reading_take(struct shard *shard, const struct addr *client, uint32_t length,
+                      bool finished);
+/** Acknowledges what is there without a gap: from now on it is ours to deliver. The answer replaces
+ * the frame. Returns VERDICT_READING. */
+enum verdict reading_acknowledge(struct shard *shard, struct frame *frame, struct flow *flow);
+/** Behind the last byte that may go to the backend: what is there without a gap, and no byte behind
+ * a connection's last request. */
+uint32_t reading_front(const struct flow *flow, const struct held_entry *entry);
+
+/** The backend's SYN-ACK is in hand and the flow's sides are filled in: the first held bytes go out
+ * in its place, and the flow enters its next state. */
+void deliver_first(struct shard *shard, struct frame *frame, const struct packet *packet,
+                   struct flow *flow, const struct tcp_options *options);
+/** While `delivering`: a client's segment, checked. VERDICT_FORWARDED: may pass. REPEATED: it has
+ * been answered. */
+enum verdict deliver_from_client(struct shard *shard, struct frame *frame, struct flow *flow,
+                                 const struct window_segment *segment);
+/** While `delivering`: a backend's segment, after window_note; more bytes are sent as it allows.
+ * VERDICT_FORWARDED: may pass, and once translated is to go through deliver_raise if the flow is
+ * still delivering. ACK_COVERED: nothing new in it for the client. */
+enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
+                                  const struct window_segment *segment);
+/** A translated segment towards the client never acknowledges less than we have. */
+void deliver_raise(struct shard *shard, uint8_t *frame, const struct packet *packet,
+                   const struct flow *flow, const struct window_segment *segment);
+/** Nothing was acknowledged in time. */
+void deliver_timeout(struct shard *shard, struct flow *flow);
+
+/** A segment of an existing flow whose backend has answered. */
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
@@ -226,6 +270,25 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
                            struct window_segment *segment);
 /** The idle timer has fired. */
 void forward_timeout(struct shard *shard, struct flow *flow);
+/** How long a flow may be silent in a state. */
+uint32_t forward_patience(const struct limits *limits, enum flow_state state);
+/** A segment of the flow in the client's numbers, windows in bytes. */
+struct window_segment flow_segment(const struct flow *flow, const struct packet *packet,
+                                   const struct tcp_options *options, enum direction from);
+
+/** What the client has been acknowledged: by its backend or by us, whichever is more. */
+static inline uint32_t flow_acknowledged(const struct flow *flow)
+{
+    uint32_t backend = flow->from_backend.acked;
+    return seq_before(backend, flow->owned_end) ? flow->owned_end : backend;
+}
+
+/** An ACK in the name of the other end with all that was seen of it: numbers, timestamps and (to
+ * the backend) the window are filled in, and may be changed. */
+struct segment flow_to_backend(const struct shard *shard, const struct flow *flow);
+struct segment flow_to_client(const struct shard *shard, const struct flow *flow);
+/** The latter with the window that the client was announced last, of a flow with a held entry. */
+struct segment flow_ack_to_client(const struct shard *shard, const struct flow *flow);
 
 /** A flow from the table, as flow_reserve; when it is full, the one that closed first and still
  * lingers goes for it. NULL when none does. */
@@ -233,7 +296,8 @@ struct flow *flow_make(struct shard *shard);
 
 /** Ends a flow: tombstone, held request, timer and table entry. `reset` as in struct tombstone. */
 void flow_end(struct shard *shard, struct flow *flow, bool reset);
-/** Resets one side of a flow with exact numbers; the flow stays. */
+/** Resets one side of a flow with exact numbers; the flow stays. A backend that was not asked yet
+ * hears nothing. */
 void flow_reset_client(struct shard *shard, const struct flow *flow);
 void flow_reset_backend(struct shard *shard, const struct flow *flow);
 

@@ -20,12 +20,20 @@
     [SEGMENT_SYN_ACK] = {ACTION_REPEAT, FLOW_FREE}, [SEGMENT_RST_EXACT] = END, [SEGMENT_RST_WINDOW] = STAY, [SEGMENT_DATA] = STAY
 
 static const struct transition table[FLOW_STATES][DIRECTIONS][SEGMENT_CLASSES] = {
+    [FLOW_READING] = {                                              /* a backend cannot know of it */
+        [FROM_CLIENT] = {
+            [SEGMENT_SYN]          = COOKIE,
+            [SEGMENT_RST_EXACT]    = {ACTION_ABANDON, FLOW_FREE},
+            [SEGMENT_FIN]          = {ACTION_HOLD, FLOW_READING},
+            [SEGMENT_DATA]         = {ACTION_HOLD, FLOW_READING},
+        },
+    },
     [FLOW_OPENING] = {
         [FROM_CLIENT] = {
             [SEGMENT_SYN]          = COOKIE,
             [SEGMENT_RST_EXACT]    = {ACTION_ABANDON, FLOW_FREE},
-            [SEGMENT_FIN]          = {ACTION_BUSY, FLOW_OPENING},  /* it comes again once the backend is there */
-            [SEGMENT_DATA]         = {ACTION_BUSY, FLOW_OPENING},  /* also the held request sent again */
+            [SEGMENT_FIN]          = {ACTION_HOLD, FLOW_OPENING},
+            [SEGMENT_DATA]         = {ACTION_HOLD, FLOW_OPENING},  /* also the held request sent again */
         },
         [FROM_BACKEND] = {
             [SEGMENT_SYN_ACK]      = {ACTION_OPENED, FLOW_ESTABLISHED},
@@ -127,6 +135,7 @@ const char *states_name(enum flow_state state)
 {
     static const char *const names[FLOW_STATES] = {
         [FLOW_FREE] = "free",
+        [FLOW_READING] = "reading",
         [FLOW_OPENING] = "opening",
         [FLOW_ESTABLISHED] = "established",
         [FLOW_CLIENT_FIN] = "client_fin",

@@ -11,6 +11,7 @@
 
 enum flow_state {
     FLOW_FREE,    /* not in use */
+    FLOW_READING, /* the request's head is not complete; no backend has been asked */
     FLOW_OPENING, /* our SYN is on its way to the backend; the request is held */
     FLOW_ESTABLISHED,
     FLOW_CLIENT_FIN,       /* the client sent FIN; the backend has not acknowledged it */
@@ -44,9 +45,9 @@ enum action {
     ACTION_FORWARD, /* translate and send on */
     ACTION_RESET,   /* send on, then forget the flow */
     ACTION_COOKIE,  /* answer by a SYN cookie; the flow does not change: anyone can forge a SYN */
-    ACTION_BUSY,    /* the backend is not there yet: drop, the client sends it again */
-    ACTION_ABANDON, /* the client gave up while the backend was being opened: reset the backend,
-                       forget */
+    ACTION_HOLD,    /* the backend is not there yet: keep what is new, to be sent to it */
+    ACTION_ABANDON, /* the client gave up before the backend answered: reset the backend if it was
+                       asked, forget */
     ACTION_OPENED,  /* the backend's SYN-ACK: complete, send what is held */
     ACTION_STALE, /* an ACK in answer to our SYN: an old connection there; RST it and send SYN again
                    */

@@ -16,7 +16,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { TALKS = 4, RAW_MOST = 255 };
 
-static const struct shard_sizes sizes = {.flows = 3, .tombstones = 4, .held = 2};
+static const struct shard_sizes sizes = {.flows = 3,
+                                         .tombstones = 4,
+                                         .held = 2,
+                                         .held_large = 1,
+                                         .held_bytes = 8192,
+                                         .held_per_client = 2};
 
 struct input {
     const uint8_t *at, *end;
@@ -69,15 +74,16 @@ static void check_frames(struct wire *w)
 
 static void check_tables(const struct wire *w)
 {
-    uint32_t living = 0, opening = 0;
+    uint32_t living = 0, holding = 0;
     for (uint32_t i = 0; i < sizes.flows; i++) {
         const struct flow *flow = flow_at(w->shard->flows, i);
         living += flow->state != FLOW_FREE;
-        opening += flow->state == FLOW_OPENING;
+        holding += flow->state == FLOW_READING || flow->state == FLOW_OPENING || flow->delivering;
         check(wheel_armed(w->shard->wheel, i) == (flow->state != FLOW_FREE));
     }
     check(flows_count(w->shard->flows) == living && living <= sizes.flows);
-    check(held_count(w->shard->held) == opening && opening <= sizes.held);
+    check(held_count(w->shard->held) == holding && held_consistent(w->shard->held));
+    check(holding <= sizes.held_per_client);
     check(tombstones_count(w->shard->tombstones) <= sizes.tombstones);
 }
 

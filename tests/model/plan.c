@@ -27,9 +27,14 @@ static uint32_t between(struct world *w, uint32_t low, uint32_t high)
 
 void schedule_sizes(struct random *random, struct shard_sizes *sizes)
 {
-    sizes->flows = random_below(random, 8) == 0 ? 1 + random_below(random, 3) : 64;
-    sizes->held = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 32;
-    sizes->tombstones = 256;
+    *sizes = (struct shard_sizes){
+        .flows = random_below(random, 8) == 0 ? 1 + random_below(random, 3) : 64,
+        .held = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 32,
+        .held_large = random_below(random, 8) == 0 ? random_below(random, 3) : 32,
+        .held_bytes = 8192,
+        .held_per_client = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 0,
+        .tombstones = 256,
+    };
 }
 
 /* ---- hosts and links ---- */
@@ -383,6 +388,7 @@ static void plan_limits(struct world *w)
     struct limits *limits = &w->wire->limits;
     limits->syn_timeout_ms = between(w, 200, 400);
     limits->syn_tries = 8;
+    limits->head_timeout_ms = between(w, 15000, 60000);
     limits->idle_ms = between(w, 40000, 90000);
     limits->half_closed_ms = between(w, 30000, 60000);
     limits->closing_ms = between(w, 20000, 60000);
@@ -393,6 +399,7 @@ void schedule_plan(struct schedule *s)
 {
     struct world *w = s->world;
     w->heals_ms = w->now_ms + between(w, 3000, 12000);
+    w->split_first = false;
     plan_hosts(w);
     const bool bad = !one_in(w, 4);
     plan_link(w, &w->link[OUTSIDE], bad);

@@ -359,7 +359,18 @@ static bool tables_were_full(const struct schedule *s)
     if (s->world->wire == NULL)
         return false;
     const uint64_t *verdicts = s->world->wire->shard->verdicts;
-    return verdicts[VERDICT_FLOW_TABLE_FULL] + verdicts[VERDICT_HELD_FULL] != 0;
+    return verdicts[VERDICT_FLOW_TABLE_FULL] + verdicts[VERDICT_HELD_FULL] +
+               verdicts[VERDICT_HELD_PER_CLIENT] !=
+           0;
+}
+
+/* Unfinished heads that were reset, as they may be. */
+static bool heads_were_reset(const struct schedule *s)
+{
+    if (s->world->wire == NULL)
+        return false;
+    const uint64_t *verdicts = s->world->wire->shard->verdicts;
+    return verdicts[VERDICT_HELD_EVICTED] + verdicts[VERDICT_HEAD_TIMEOUT] != 0;
 }
 
 static void judge_attempt(struct schedule *s, struct attempt *a)
@@ -376,6 +387,8 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     }
     if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
         shop_excuse(a, "a table is full for too long");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
+        shop_excuse(a, "its head took too long, or too much room");
     if (a->excused)
         return;
     /* Its last segment, sent again after the gateway has forgotten the closed connection, may be

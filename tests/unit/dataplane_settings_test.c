@@ -310,7 +310,8 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
     (void)state;
     struct settings *s = accepted(
         "[outside]",
-        "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nidle = 2h\nhalf_closed = 7m\n"
+        "[tcp]\nsyn_timeout = 250ms\nsyn_tries = 3\nhead_timeout = 4s\nidle = 2h\nhalf_closed = "
+        "7m\n"
         "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
         "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\ntoo_bigs = 7\n"
         "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
@@ -318,6 +319,7 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
     const struct limits wanted = {
         .syn_timeout_ms = 250,
         .syn_tries = 3,
+        .head_timeout_ms = 4000,
         .idle_ms = 7200000,
         .half_closed_ms = 420000,
         .closing_ms = 33000,

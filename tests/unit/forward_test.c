@@ -227,7 +227,7 @@ static void pitfall_05_a_window_below_one_unit_lets_a_whole_unit_pass(void **sta
     struct wire_talk t = wire_talk(w);
     w->limits.window = 100;
     t.server.scale = 0;
-    t.server.window = (uint16_t)strlen(wire_request);
+    t.server.window = (uint16_t)strlen(wire_upload);
     wire_open(w, &t); /* the whole window is used up */
     t.server.window = 50;
     assert_int_equal(wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "").window, 1);

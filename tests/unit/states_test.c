@@ -18,7 +18,7 @@
 
 static const char *const action_names[ACTIONS] = {
     [ACTION_DROP] = "drop",     [ACTION_FORWARD] = "forward", [ACTION_RESET] = "reset",
-    [ACTION_COOKIE] = "cookie", [ACTION_BUSY] = "busy",       [ACTION_ABANDON] = "abandon",
+    [ACTION_COOKIE] = "cookie", [ACTION_HOLD] = "hold",       [ACTION_ABANDON] = "abandon",
     [ACTION_OPENED] = "opened", [ACTION_STALE] = "stale",     [ACTION_REFUSED] = "refused",
     [ACTION_REPEAT] = "repeat",
 };
@@ -34,9 +34,16 @@ struct golden {
 
 #define SAME (-1)
 static const struct golden table[] = {
+    {FLOW_READING, FROM_CLIENT, {
+        {"cookie", SAME}, {"drop", SAME}, {"abandon", FLOW_FREE}, {"drop", SAME},
+        {"hold", SAME}, {"drop", SAME}, {"drop", SAME}, {"hold", SAME}}},
+    {FLOW_READING, FROM_BACKEND, {
+        {"drop", SAME}, {"drop", SAME}, {"drop", SAME}, {"drop", SAME},
+        {"drop", SAME}, {"drop", SAME}, {"drop", SAME}, {"drop", SAME}}},
+
     {FLOW_OPENING, FROM_CLIENT, {
         {"cookie", SAME}, {"drop", SAME}, {"abandon", FLOW_FREE}, {"drop", SAME},
-        {"busy", SAME}, {"drop", SAME}, {"drop", SAME}, {"busy", SAME}}},
+        {"hold", SAME}, {"drop", SAME}, {"drop", SAME}, {"hold", SAME}}},
     {FLOW_OPENING, FROM_BACKEND, {
         {"drop", SAME}, {"opened", FLOW_ESTABLISHED}, {"refused", FLOW_FREE}, {"drop", SAME},
         {"stale", SAME}, {"drop", SAME}, {"drop", SAME}, {"stale", SAME}}},

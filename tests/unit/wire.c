@@ -121,6 +121,7 @@ static void fill_policy(struct wire *w)
     w->limits = (struct limits){
         .syn_timeout_ms = 1000,
         .syn_tries = 4,
+        .head_timeout_ms = 10000,
         .idle_ms = 900000,
         .half_closed_ms = 300000,
         .closing_ms = 60000,
@@ -187,7 +188,11 @@ static void keep_message(void *context, const struct message *message)
 
 struct wire *wire_new(enum wire_family family, const struct shard_sizes *sizes)
 {
-    static const struct shard_sizes enough = {.flows = 512, .tombstones = 4096, .held = 256};
+    static const struct shard_sizes enough = {.flows = 512,
+                                              .tombstones = 4096,
+                                              .held = 256,
+                                              .held_large = 64,
+                                              .held_bytes = 8192};
     static const struct siphash_key secret = {0x0123456789abcdef, 0xfedcba9876543210};
     static const struct mac mac[PORT_SIDES] = {{{0x02, 0, 0, 0, 0, 0xa}},
                                                {{0x02, 0, 0, 0, 0, 0xb}}};

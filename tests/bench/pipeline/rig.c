@@ -121,7 +121,10 @@ struct rig *rig_new(uint32_t flows)
                                   rig->neighbors, rig->limits,  &rig->keys};
     memcpy(rig->ports, ports, sizeof rig->ports);
     rig->worker = (struct worker){.policy = &rig->policy, .ports = rig->ports, .pool = pool};
-    struct shard_sizes sizes = {flows, flows, 1024, rig->services->backend_count};
+    struct shard_sizes sizes = {.flows = flows,
+                                .tombstones = flows,
+                                .held = 1024,
+                                .backends = rig->services->backend_count};
     struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}};
     struct shard_output output = worker_output(&rig->worker);
     rig->worker.shard = shard_new(&sizes, &secret, &output, macs, rig->now_ms);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * A client's segments before its backend has answered: bytes are kept by their offset, and the
+ * gapless front is judged as it grows. As long as a head is incomplete the front is also
+ * acknowledged, so that a client that waits for it goes on; from then on these bytes are ours to
+ * deliver (tcp-pitfalls 26). Once it is complete nothing more is acknowledged: the backend will do
+ * that, and what is lost until then the client sends again.
+ *
+ * Nobody may hold a place by sending slowly: an absolute time is given to a first head, and when
+ * places are short, the oldest unfinished head of who has most is reset. */
+#include "dataplane/tcp/reading.h"
+
+#include "dataplane/tcp/shard.h"
+
+enum verdict reading_judge(const struct service *service, struct scan *scan, uint32_t first,
+                           const uint8_t *bytes, uint32_t judged, uint32_t length)
+{
+    (void)service; /* HTTP is the only protocol that is spoken */
+    uint32_t heads;
+    enum verdict verdict =
+        scan_segment(scan, first + judged, bytes + judged, length - judged, &heads);
+    if (verdict == VERDICT_AFTER_LAST) /* is not delivered: reading_front */
+        return VERDICT_FORWARDED;
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    return scan->heads ? VERDICT_FORWARDED : VERDICT_HEAD_INCOMPLETE;
+}
+
+uint32_t reading_front(const struct flow *flow, const struct held_entry *entry)
+{
+    uint32_t front = flow->client_isn + 1 + ranges_front(&entry->filled);
+    return seq_before(flow->scan.next, front) ? flow->scan.next : front;
+}
+
+/* ---- places ---- */
+
+static void evict(struct shard *shard, uint32_t index)
+{
+    struct flow *flow = flow_at(shard->flows, held_at(shard->held, index)->flow);
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+    shard_count(shard, VERDICT_HELD_EVICTED);
+}
+
+uint32_t reading_take(struct shard *shard, const struct addr *client, uint32_t length,
+                      bool finished)
+{
+    enum held_size size = length > HELD_SMALL_BYTES ? HELD_LARGE : HELD_SMALL;
+    uint32_t index = held_take(shard->held, size, client, finished);
+    for (int i = 0; index == HELD_NONE && i < 2; i++) { /* one for the client, one for the size */
+        uint32_t victim = held_victim(shard->held, size, client);
+        if (victim == HELD_NONE)
+            return HELD_NONE;
+        evict(shard, victim);
+        index = held_take(shard->held, size, client, finished);
+    }
+    return index;
+}
+
+/* The flow's entry, larger if `end` bytes need it and there is a large one to be had. The flow's
+ * own entry is a small one then, so it is not the victim. */
+static struct held_entry *entry_for(struct shard *shard, struct flow *flow, uint32_t end)
+{
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    if (end <= entry->capacity || entry->size == HELD_LARGE)
+        return entry;
+    uint32_t grown = held_grow(shard->held, flow->held);
+    if (grown == HELD_NONE) {
+        uint32_t victim = held_victim(shard->held, HELD_LARGE, NULL);
+        if (victim == HELD_NONE)
+            return entry;
+        evict(shard, victim);
+        grown = held_grow(shard->held, flow->held);
+    }
+    flow->held = grown;
+    return held_at(shard->held, grown);
+}
+
+/* ---- ends ---- */
+
+static enum verdict refuse(struct shard *shard, struct flow *flow, enum verdict verdict)
+{
+    flow_reset_backend(shard, flow);
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+    return verdict;
+}
+
+/* The client has said all that it will, and it is no request. Closed as it asks for it. */
+static enum verdict close_unfinished(struct shard *shard, struct frame *frame, struct flow *flow)
+{
+    flow->owned_end = flow->from_client.fin;
+    struct segment fin = flow_ack_to_client(shard, flow);
+    fin.flags = TCP_FIN | TCP_ACK;
+    shard_replace(frame, OUTSIDE, &fin);
+    flow->from_client.end = flow->from_client.fin;
+    flow->from_backend.end++;
+    flow_end(shard, flow, false);
+    return VERDICT_HEAD_INCOMPLETE;
+}
+
+void reading_timeout(struct shard *shard, struct flow *flow)
+{
+    refuse(shard, flow, VERDICT_HEAD_TIMEOUT);
+    shard_count(shard, VERDICT_HEAD_TIMEOUT);
+}
+
+/* ---- segments ---- */
+
+enum verdict reading_acknowledge(struct shard *shard, struct frame *frame, struct flow *flow)
+{
+    flow->owned_end = reading_front(flow, held_at(shard->held, flow->held));
+    flow->from_backend.acked = flow->owned_end;
+    struct segment ack = flow_ack_to_client(shard, flow);
+    shard_replace(frame, OUTSIDE, &ack);
+    return VERDICT_READING;
+}
+
+/* What becomes of a flow whose front has been judged. */
+static enum verdict go_on(struct shard *shard, struct frame *frame, struct flow *flow,
+                          const struct held_entry *entry, enum verdict verdict)
+{
+    uint32_t front = reading_front(flow, entry);
+    if (verdict != VERDICT_FORWARDED && verdict != VERDICT_HEAD_INCOMPLETE)
+        return refuse(shard, flow, verdict);
+    if (flow->state == FLOW_OPENING)
+        return VERDICT_HELD;
+    if (verdict == VERDICT_FORWARDED)
+        return opening_ask(shard, frame, flow);
+    if (flow->held_fin && front + 1 == flow->from_client.fin)
+        return close_unfinished(shard, frame, flow);
+    if (!seq_before(front, entry->announced)) /* no room for the rest */
+        return refuse(shard, flow, VERDICT_HELD_TOO_LARGE);
+    return reading_acknowledge(shard, frame, flow);
+}
+
+/* Data, FIN or both, within the window. */
+static enum verdict hold(struct shard *shard, struct frame *frame, const struct packet *packet,
+                         struct flow *flow)
+{
+    uint32_t first = flow->client_isn + 1, offset = packet->seq - first;
+    uint32_t end = packet->length ? offset + packet->length : 0;
+    struct held_entry *entry = entry_for(shard, flow, end);
+    uint32_t judged = ranges_front(&entry->filled);
+    bool fin = (packet->flags & TCP_FIN) && !flow->held_fin;
+    uint32_t kept = held_store(entry, offset, frame->bytes + packet->payload, packet->length);
+    uint32_t front = ranges_front(&entry->filled);
+    flow->held_fin |= fin;
+    if (packet->length == 0 && !fin)
+        return VERDICT_OPENING_BUSY;
+    if (kept == 0 && !fin)
+        return flow->state == FLOW_READING ? reading_acknowledge(shard, frame, flow)
+                                           : VERDICT_OPENING_BUSY;
+    enum verdict verdict = VERDICT_HEAD_INCOMPLETE;
+    uint32_t heads = flow->scan.heads;
+    if (front > judged)
+        verdict = reading_judge(&shard->policy.services->service[flow->service], &flow->scan, first,
+                                entry->bytes, judged, front);
+    shard->requests += flow->scan.heads - heads;
+    return go_on(shard, frame, flow, entry, verdict);
+}
+
+static enum segment_class classify(const struct packet *packet, const struct flow *flow,
+                                   const struct held_entry *entry)
+{
+    uint32_t first = flow->client_isn + 1, seq = packet->seq;
+    if (!(packet->flags & TCP_RST))
+        return packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
+    bool exact = seq == flow->owned_end || seq == first + ranges_front(&entry->filled) ||
+                 seq == first + ranges_end(&entry->filled) + flow->held_fin;
+    return exact ? SEGMENT_RST_EXACT : SEGMENT_RST_WINDOW;
+}
+
+enum verdict reading_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow)
+{
+    struct tcp_options options;
+    if (!packet_options(frame->bytes, packet, &options))
+        return VERDICT_BAD_OPTIONS;
+    enum segment_class class = classify(packet, flow, held_at(shard->held, flow->held));
+    enum action action = states_next((enum flow_state)flow->state, FROM_CLIENT, class).action;
+    if (action == ACTION_ABANDON) {
+        flow_reset_backend(shard, flow);
+        flow_end(shard, flow, true);
+        return VERDICT_FLOW_RESET;
+    }
+    if (action != ACTION_HOLD || !(packet->flags & TCP_ACK))
+        return VERDICT_STATE;
+    if (packet->ack != flow->from_client.acked) /* nothing but our SYN can be acknowledged yet */
+        return VERDICT_ACK_UNSENT;
+    struct window_segment segment = flow_segment(flow, packet, &options, FROM_CLIENT);
+    enum verdict verdict = window_check(&flow->from_client, &flow->from_backend, &segment);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    if (seq_before(packet->seq, flow->client_isn + 1)) /* nothing was sent before it */
+        return VERDICT_OUT_OF_WINDOW;
+    window_note(&flow->from_client, &flow->from_backend, &segment);
+    if (segment.timestamps && seq_before(flow->newest, options.tsval))
+        flow->newest = options.tsval;
+    if (segment.timestamps && seq_before(flow->from_backend.ts_recent, options.tsecr))
+        flow->from_backend.ts_recent = options.tsecr;
+    memcpy(&flow->client_mac, frame->bytes + 6, sizeof flow->client_mac);
+    return hold(shard, frame, packet, flow);
+}
