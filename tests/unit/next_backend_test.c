@@ -230,6 +230,66 @@ static void after_a_byte_was_sent_silence_moves_nothing(void **state)
     }
 }
 
+/* A request in two pieces; the gateway has acknowledged the first, and so owes it to somebody. */
+static uint16_t ask_in_pieces(struct wire *w, struct wire_talk *t)
+{
+    enum { FIRST = 20 };
+    wire_handshake(w, t);
+    struct wire_segment data = wire_data(t, FROM_CLIENT, TCP_ACK, wire_request);
+    const uint32_t length = data.length;
+    data.length = FIRST;
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_READING);
+    assert_int_equal(wire_out(w, OUTSIDE).ack, data.seq + FIRST);
+    data.seq += FIRST;
+    data.payload = wire_request + FIRST;
+    data.length = (uint16_t)(length - FIRST);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_OPENED);
+    const struct wire_segment syn = wire_out(w, INSIDE);
+    const uint16_t backend = wire_backend_at(w, &syn.destination);
+    t->client.next += length;
+    t->server.expects = syn.seq + 1;
+    t->server.echo = syn.options.tsval;
+    wire_serve(w, t, backend);
+    return backend;
+}
+
+static void pitfall_26_acknowledged_bytes_go_to_the_next_backend_whole(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_backends(w, 3);
+    uint32_t tried = UINT32_C(1) << ask_in_pieces(w, &t);
+    const struct wire_segment reset = refusal(&t);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_NEXT);
+    tried |= UINT32_C(1) << next(w, &t, tried);
+    wire_wait(w, 1020);
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
+    next(w, &t, tried);
+    const struct wire_segment held = wire_accept(w, &t);
+    assert_int_equal(held.length, strlen(wire_request));
+    assert_memory_equal(held.payload, wire_request, held.length);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
+    wire_expect_tables(w, 1, 0);
+}
+
+static void pitfall_26_acknowledged_bytes_that_nobody_takes_end_in_a_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_backends(w, 2);
+    const uint16_t first = ask_in_pieces(w, &t);
+    const struct wire_segment one = refusal(&t);
+    assert_int_equal(wire_send(w, &one, FROM_BACKEND), VERDICT_BACKEND_NEXT);
+    next(w, &t, UINT32_C(1) << first);
+    const struct wire_segment two = refusal(&t);
+    assert_int_equal(wire_send(w, &two, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
+    const struct wire_segment reset = wire_out(w, OUTSIDE);
+    assert_true(reset.flags & TCP_RST);
+    assert_int_equal(reset.seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void pitfall_30_a_backend_that_lacks_what_was_granted_is_followed_by_the_next(void **state)
 {
     struct wire *w = wire_of(state);
@@ -318,6 +378,8 @@ int main(void)
         WIRE_TEST(when_all_are_silent_the_last_is_asked_again_then_both_are_reset),
         WIRE_TEST(after_a_byte_was_sent_a_reset_is_passed_on),
         WIRE_TEST(after_a_byte_was_sent_silence_moves_nothing),
+        WIRE_TEST(pitfall_26_acknowledged_bytes_go_to_the_next_backend_whole),
+        WIRE_TEST(pitfall_26_acknowledged_bytes_that_nobody_takes_end_in_a_reset),
         WIRE_TEST(pitfall_30_a_backend_that_lacks_what_was_granted_is_followed_by_the_next),
         WIRE_TEST(pitfall_12_a_backend_without_a_next_hop_is_passed_over),
         WIRE_TEST(a_tuple_that_another_service_has_there_leads_to_another_backend),
