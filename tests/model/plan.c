@@ -33,7 +33,7 @@ void schedule_sizes(struct random *random, struct shard_sizes *sizes)
         .held_large = random_below(random, 8) == 0 ? random_below(random, 3) : 32,
         .held_bytes = 8192,
         .held_per_client = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 0,
-        .tombstones = 256,
+        .tombstones = random_below(random, 8) == 0 ? 1 + random_below(random, 3) : 256,
     };
 }
 
@@ -52,7 +52,7 @@ static struct model_traits traits_of(struct world *w, bool client)
         .tail_probe = !one_in(w, 2),
         .probe_without_data = !one_in(w, 2),
         .lazy_ack = !one_in(w, 3),
-        .keepalive_ms = one_in(w, 3) ? between(w, 2000, 20000) : 20000,
+        .keepalive_ms = one_in(w, 3) ? between(w, 2000, 20000) : 60000,
         .time_wait_ms = between(w, 9000, 15000), /* outlives what is sent again */
         .fin_wait_ms = 30000,
         .tries = 18,
@@ -73,8 +73,8 @@ static void start_host(struct world *w, struct model_host *host)
                      wraps ? UINT32_MAX - below(w, 3000) : random_32(&w->random));
 }
 
-/* What the probes would have found: no more than all backends of a family keep. */
-static void promise(struct world *w, bool v4)
+/* What the probes would have found: no more than all backends of a family keep; or less. */
+void schedule_promise(struct world *w, bool v4, bool all)
 {
     struct model_traits least = {
         .mss = 1460, .scale = COOKIE_NO_SCALE, .sack = true, .timestamps = true};
@@ -92,8 +92,16 @@ static void promise(struct world *w, bool v4)
             least.scale = t->scale;
         first = false;
     }
-    wire_offer(w->wire, v4 ? WIRE_V4 : WIRE_V6, least.mss > 536 ? least.mss : 536, least.scale,
-               least.sack, least.timestamps);
+    if (!all) {
+        least.sack = least.sack && one_in(w, 2);
+        least.timestamps = least.timestamps && one_in(w, 2);
+        least.scale = one_in(w, 3) || least.scale == COOKIE_NO_SCALE
+                          ? COOKIE_NO_SCALE
+                          : (uint8_t)below(w, least.scale + 1U);
+    }
+    for (uint16_t i = v4 ? WIRE_V4 : WIRE_V6; i < 4; i = (uint16_t)(i + 2))
+        wire_offer(w->wire, i, least.mss > 536 ? least.mss : 536, least.scale, least.sack,
+                   least.timestamps);
 }
 
 static void plan_servers(struct world *w)
@@ -116,7 +124,7 @@ static void plan_servers(struct world *w)
         start_host(w, host);
     }
     for (int v4 = 0; v4 < 2 && w->wire != NULL; v4++)
-        promise(w, v4 != 0);
+        schedule_promise(w, v4 != 0, true);
 }
 
 static void plan_hosts(struct world *w)
@@ -326,6 +334,19 @@ static void plan_aborts(struct world *w, struct attempt *a)
     }
 }
 
+/* Long silences: before the first request, while a cookie lasts, or later, when the gateway may
+ * lose patience. */
+static void plan_silence(struct world *w, struct attempt *a)
+{
+    if (one_in(w, 20)) /* nobody answers a keep-alive probe before it */
+        a->client_writes_ms = a->start_ms + below(w, a->client->traits.keepalive_ms * 9 / 10);
+    if (!one_in(w, 40))
+        return;
+    struct shop_manner *m = one_in(w, 2) ? &a->client_manner : &a->server_manner;
+    m->think_ms = between(w, 30000, 110000);
+    shop_excuse(a, "it may be silent for too long");
+}
+
 static void plan_attempt(struct schedule *s, uint32_t i)
 {
     struct world *w = s->world;
@@ -342,6 +363,7 @@ static void plan_attempt(struct schedule *s, uint32_t i)
         a->port = old->port;
         a->start_ms = old->start_ms + below(w, 12000);
     }
+    a->second_service = w->wire != NULL && one_in(w, 6);
     plan_requests(w, a);
     a->whole_head = !w->split_first;
     a->pipelined = one_in(w, 3);
@@ -351,6 +373,7 @@ static void plan_attempt(struct schedule *s, uint32_t i)
     a->client_manner = manner_of(w, a->ask_length, a->answer_length);
     a->server_manner = manner_of(w, a->answer_length, a->ask_length);
     plan_aborts(w, a);
+    plan_silence(w, a);
 }
 
 /* ---- the rest ---- */
@@ -378,6 +401,8 @@ static void plan_events(struct schedule *s)
     for (uint32_t n = one_in(w, 3) ? below(w, 6) : 0; n != 0; n--)
         add_event(s, one_in(w, 2) ? EVENT_FORGERY : EVENT_GUESS, w->now_ms + below(w, 8000),
                   below(w, s->shop.count));
+    if (one_in(w, 8)) /* once: a cookie outlives one change */
+        add_event(s, EVENT_PROMISE, w->now_ms + below(w, 6000), below(w, 2));
     s->eventful = s->event_count != 0;
 }
 
@@ -393,6 +418,8 @@ static void plan_limits(struct world *w)
     limits->half_closed_ms = between(w, 30000, 60000);
     limits->closing_ms = between(w, 20000, 60000);
     limits->linger_ms = between(w, 1000, 5000);
+    w->wire->unix_ms += below(w, 4 * COOKIE_EPOCH_MS); /* a cookie's key may change at any time */
+    wire_begin(w->wire);
 }
 
 void schedule_plan(struct schedule *s)
@@ -410,5 +437,5 @@ void schedule_plan(struct schedule *s)
     for (uint32_t i = 0; i < s->shop.count; i++)
         plan_attempt(s, i);
     plan_events(s);
-    s->replays = one_in(w, 4) ? between(w, 5, 100) : 0;
+    s->replays = s->few_tombstones || !one_in(w, 4) ? 0 : between(w, 5, 100);
 }

@@ -82,7 +82,8 @@ static void inject(struct schedule *s, const struct attempt *a, bool from_client
 {
     struct world *w = s->world;
     const struct endpoint client = {.addr = a->client->address, .port = a->port};
-    const struct endpoint service = from_client ? world_service(w, a->v4) : a->server->local;
+    const struct endpoint service =
+        from_client ? world_service(w, a->v4, a->second_service) : a->server->local;
     const struct endpoint *from = from_client ? &client : &service;
     const struct endpoint *to = from_client ? &service : &client;
     const struct model_host *as = from_client ? a->client : a->server->host;
@@ -156,6 +157,10 @@ static void happen(struct schedule *s, const struct event *event)
     case EVENT_CLIENT_CRASH: client_crashes(s, event->host); return;
     case EVENT_SERVER_CRASH: server_crashes(s, event->host); return;
     case EVENT_SERVER_LISTENS: s->world->servers[event->host].listens = SERVER_PORT; return;
+    case EVENT_PROMISE:
+        if (s->world->wire != NULL)
+            schedule_promise(s->world, event->host != 0, false);
+        return;
     case EVENT_FORGERY: forge(s, &s->attempts[event->host]); return;
     case EVENT_GUESS: guess(s, &s->attempts[event->host]); return;
     }
@@ -360,7 +365,7 @@ static bool tables_were_full(const struct schedule *s)
         return false;
     const uint64_t *verdicts = s->world->wire->shard->verdicts;
     return verdicts[VERDICT_FLOW_TABLE_FULL] + verdicts[VERDICT_HELD_FULL] +
-               verdicts[VERDICT_HELD_PER_CLIENT] !=
+               verdicts[VERDICT_HELD_PER_CLIENT] + verdicts[VERDICT_TUPLE_CONFLICT] !=
            0;
 }
 
@@ -386,7 +391,7 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         return;
     }
     if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
-        shop_excuse(a, "a table is full for too long");
+        shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");
     if (a->excused)
@@ -495,6 +500,7 @@ const char *schedule_play(uint64_t seed, bool direct, bool verbose, struct tally
     if (s == NULL)
         abort();
     schedule_sizes(&sizing, &sizes);
+    s->few_tombstones = sizes.tombstones < 200;
     s->world = world_new(seed, &sizes, direct);
     s->world->verbose = verbose;
     s->world->context = s;

@@ -14,6 +14,7 @@ enum event_kind {
     EVENT_CLIENT_CRASH,
     EVENT_SERVER_CRASH,
     EVENT_SERVER_LISTENS,
+    EVENT_PROMISE, /* services promise something else from now on */
     EVENT_FORGERY,
     EVENT_GUESS,
 };
@@ -30,9 +31,10 @@ struct schedule {
     struct attempt attempts[SCHEDULE_ATTEMPTS];
     struct event events[SCHEDULE_EVENTS];
     uint32_t event_count;
-    bool eventful;    /* there were any */
-    uint32_t down_ms; /* how long a crashed host is away */
-    uint32_t replays; /* chance in 1/1000 that a client's segment comes again much later */
+    bool eventful;       /* there were any */
+    uint32_t down_ms;    /* how long a crashed host is away */
+    bool few_tombstones; /* so few that a replay could be executed */
+    uint32_t replays;    /* chance in 1/1000 that a client's segment comes again much later */
     uint64_t deadline_ms;
     uint64_t server_crash_ms, server_back_ms;
     uint32_t crashed; /* index of the server */
@@ -56,5 +58,7 @@ const char *schedule_play(uint64_t seed, bool direct, bool verbose, struct tally
 /** The plan's part: hosts, links, attempts, events, table sizes and limits. */
 void schedule_sizes(struct random *random, struct shard_sizes *sizes);
 void schedule_plan(struct schedule *schedule);
+/** What the services of a family may promise is chosen anew. */
+void schedule_promise(struct world *world, bool v4, bool all);
 
 #endif

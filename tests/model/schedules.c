@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +79,8 @@ int main(int argc, char **argv)
     signal(SIGABRT, aborted);
     mallopt(M_MMAP_THRESHOLD, 1 << 30); /* a rig's pages serve the next one */
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0,
+          0); /* small tables: a huge page would have to be cleared for each */
     if (__sanitizer_set_death_callback != NULL)
         __sanitizer_set_death_callback(dying);
     const clock_t begun = clock();

@@ -132,7 +132,7 @@ static void client_closes(struct attempt *a)
 
 static void start(struct attempt *a, struct world *w, uint64_t *next)
 {
-    const struct endpoint to = world_service(w, a->v4);
+    const struct endpoint to = world_service(w, a->v4, a->second_service);
     if (!may(w->now_ms, a->start_ms, next))
         return;
     a->socket = model_connect(a->client, a->port, &to);

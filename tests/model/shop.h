@@ -38,7 +38,7 @@ struct shop_request {
 struct attempt {
     struct model_host *client;
     uint16_t port;
-    bool v4, started, over;
+    bool v4, second_service, started, over;
     uint64_t start_ms, over_ms;
     struct shop_request request[SHOP_REQUESTS];
     uint32_t requests;

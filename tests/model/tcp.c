@@ -175,10 +175,12 @@ void model_time_wait(struct model_socket *s)
     s->wait_at = *s->host->now_ms + s->traits.time_wait_ms;
 }
 
-static struct model_socket *on_port(const struct model_host *host, uint16_t port)
+static struct model_socket *on_tuple(const struct model_host *host, uint16_t port,
+                                     const struct endpoint *remote)
 {
     for (struct model_socket *s = host->sockets; s != NULL; s = s->next)
-        if (s->local.port == port && s->state != MODEL_CLOSED)
+        if (s->local.port == port && s->state != MODEL_CLOSED && s->remote.port == remote->port &&
+            addr_equal(&s->remote.addr, &remote->addr))
             return s;
     return NULL;
 }
@@ -188,7 +190,7 @@ struct model_socket *model_connect(struct model_host *host, uint16_t local_port,
 {
     const struct endpoint local = {.addr = host->address, .port = local_port};
     uint32_t isn = model_isn(host, &local, remote);
-    struct model_socket *old = on_port(host, local_port);
+    struct model_socket *old = on_tuple(host, local_port, remote);
     if (old != NULL) { /* RFC 6191: the new numbers must lie beyond the old ones */
         const uint64_t since = old->wait_at - old->traits.time_wait_ms;
         if (old->state != MODEL_TIME_WAIT || !old->timestamps || *host->now_ms < since + REUSE_MS)

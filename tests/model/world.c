@@ -206,11 +206,11 @@ struct model_host *world_client(struct world *w, bool v4)
     return add_host(w, &w->clients[i], text, client_mac, OUTSIDE);
 }
 
-struct endpoint world_service(const struct world *w, bool v4)
+struct endpoint world_service(const struct world *w, bool v4, bool second)
 {
     struct endpoint e;
     if (w->wire != NULL)
-        return w->wire->services->service[v4 ? WIRE_V4 : WIRE_V6].listen;
+        return w->wire->services->service[(v4 ? WIRE_V4 : WIRE_V6) + (second ? 2 : 0)].listen;
     MUST(endpoint_parse(v4 ? "198.18.128.2:8080" : "[2001:db8:0:1::2]:8080", &e) == 0);
     return e;
 }
@@ -219,7 +219,7 @@ struct model_host *world_server(struct world *w, uint16_t backend)
 {
     char text[ADDR_TEXT];
     MUST(w->server_count < WORLD_SERVERS);
-    struct endpoint at = world_service(w, backend % 2 == 0);
+    struct endpoint at = world_service(w, backend % 2 == 0, false);
     if (w->wire != NULL)
         at = w->wire->services->backend[backend].address;
     struct model_host *host = &w->servers[w->server_count++];

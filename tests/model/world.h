@@ -59,8 +59,9 @@ void world_free(struct world *world);
  * the rig's backend of that index (even ones IPv4). */
 struct model_host *world_client(struct world *world, bool v4);
 struct model_host *world_server(struct world *world, uint16_t backend);
-/** What clients of that family connect to. */
-struct endpoint world_service(const struct world *world, bool v4);
+/** What clients of that family connect to; with a gateway there is a second service, which leads to
+ * the same backends. */
+struct endpoint world_service(const struct world *world, bool v4, bool second);
 
 /** Runs until nothing is left to do before `until_ms`, or `step` says that it is enough: it is
  * called after each moment in which something happened, and returns when it wants to be called

@@ -174,7 +174,9 @@ static void keep_frame(void *context, enum port_side to, const uint8_t *bytes, u
     struct wire_frame *f = &w->frames[w->frame_count++];
     const uint32_t tags = (uint32_t)w->vlan[to].count * VLAN_TAG;
     MUST(length + tags <= FRAME_ROOM);
-    *f = (struct wire_frame){.at_ms = w->now_ms, .to = to, .length = length + tags};
+    f->at_ms = w->now_ms;
+    f->to = to;
+    f->length = length + tags;
     memcpy(f->bytes + tags, bytes, length);
     vlan_put(&w->vlan[to], f->bytes);
 }
