@@ -9,7 +9,6 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <signal.h>
-#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -254,11 +253,9 @@ static int serve(struct gateway *gateway)
     if (ports_start_eal(gateway->settings, "dropgate-dataplane") != 0)
         return EXIT_FAILURE;
     gateway->worker_count = (uint32_t)gateway->settings->gateway.workers;
-    gateway->workers =
-        aligned_alloc(alignof(struct worker), gateway->worker_count * sizeof(struct worker));
+    gateway->workers = calloc(gateway->worker_count, sizeof(struct worker));
     if (gateway->workers == NULL)
         return EXIT_FAILURE;
-    memset(gateway->workers, 0, gateway->worker_count * sizeof(struct worker));
     for (uint32_t i = 0; i < gateway->worker_count; i++)
         gateway->ends[i] = &gateway->workers[i].handover;
     if (open_ports(gateway) != 0)

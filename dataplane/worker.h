@@ -8,7 +8,6 @@
 
 #include <rte_mbuf.h>
 #include <rte_ring.h>
-#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,12 +24,11 @@ struct command {
     uint64_t side;         /* enum port_side (a ring element's size is a multiple of 4) */
 };
 
-/** On cache lines of its own: no worker waits for another's counters. */
 struct worker {
-    alignas(RTE_CACHE_LINE_SIZE) struct shard *shard; /* worker: rw, others read counters */
-    const struct policy *policy;                      /* builder: rw, worker: ro */
-    const struct port *ports;                         /* main: rw before start, worker: ro */
-    const struct steer *steer; /* whose frames are whose; NULL: this worker is alone */
+    struct shard *shard;         /* worker: rw, others read counters */
+    const struct policy *policy; /* builder: rw, worker: ro */
+    const struct port *ports;    /* main: rw before start, worker: ro */
+    const struct steer *steer;   /* whose frames are whose; NULL: this worker is alone */
     struct rte_mempool *pool;
     struct rte_ring *messages; /* worker → control, struct message */
     struct rte_ring *commands; /* control → worker, struct command */
@@ -45,7 +43,8 @@ struct worker {
     uint64_t epoch_ms; /* worker: rw; unix time less the monotonic clock */
     uint64_t epoch_read_ms;
     uint64_t busy_loops, idle_loops, received[PORT_SIDES],
-        sent[PORT_SIDES]; /* worker: rw, others ro */
+        sent[PORT_SIDES];               /* worker: rw, others ro */
+    uint8_t apart[RTE_CACHE_LINE_SIZE]; /* from what the next one in an array reads */
 };
 
 /** Connects a worker's shard to its ports and rings; `output` is what shard_new is to be given. */

@@ -10,7 +10,6 @@
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
 #include <setjmp.h>
-#include <stdalign.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -113,7 +112,7 @@ static struct rig *rig_new(uint32_t workers, uint16_t queues)
     random_bytes(&random, key, sizeof key);
     steer_init(&r->steer, key, workers, &own, 1);
     r->workers = workers;
-    r->worker = aligned_alloc(alignof(struct worker), workers * sizeof *r->worker);
+    r->worker = calloc(workers, sizeof *r->worker);
     assert_non_null(r->worker);
     r->services = settings_services(settings);
     r->limits = settings_limits(settings);

@@ -308,7 +308,7 @@ int main(int argc, char **argv)
     json = fopen(argv[1], "w");
     if (json == NULL)
         err(1, "%s", argv[1]);
-    rig_start(1);
+    rig_start("1", 1);
     if (wanted(names, "io_cycles"))
         bench_io();
     bench_loads(names);

@@ -42,35 +42,35 @@ static const char configuration[] =
     "[backend six]\naddress = [2001:db8:0:1::2]:8080\n"
     "[service shop]\nlisten = 198.18.0.80:80, [2001:db8::80]:80\nbackends = four, six\n";
 
-void rig_start(unsigned core)
+void rig_start(const char *cores, uint32_t workers)
 {
-    char cores[16], *argv[] = {"pipeline",
-                               "-l",
-                               cores,
-                               "--no-huge",
-                               "-m",
-                               "256",
-                               "--no-pci",
-                               "--no-shconf",
-                               "--no-telemetry",
-                               "--file-prefix",
-                               "dropgate-bench",
-                               "--log-level",
-                               "error",
-                               "--vdev",
-                               "net_null0",
-                               "--vdev",
-                               "net_null1"};
+    char *argv[] = {"pipeline",
+                    "-l",
+                    (char *)(uintptr_t)cores,
+                    "--no-huge",
+                    "-m",
+                    "256",
+                    "--no-pci",
+                    "--no-shconf",
+                    "--no-telemetry",
+                    "--file-prefix",
+                    "dropgate-bench",
+                    "--log-level",
+                    "error",
+                    "--vdev",
+                    "net_null0",
+                    "--vdev",
+                    "net_null1"};
     struct port_settings settings[PORT_SIDES] = {
         {.device = "net_null0", .rx_descriptors = 64, .tx_descriptors = 64},
         {.device = "net_null1", .rx_descriptors = 64, .tx_descriptors = 64}};
-    snprintf(cores, sizeof cores, "%u", core);
     if (rte_eal_init((int)(sizeof argv / sizeof *argv), argv) < 0)
         errx(1, "DPDK does not start");
     pool = rte_pktmbuf_pool_create("packets", BUFFERS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
                                    SOCKET_ID_ANY);
-    if (pool == NULL || ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool, 1) != 0 ||
-        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool, 1) != 0)
+    if (pool == NULL ||
+        ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool, workers) != 0 ||
+        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool, workers) != 0)
         errx(1, "no memory for packet buffers");
 }
 
@@ -159,6 +159,16 @@ struct shard *rig_shard(struct rig *rig)
     return rig->worker.shard;
 }
 
+struct worker *rig_worker(struct rig *rig)
+{
+    return &rig->worker;
+}
+
+void rig_begin(struct rig *rig)
+{
+    shard_begin(rig->worker.shard, &rig->policy, rig->now_ms, rig->now_ms);
+}
+
 enum verdict rig_frame(struct rig *rig, enum port_side side, uint8_t *bytes, uint32_t *length)
 {
     struct frame frame = {
@@ -185,7 +195,7 @@ static double round_cycles(struct rig *rig, enum port_side side, rig_writer *wri
             mbufs[i]->ol_flags = rig->flags;
         }
         if (work) {
-            shard_begin(rig->worker.shard, &rig->policy, rig->now_ms, rig->now_ms);
+            rig_begin(rig);
             worker_burst(&rig->worker, side, mbufs, WORKER_BURST);
             shard_tick(rig->worker.shard);
             worker_flush(&rig->worker);
@@ -202,7 +212,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int count)
+double rig_median(double *values, int count)
 {
     qsort(values, (size_t)count, sizeof *values, ascending);
     return values[count / 2];
@@ -219,7 +229,7 @@ struct rig_result rig_measure(struct rig *rig, enum port_side side, rig_writer *
         difference[i] = worked - bare[i];
         best = worked < best ? worked : best;
     }
-    double cycles = median(difference, rounds);
+    double cycles = rig_median(difference, rounds);
     qsort(bare, (size_t)rounds, sizeof *bare, ascending);
     return (struct rig_result){cycles, best - bare[0], rig_hz() / cycles / 1e6};
 }
@@ -229,7 +239,7 @@ double rig_io_cycles(struct rig *rig, int rounds)
     double all[ROUNDS_MOST];
     for (int i = 0; i < rounds; i++)
         all[i] = round_cycles(rig, OUTSIDE, NULL, NULL, RIG_ROUND, false);
-    return median(all, rounds);
+    return rig_median(all, rounds);
 }
 
 double rig_hz(void)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "dataplane/tcp/shard.h"
+#include "dataplane/worker.h"
 
 enum { RIG_FRAME = 128 };
 
@@ -23,15 +24,16 @@ typedef uint32_t rig_writer(void *context, uint64_t n, uint8_t *frame);
 
 struct rig;
 
-/** Starts EAL on processor `core` without devices; once. Ends the process with a message if it
- * cannot. */
-void rig_start(unsigned core);
+/** Starts EAL on these processors ("1", or "0,1") without devices, with ports for so many workers;
+ * once. Ends the process with a message if it cannot. */
+void rig_start(const char *cores, uint32_t workers);
 
 /** A fresh shard with one IPv4 and one IPv6 service, their backends probed, room for `flows` flows.
  */
 struct rig *rig_new(uint32_t flows);
 void rig_free(struct rig *rig);
 struct shard *rig_shard(struct rig *rig);
+struct worker *rig_worker(struct rig *rig);
 
 /** One frame through the shard outside of any measurement; the answer replaces it. Returns the
  * verdict. */
@@ -54,6 +56,12 @@ struct rig_result rig_measure(struct rig *rig, enum port_side side, rig_writer *
 /** Cycles of taking and freeing a buffer, in bursts. */
 double rig_io_cycles(struct rig *rig, int rounds);
 
+/** Begins a burst on the rig's clock, which stands still. */
+void rig_begin(struct rig *rig);
+
 double rig_hz(void);
+
+/** The median; sorts `values`. */
+double rig_median(double *values, int count);
 
 #endif
