@@ -64,6 +64,20 @@ static void reset_both(struct shard *shard, struct flow *flow, const struct wind
     flow_end(shard, flow, true);
 }
 
+/* Some or all of it lies behind the last request. Who still sends that after all answers were taken
+ * would do so for ever, and is told as a closed socket would. */
+static enum verdict behind_last(struct shard *shard, struct flow *flow, struct reading *r,
+                                enum verdict verdict)
+{
+    if (flow->state == FLOW_BACKEND_FIN_ACKED || flow->state == FLOW_BOTH_BACKEND_ACKED) {
+        reset_both(shard, flow, r->segment);
+        return VERDICT_AFTER_LAST;
+    }
+    if (verdict == VERDICT_FORWARDED)
+        cut(r, r->segment->seq, flow->scan.next - r->segment->seq);
+    return verdict;
+}
+
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment)
@@ -81,10 +95,13 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
                            segment->length, &heads);
     shard->requests += heads;
-    if (verdict == VERDICT_HEAD_MALFORMED || verdict == VERDICT_REQUEST_MALFORMED)
-        reset_both(shard, flow, segment);
-    else if (verdict == VERDICT_FORWARDED &&
-             seq_before(flow->scan.next, segment->seq + segment->length))
-        cut(&r, segment->seq, flow->scan.next - segment->seq); /* behind the last request */
-    return verdict;
+    switch (verdict) {
+    case VERDICT_FORWARDED:
+        if (!seq_before(flow->scan.next, segment->seq + segment->length))
+            return verdict;
+        return behind_last(shard, flow, &r, verdict);
+    case VERDICT_AFTER_LAST: return behind_last(shard, flow, &r, verdict);
+    case VERDICT_SCAN_GAP: return verdict;
+    default: reset_both(shard, flow, segment); return verdict;
+    }
 }

@@ -264,7 +264,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
                             struct flow *flow, enum direction from);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
  * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
- * `*shorter`. A malformed request has reset both sides and ended the flow. */
+ * `*shorter`. A malformed request, or
+ * bytes behind the last one when all was answered, have reset both sides and ended the flow. */
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment);

@@ -361,6 +361,25 @@ static void what_follows_the_last_request_is_cut_off(void **state)
     wire_expect_tables(w, 1, 0);
 }
 
+static void whoever_sends_on_after_the_last_answer_is_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_idle(w);
+    const struct wire_segment s = client_data(&t, LAST "\r\n");
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+    t.server.expects += wire_out(w, INSIDE).length;
+    wire_pass(w, &t, FROM_BACKEND, TCP_FIN | TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
+    struct wire_segment again = client_data(&t, LAST "\r\n");
+    assert_int_equal(wire_send(w, &again, FROM_CLIENT), VERDICT_FORWARDED); /* takes the answer */
+    assert_int_equal(wire_out(w, INSIDE).length, sizeof LAST - 1);
+    again.options.tsval++;
+    assert_int_equal(wire_send(w, &again, FROM_CLIENT), VERDICT_AFTER_LAST);
+    assert_int_equal(wire_out(w, INSIDE).seq, t.server.expects);
+    assert_int_equal(wire_out(w, OUTSIDE).seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void a_first_request_that_is_the_last_goes_on_alone(void **state)
 {
     struct wire *w = wire_of(state);
@@ -432,6 +451,7 @@ int main(void)
         WIRE_TEST(a_bad_request_behind_a_good_one_in_the_first_segment_opens_nothing),
         WIRE_TEST(urgent_bytes_are_read_like_any_others),
         WIRE_TEST(what_follows_the_last_request_is_cut_off),
+        WIRE_TEST(whoever_sends_on_after_the_last_answer_is_reset),
         WIRE_TEST(a_first_request_that_is_the_last_goes_on_alone),
         WIRE_TEST(an_end_in_the_middle_of_a_head_or_a_body_is_an_end),
         WIRE_TEST(an_end_behind_a_hole_in_a_head_is_dropped_and_comes_again),
