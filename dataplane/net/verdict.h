@@ -22,6 +22,7 @@
     V(NEIGHBOR,           "neighbor",             "ARP reply or neighbour advertisement, handed to the control thread") \
     V(ECHO_ANSWERED,      "echo_answered",        "ICMP echo request to an own address, answered") \
     V(TOO_BIG,            "too_big",              "ICMP too-big about a packet of a flow, translated and passed on to its sender") \
+    V(TOO_BIG_OURS,       "too_big_ours",         "ICMP too-big about bytes that the gateway has acknowledged: sent again in smaller segments") \
     V(PROBE,              "probe",                "a backend's answer to a probe") \
     V(BACKEND_ANSWERED,   "backend_answered",     "a backend's SYN-ACK: the flow is established and the held request sent") \
     V(TOMBSTONE_ACK,      "tombstone_ack",        "late duplicate of a closed connection's first segment, acknowledged, not executed") \

@@ -233,6 +233,20 @@ void deliver_raise(struct shard *shard, uint8_t *frame, const struct packet *pac
     memcpy(tcp + 16, &sum, sizeof sum);
 }
 
+bool deliver_too_big(struct shard *shard, struct flow *flow, uint32_t seq, uint32_t mtu)
+{
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    uint32_t header = addr_is_v4(&flow->client) ? IPV4_HEADER : IPV6_HEADER;
+    uint32_t payload = mtu - header - TCP_HEADER - (flow->timestamps ? TIMESTAMPS : 0);
+    if (payload < entry->backend_mss) { /* else another one of the same flight */
+        entry->backend_mss = (uint16_t)payload;
+        entry->next = flow->from_backend.acked;
+        send_up_to(shard, flow, earlier(sendable(flow, entry), flow->owned_end), NULL);
+        arm(shard, flow, RTO_MS);
+    }
+    return seq_before(seq, flow->owned_end);
+}
+
 void deliver_timeout(struct shard *shard, struct flow *flow)
 {
     struct held_entry *entry = held_at(shard->held, flow->held);

@@ -256,6 +256,10 @@ enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
 /** A translated segment towards the client never acknowledges less than we have. */
 void deliver_raise(struct shard *shard, uint8_t *frame, const struct packet *packet,
                    const struct flow *flow, const struct window_segment *segment);
+/** While `delivering`: a router on the inside could not pass on a segment in flight that began at
+ * `seq`. Segments are of at most `mtu` bytes from now on, and what is ours of those in flight is
+ * sent again. Returns whether the byte at `seq` is; else the client has to hear of it. */
+bool deliver_too_big(struct shard *shard, struct flow *flow, uint32_t seq, uint32_t mtu);
 /** Nothing was acknowledged in time. */
 void deliver_timeout(struct shard *shard, struct flow *flow);
 

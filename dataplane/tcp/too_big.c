@@ -7,7 +7,8 @@
  * section 4.1), larger than the MTU that it names, and that no smaller than any link may have. What
  * goes on is written anew around the quoted IP header and TCP header: nothing else of the router's
  * message is passed on, nor any other ICMP error. It comes from an address that its receiver knows:
- * the service's towards clients, our own inside address towards backends. */
+ * the service's towards clients, our own inside address towards backends. What we have acknowledged
+ * ourselves is ours to send again in smaller segments; its sender is not told. */
 #include "dataplane/net/checksum.h"
 #include "dataplane/tcp/shard.h"
 
@@ -96,8 +97,8 @@ static bool in_flight(const struct flow *flow, enum port_side side, uint32_t seq
 {
     const struct side *sender = side == OUTSIDE ? &flow->from_backend : &flow->from_client;
     const struct side *receiver = side == OUTSIDE ? &flow->from_client : &flow->from_backend;
-    return flow->state != FLOW_OPENING && !seq_before(seq, receiver->acked) &&
-           seq_before(seq, sender->end);
+    return flow->state != FLOW_READING && flow->state != FLOW_OPENING &&
+           !seq_before(seq, receiver->acked) && seq_before(seq, sender->end);
 }
 
 static bool mtu_plausible(const struct packet *packet, const struct quote *quote)
@@ -214,7 +215,7 @@ enum verdict too_big(struct shard *shard, struct frame *frame, const struct pack
     enum verdict verdict = read_quote(frame->bytes, packet, &quote);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    const struct flow *flow = find_flow(shard, (enum port_side)frame->side, &quote);
+    struct flow *flow = find_flow(shard, (enum port_side)frame->side, &quote);
     if (flow == NULL || !addr_equal(&packet->destination, &quote.source))
         return VERDICT_TOO_BIG_NO_FLOW;
     if (!in_flight(flow, (enum port_side)frame->side, quote.seq))
@@ -225,6 +226,9 @@ enum verdict too_big(struct shard *shard, struct frame *frame, const struct pack
         return VERDICT_BACKEND_UNRESOLVED;
     if (!lease_take(&shard->lease[LEASE_TOO_BIGS], 1))
         return VERDICT_BUDGET;
+    if (frame->side == INSIDE && flow->delivering &&
+        deliver_too_big(shard, flow, quote.seq, quote.mtu))
+        return VERDICT_TOO_BIG_OURS;
     pass_on(shard, frame, packet, &quote, flow);
     return VERDICT_TOO_BIG;
 }

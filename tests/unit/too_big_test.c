@@ -427,6 +427,83 @@ static void without_the_backends_link_address_nothing_is_sent_there(void **state
     expect(&s, &m, VERDICT_BACKEND_UNRESOLVED);
 }
 
+/* ---- bytes that the gateway has acknowledged ---- */
+
+enum { HEAD = 2600, OWNED = 1400 };
+
+/* A head in two segments, the first of which is owned; the backend has got both and said nothing.
+ * Returns a router's message about the first of them. */
+static struct icmp owned_scene(struct scene *s, char request[HEAD + 1])
+{
+    struct wire *w = s->w;
+    memset(request, 'x', HEAD);
+    memcpy(request, "GET / HTTP/1.1\r\nHost: a\r\nX: ", 28);
+    memcpy(request + HEAD - 4, "\r\n\r\n", 5);
+    s->v6 = w->family == WIRE_V6;
+    s->talk = wire_talk(w);
+    wire_handshake(w, &s->talk);
+    struct wire_segment piece = wire_segment(&s->talk, FROM_CLIENT, TCP_ACK);
+    piece.payload = request;
+    piece.length = OWNED;
+    assert_int_equal(wire_send(w, &piece, FROM_CLIENT), VERDICT_READING);
+    wire_out(w, OUTSIDE);
+    piece.seq += OWNED;
+    piece.payload = request + OWNED;
+    piece.length = HEAD - OWNED;
+    assert_int_equal(wire_send(w, &piece, FROM_CLIENT), VERDICT_OPENED);
+    const struct wire_segment syn = wire_out(w, INSIDE);
+    s->talk.server.expects = syn.seq + 1;
+    s->talk.server.echo = syn.options.tsval;
+    const struct wire_segment syn_ack = wire_syn_ack(&s->talk);
+    assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    const struct wire_frame *f = wire_out_frame(w, INSIDE);
+    s->passed[FROM_CLIENT].length = f->length;
+    memcpy(s->passed[FROM_CLIENT].bytes, f->bytes, f->length);
+    wire_forget_frames(w);
+    return message_of(s, INSIDE);
+}
+
+static void pitfall_26_owned_bytes_are_sent_again_in_smaller_segments(void **state)
+{
+    struct scene s = {.w = wire_of(state)};
+    char request[HEAD + 1];
+    const struct icmp m = owned_scene(&s, request);
+    const uint32_t first = s.talk.client.isn + 1, most = m.mtu - (s.v6 ? 40 : 20) - 20 - 12;
+    assert_int_equal(arrive(&s, &m), VERDICT_TOO_BIG_OURS);
+    uint32_t end = first;
+    while (wire_pending(s.w) > 0) { /* to the backend only: the client could do nothing */
+        const struct wire_segment again = wire_out(s.w, INSIDE);
+        assert_int_equal(again.seq, end);
+        assert_in_range(again.length, 1, most);
+        assert_memory_equal(again.payload, request + (again.seq - first), again.length);
+        end += again.length;
+    }
+    assert_int_equal(end, first + OWNED);
+    expect(&s, &m, VERDICT_TOO_BIG_OURS); /* about another one of the same flight */
+
+    wire_wait(s.w, 224); /* what the timer sends is no larger */
+    assert_in_range(wire_out(s.w, INSIDE).length, 1, most);
+}
+
+static void the_client_hears_of_bytes_that_only_it_can_send_again(void **state)
+{
+    struct scene s = {.w = wire_of(state)};
+    char request[HEAD + 1];
+    struct icmp m = owned_scene(&s, request);
+    uint8_t *seq = m.quoted + (s.v6 ? 40 : 20) + 4;
+    const uint32_t first = frame_get32(seq);
+    frame_put32(seq, first + OWNED - 1);
+    assert_int_equal(arrive(&s, &m), VERDICT_TOO_BIG_OURS);
+    wire_forget_frames(s.w);
+    frame_put32(seq, first + OWNED);
+    assert_int_equal(arrive(&s, &m), VERDICT_TOO_BIG);
+    const struct wire_frame *f = wire_out_frame(s.w, OUTSIDE);
+    assert_int_equal(frame_map(f->bytes).protocol, s.v6 ? 58 : 1);
+    wire_quiet(s.w);
+    frame_put32(seq, first + HEAD);
+    expect(&s, &m, VERDICT_TOO_BIG_STALE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +519,8 @@ int main(void)
         WIRE_TEST(pitfall_29_a_router_that_cannot_be_one_is_a_bogon),
         WIRE_TEST(a_message_to_another_link_address_is_not_for_us),
         WIRE_TEST(messages_have_a_budget),
+        WIRE_TEST(pitfall_26_owned_bytes_are_sent_again_in_smaller_segments),
+        WIRE_TEST(the_client_hears_of_bytes_that_only_it_can_send_again),
         WIRE_TEST(without_the_backends_link_address_nothing_is_sent_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
