@@ -42,8 +42,8 @@ digest() { sha256sum | cut -d' ' -f1; }
 
 bytes=20000000
 for family in 4 6; do
-    if [[ $family == 4 ]]; then vip=$VIP4 from=198.18.201.2 backend=198.18.128.2; else
-        vip=[$VIP6] from=2001:db8:3::2 backend=2001:db8:0:1::2
+    if [[ $family == 4 ]]; then vip=$VIP4 from=198.18.201.2 backend=198.18.128.2 shopper=198.18.64.1; else
+        vip=[$VIP6] from=2001:db8:3::2 backend=2001:db8:0:1::2 shopper=2001:db8:1000::1
     fi
     before=$(verdict too_big)
     wanted=$(client curl -sS -m 30 "http://$vip:$TRANSFER_PORT/$bytes" | digest)
@@ -53,6 +53,12 @@ for family in 4 6; do
     expect_at_least "IPv$family: the router's complaint was passed on to the backend" 1 "$(($(verdict too_big) - before))"
     expect_equal "IPv$family: the backend sends less at a time" 1400 \
         "$(learned server "$from" from "$backend" ipproto tcp sport 8081)"
+
+    before=$(verdict too_big_ours)
+    expect_equal "IPv$family: a head that was acknowledged piece by piece reaches it too" 1000 \
+        "$(client "$ROOT/tests/lab/slow_head.py" "$shopper" "$(tr -d '[]' <<<"$vip")" 82 1000 2>&1)"
+    expect_at_least "IPv$family: what the gateway had acknowledged it cut smaller itself" 1 \
+        "$(($(verdict too_big_ours) - before))"
 
     before=$(verdict too_big)
     seen=$(client "$TOOLS/transfer" put --to "$vip:82" --bytes "$bytes" 2>&1) || true
