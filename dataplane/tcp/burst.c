@@ -3,11 +3,10 @@
  *
  * The packet walk begins here. A burst goes through it in stages, each over all of its packets:
  *
- *   sort     parsed; its service or backend found; bogons, strangers and the malformed go
- *   hash     the tuples of all, side by side, and the buckets that they name are fetched
- *   promise  cookies and timestamps for all SYNs, side by side
- *   fetch    the flows that the buckets name
- *   decide   one after the other, in the order in which they came
+ *   sort     parsed; its service or backend found; bogons, strangers and the malformed go; tuples
+ * are hashed, side by side, and the buckets that they name are fetched promise  cookies and
+ * timestamps for all SYNs, side by side fetch    the flows that the buckets name decide   one after
+ * the other, in the order in which they came
  *
  * Only the last one changes anything, so the outcome is that of single packets; the others see to
  * it that nobody waits for memory or for one long chain of operations. */
@@ -53,11 +52,12 @@ static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct 
     return frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
 }
 
-static void sort_burst(struct shard *shard, struct burst *burst, struct frame *frames,
-                       uint32_t count)
+/* Sorts the frames from `first` up to `end`, and lists the tuples whose flows are to be found. */
+static void sort_some(struct shard *shard, struct burst *burst, struct frame *frames,
+                      uint32_t first, uint32_t end)
 {
     flow_batch_begin(&burst->tuples);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = first; i < end; i++) {
         struct sorted *sorted = &burst->sorted[i];
         const struct packet *packet = &sorted->packet;
         sorted->verdict = (uint8_t)sort_frame(shard, &frames[i], sorted);
@@ -70,15 +70,27 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     }
 }
 
-static void hash_burst(const struct shard *shard, struct burst *burst, uint32_t count)
+static void hash_some(const struct shard *shard, struct burst *burst, uint32_t first, uint32_t end)
 {
     uint64_t hash[SIPHASH_BATCH];
     flow_batch_hash(shard->flows, &burst->tuples, hash);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = first; i < end; i++) {
         if (!burst->sorted[i].for_flow)
             continue;
         burst->sorted[i].hash = hash[i];
         flow_prefetch(shard->flows, hash[i]);
+    }
+}
+
+/* A few at a time, so that the buckets of some are on their way while the next are sorted. */
+static void sort_burst(struct shard *shard, struct burst *burst, struct frame *frames,
+                       uint32_t count)
+{
+    enum { AT_ONCE = 16 };
+    for (uint32_t first = 0; first < count; first += AT_ONCE) {
+        uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
+        sort_some(shard, burst, frames, first, end);
+        hash_some(shard, burst, first, end);
     }
 }
 
@@ -135,7 +147,6 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
 {
     struct burst burst;
     sort_burst(shard, &burst, frames, count);
-    hash_burst(shard, &burst, count);
     promise_burst(shard, &burst, frames, count);
     fetch_burst(shard, &burst, count);
     for (uint32_t i = 0; i < count; i++) {
