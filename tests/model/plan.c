@@ -426,7 +426,7 @@ void schedule_plan(struct schedule *s)
 {
     struct world *w = s->world;
     w->heals_ms = w->now_ms + between(w, 3000, 12000);
-    w->split_first = false;
+    w->split_first = !one_in(w, 3); /* heads over several segments */
     plan_hosts(w);
     const bool bad = !one_in(w, 4);
     plan_link(w, &w->link[OUTSIDE], bad);

@@ -349,11 +349,16 @@ static uint64_t step(void *context)
 
 /* ---- judge ---- */
 
-/* Whether nobody else can serve when the one that crashes is down, or up and refusing. */
-static bool only_backend(const struct schedule *s, const struct attempt *a)
+/* Whether nobody else can serve while the one that crashes is down, or up and refusing: there is no
+ * other, or what the others said to the gateway was lost, and it comes to each only once. */
+static bool only_backend_left(const struct schedule *s, const struct attempt *a)
 {
     const struct world *w = s->world;
+    const uint64_t *verdicts = w->wire != NULL ? w->wire->shard->verdicts : NULL;
     uint32_t others = 0;
+    if (verdicts != NULL &&
+        verdicts[VERDICT_BACKEND_REFUSED] + verdicts[VERDICT_BACKEND_TIMEOUT] != 0)
+        return a->taken == 0;
     for (uint32_t i = 0; i < w->server_count; i++)
         others += i != s->crashed && addr_is_v4(&w->servers[i].address) == a->v4;
     return addr_is_v4(&w->servers[s->crashed].address) == a->v4 && others == 0;
@@ -381,8 +386,8 @@ static bool heads_were_reset(const struct schedule *s)
 static void judge_attempt(struct schedule *s, struct attempt *a)
 {
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
-        a->over_ms >= s->server_crash_ms && only_backend(s, a))
-        shop_excuse(a, "its only backend is away");
+        a->over_ms >= s->server_crash_ms && only_backend_left(s, a))
+        shop_excuse(a, "the only backend that is left is away");
     if (a->malformed && s->world->wire != NULL) {
         if (a->taken >= a->request[a->requests - 1].head_end)
             shop_wrong(&s->shop, a, "a malformed head has reached the backend");
