@@ -11,7 +11,9 @@ corpus() { # corpus "sentence" RUN… [--gateway] HOST PORT: sets SENT, the repo
     report=$("$1" "$ROOT/tests/lab/requests.py" "${@:2}") && ok "$sentence" || fail "$sentence" "$report"
     SENT=${report##*$'\n'}
 }
-refused() { echo $(($(verdict head_malformed) + $(verdict request_malformed))); }
+refused() { # a head beyond 8,192 bytes is beyond the announced window, too
+    telemetry /dropgate/verdicts | jq -er ".head_malformed + .request_malformed + .held_too_large"
+}
 
 corpus "the control service says of each request what the corpus says" server 198.18.128.2 8080
 before=$(refused)
