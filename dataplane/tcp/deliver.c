@@ -14,6 +14,7 @@ enum {
     FLIGHT = 10, /* segments under way */
     RTO_MS = 200,
     RESENDS = 5,
+    PROBES = 2, /* of those, at most so many count while a closed window answers */
     DEFAULT_MSS = 536,
     LEAST_MSS = 48, /* as Linux */
     TIMESTAMPS = 12
@@ -164,7 +165,9 @@ enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
     if (seq_before(entry->edge, edge)) {
         entry->next = earlier(entry->next, entry->edge); /* what was a probe is sent again */
         entry->edge = edge;
-    }
+        entry->tries = 0;
+    } else if (!seq_before(segment->ack, entry->edge) && entry->tries > PROBES)
+        entry->tries = PROBES; /* asked and answered: no loss, nor is one lost probe the end */
     entry->next = later(entry->next, flow->from_backend.acked);
     if (progress) {
         entry->covered = flow->from_backend.acked;

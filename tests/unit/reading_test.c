@@ -572,6 +572,36 @@ static void pitfall_26_owned_bytes_go_within_the_backends_window_and_mss(void **
     wire_expect_tables(w, 1, 0);
 }
 
+/* The backend has its window closed for long, says so whenever it is asked (once, that is lost),
+ * and opens it; what it then gets may be lost like anything else. */
+static void pitfall_26_a_window_that_opens_late_is_no_loss(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = asked(w, 20);
+    struct wire_segment syn_ack = wire_syn_ack(&t);
+    syn_ack.window = 0;
+    assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_forget_frames(w);
+    t.server.window = 0;
+    struct wire_segment s = backend_ack(&t, 0);
+    for (int probes = 0; probes < 20; probes++) {
+        for (int ms = 0; wire_pending(w) == 0 && ms < 10000; ms += 100)
+            wire_wait(w, 100);
+        assert_int_equal(wire_out(w, INSIDE).length, 1);
+        if (probes != 18)
+            wire_send(w, &s, FROM_BACKEND);
+    }
+    t.server.window = 100;
+    s = backend_ack(&t, 0);
+    wire_send(w, &s, FROM_BACKEND);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(wire_out(w, INSIDE).seq, first_of(&t));
+        wire_forget_frames(w); /* the client hears of the window */
+        wire_wait(w, (200U << i) + 24);
+    }
+    wire_expect_tables(w, 1, 1);
+}
+
 static void a_window_that_is_closed_at_first_gets_a_bare_ack(void **state)
 {
     struct wire *w = wire_of(state);
@@ -640,6 +670,7 @@ int main(void)
         WIRE_TEST(pitfall_26_a_backend_that_never_takes_them_ends_in_exact_resets),
         WIRE_TEST(pitfall_26_the_client_never_sees_that_the_backend_is_behind),
         WIRE_TEST(pitfall_26_owned_bytes_go_within_the_backends_window_and_mss),
+        WIRE_TEST(pitfall_26_a_window_that_opens_late_is_no_loss),
         WIRE_TEST(a_window_that_is_closed_at_first_gets_a_bare_ack),
         WIRE_TEST(what_the_client_sends_again_meanwhile_is_acknowledged_again),
         WIRE_TEST(a_backend_that_resets_while_bytes_are_delivered_resets_the_client),
