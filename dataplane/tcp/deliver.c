@@ -157,7 +157,7 @@ enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
                                   const struct window_segment *segment)
 {
     struct held_entry *entry = held_at(shard->held, flow->held);
-    uint32_t edge = segment->ack + segment->window, sent = entry->sent;
+    uint32_t edge = segment->ack + segment->window;
     bool progress = seq_before(entry->covered, flow->from_backend.acked);
     if (!(segment->flags & TCP_ACK))
         return VERDICT_FORWARDED;
@@ -166,16 +166,18 @@ enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
         entry->next = earlier(entry->next, entry->edge); /* what was a probe is sent again */
         entry->edge = edge;
         entry->tries = 0;
-    } else if (!seq_before(segment->ack, entry->edge) && entry->tries > PROBES)
+    } else if (!seq_before(segment->ack, entry->edge) && entry->tries > PROBES) {
         entry->tries = PROBES; /* asked and answered: no loss, nor is one lost probe the end */
+    }
     entry->next = later(entry->next, flow->from_backend.acked);
     if (progress) {
         entry->covered = flow->from_backend.acked;
         entry->tries = 0;
     }
     uint32_t to = sendable(flow, entry);
+    bool more = seq_before(entry->next, to);
     send_up_to(shard, flow, to, NULL);
-    if (progress || entry->sent != sent)
+    if (progress || more)
         arm(shard, flow, RTO_MS);
     uint32_t unit = UINT32_C(1) << flow->splice.scale_told_client;
     bool news = segment->length != 0 || (segment->flags & (TCP_FIN | TCP_RST)) ||

@@ -283,11 +283,12 @@ void opening_timeout(struct shard *shard, struct flow *flow)
 }
 
 /* Something else than an answer to our SYN: the backend still has an old connection on this tuple.
- * It is reset, and the SYN goes out again (tcp-pitfalls 27). */
+ * It is reset, and the SYN goes out again (tcp-pitfalls 27). What acknowledges our SYN is of the
+ * new one, and has overtaken its SYN-ACK. */
 static enum verdict clear_stale(struct shard *shard, struct frame *frame,
                                 const struct packet *packet, const struct flow *flow)
 {
-    if (!(packet->flags & TCP_ACK))
+    if (!(packet->flags & TCP_ACK) || packet->ack == flow->client_isn + 1)
         return VERDICT_STATE;
     if (!lease_take(&shard->lease[LEASE_INSIDE_RESETS], 1))
         return VERDICT_BUDGET;
