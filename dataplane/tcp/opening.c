@@ -370,11 +370,16 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     return VERDICT_BACKEND_ANSWERED;
 }
 
+static bool acknowledges_syn(const struct packet *packet, const struct flow *flow)
+{
+    return (packet->flags & TCP_ACK) && packet->ack == flow->client_isn + 1;
+}
+
 /* What a backend's segment is while our SYN is out: the answer to it, or something of an old
  * connection. */
 static enum segment_class classify_answer(const struct packet *packet, const struct flow *flow)
 {
-    bool ours = (packet->flags & TCP_ACK) && packet->ack == flow->client_isn + 1;
+    bool ours = acknowledges_syn(packet, flow);
     if (packet->flags & TCP_RST)
         return ours ? SEGMENT_RST_EXACT : SEGMENT_RST_WINDOW;
     if ((packet->flags & TCP_SYN) && ours)
@@ -385,6 +390,10 @@ static enum segment_class classify_answer(const struct packet *packet, const str
 enum verdict opening_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow)
 {
+    /* It has taken our SYN, and says so before its SYN-ACK arrives (a late segment of an earlier
+     * connection makes it): that is no old connection. RFC 9293 section 3.10.7.3, fifth. */
+    if (!(packet->flags & (TCP_SYN | TCP_RST)) && acknowledges_syn(packet, flow))
+        return VERDICT_STATE;
     switch (states_next((enum flow_state)flow->state, FROM_BACKEND, classify_answer(packet, flow))
                 .action) {
     case ACTION_OPENED: return opened(shard, frame, packet, flow);

@@ -428,6 +428,21 @@ static void a_syn_ack_with_malformed_options_opens_nothing(void **state)
     wire_accept(w, &t);
 }
 
+/* The backend's new connection was asked something by a straggler of the old one, and its answer
+ * overtakes the SYN-ACK. */
+static void pitfall_27_an_acknowledgement_of_our_syn_is_no_old_connection(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, wire_request);
+    struct wire_segment ack = wire_segment(&t, FROM_BACKEND, TCP_ACK);
+    ack.seq = t.server.isn + 1;
+    assert_int_equal(wire_send(w, &ack, FROM_BACKEND), VERDICT_STATE);
+    wire_quiet(w);
+    wire_accept(w, &t);
+}
+
 static void pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again(void **state)
 {
     struct wire *w = wire_of(state);
@@ -775,6 +790,7 @@ int main(void)
         WIRE_TEST(pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend),
         WIRE_TEST(pitfall_30_timestamps_that_were_granted_are_not_taken_back),
         WIRE_TEST(a_syn_ack_with_malformed_options_opens_nothing),
+        WIRE_TEST(pitfall_27_an_acknowledgement_of_our_syn_is_no_old_connection),
         WIRE_TEST(pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again),
         WIRE_TEST(pitfall_27_an_ack_that_overtakes_the_syn_ack_resets_nothing),
         WIRE_TEST(answers_to_stale_connections_come_from_a_budget),
