@@ -5,7 +5,9 @@
  *   /dropgate/verdicts  name → packets (or ends of flows)
  *   /dropgate/tables    flows, tombstones, held, with their capacities
  *   /dropgate/backends  per backend: resolved, answering, learned options
- *   /dropgate/worker    packets in and out per side, handed over, busy and idle loops
+ *   /dropgate/worker    packets in and out per side, busy and idle loops, and frames received for
+ *                       (`given`) and by (`taken`) other workers: what is missing between the
+ *                       two waits in a ring, or is counted as handover_full
  * Each is the sum over all workers; with a number behind a comma (/dropgate/worker,1), of that one.
  * Reads what the owners write, without locks: numbers may be a little old. */
 #ifndef DROPGATE_DATAPLANE_OPS_METRICS_H
