@@ -88,6 +88,21 @@ static void a_delayed_frame_waits_exactly_that_long(void **state)
     relay_path_free(path);
 }
 
+static void a_slow_line_takes_its_time_for_each_frame(void **state)
+{
+    (void)state;
+    struct relay_path *path = path_new(&(struct relay_rules){.rate = 8, .delay = MS});
+    enum { FRAME = (54 + LENGTH) * 1000 }; /* 1 us for each byte */
+    take_data(path, 'a', 0);
+    take_data(path, 'b', 0);
+    assert_int_equal(relay_path_next(path), MS + FRAME);
+    assert_string_equal(due(path, MS + 2 * FRAME - 1), "a");
+    assert_string_equal(due(path, MS + 2 * FRAME), "b");
+    take_data(path, 'c', 10 * MS); /* the line was free meanwhile */
+    assert_int_equal(relay_path_next(path), 11 * MS + FRAME);
+    relay_path_free(path);
+}
+
 static void a_reordered_frame_is_overtaken_by_so_many_others(void **state)
 {
     (void)state;
@@ -215,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_keep_their_order_and_their_bytes),
         cmocka_unit_test(a_delayed_frame_waits_exactly_that_long),
+        cmocka_unit_test(a_slow_line_takes_its_time_for_each_frame),
         cmocka_unit_test(a_reordered_frame_is_overtaken_by_so_many_others),
         cmocka_unit_test(a_frame_that_nothing_overtakes_goes_when_patience_ends),
         cmocka_unit_test(chances_are_met_within_reason_and_repeat_with_the_seed),

@@ -27,6 +27,7 @@ static const struct row {
     RULE("split", CHANCE, split),
     RULE("overtaken-by", COUNT, overtaken_by),
     RULE("patience", TIME, patience),
+    RULE("rate", COUNT, rate),
     RULE("delay", TIME, delay),
     RULE("jitter", TIME, jitter),
     RULE("data-only", FLAG, data_only),
@@ -54,7 +55,7 @@ static void set_rule(struct relay_rules *rules, const struct row *row, const cha
         *(uint32_t *)field = (uint32_t)number(row->name, text, 0, 100, RELAY_MILLION / 100.0);
         break;
     case TIME: *(uint64_t *)field = number(row->name, text, 0, 10000, MS); break;
-    case COUNT: *(unsigned *)field = (unsigned)number(row->name, text, 1, 1000, 1); break;
+    case COUNT: *(unsigned *)field = (unsigned)number(row->name, text, 1, 100000, 1); break;
     case FLAG: *(bool *)field = true; break;
     }
 }

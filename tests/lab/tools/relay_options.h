@@ -9,6 +9,7 @@
  *   --drop PERCENT      --duplicate PERCENT      --reorder PERCENT      --split PERCENT
  *   --overtaken-by N    a reordered frame waits for so many others; 3
  *   --patience MS       and no longer than this; 20
+ *   --rate MBIT         so many Mbit/s, and no more
  *   --delay MS          every frame waits that long
  *   --jitter MS         and up to that much longer, still in order
  *   --data-only         nothing happens to frames without TCP payload, but delay

@@ -35,6 +35,7 @@ struct relay_path {
     struct relay_rules rules;
     struct relay_counters counters;
     struct random random;
+    uint64_t line_free; /* when the last frame so far will be on the line */
     unsigned capacity, head, queued, idle, asides;
     struct aside aside[ASIDE];
     struct connection connections[CONNECTIONS];
@@ -121,10 +122,18 @@ static struct relay_frame *copy(struct relay_path *path, const uint8_t *bytes, s
     return frame;
 }
 
-static uint64_t due_at(struct relay_path *path, uint64_t now)
+/* When a frame that comes now has left: behind those before it on the line, and after the delay. */
+static uint64_t due_at(struct relay_path *path, size_t length, uint64_t now)
 {
-    const uint64_t jitter = path->rules.jitter;
-    return now + path->rules.delay + (jitter == 0 ? 0 : random_64(&path->random) % (jitter + 1));
+    const struct relay_rules *rules = &path->rules;
+    if (rules->rate != 0) {
+        if (path->line_free < now)
+            path->line_free = now;
+        path->line_free += length * 8 * 1000 / rules->rate;
+        now = path->line_free;
+    }
+    const uint64_t jitter = rules->jitter == 0 ? 0 : random_64(&path->random) % (rules->jitter + 1);
+    return now + rules->delay + jitter;
 }
 
 /* Puts a frame aside, to follow what overtakes it. False when too many wait already. */
@@ -139,7 +148,7 @@ static bool put_aside(struct relay_path *path, const uint8_t *bytes, size_t leng
     struct aside *a = &path->aside[path->asides++];
     *a = *what;
     a->frame = frame;
-    a->patience_ends = now + path->rules.delay + path->rules.patience;
+    a->patience_ends = due_at(path, length, now) + path->rules.patience;
     return true;
 }
 
@@ -149,7 +158,7 @@ static void pass(struct relay_path *path, const uint8_t *bytes, size_t length, u
     struct relay_frame *frame = copy(path, bytes, length);
     if (frame == NULL)
         return;
-    enqueue(path, frame, due_at(path, now));
+    enqueue(path, frame, due_at(path, length, now));
     overtaken(path, segment);
 }
 

@@ -21,6 +21,7 @@ struct relay_rules {
     uint32_t drop, duplicate, reorder, split; /* chances; `split` is for TCP data */
     unsigned overtaken_by; /* a reordered frame waits until so many others have passed, */
     uint64_t patience;     /* but no longer than this */
+    unsigned rate;         /* Mbit/s of the line; 0: as fast as it can */
     uint64_t delay;        /* every frame waits that long */
     uint64_t jitter;       /* and up to that much longer, in order */
     bool data_only;        /* chances are for TCP segments with payload; others are only delayed */
