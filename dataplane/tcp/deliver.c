@@ -246,7 +246,7 @@ bool deliver_too_big(struct shard *shard, struct flow *flow, uint32_t seq, uint3
     if (payload < entry->backend_mss) { /* else another one of the same flight */
         entry->backend_mss = (uint16_t)payload;
         entry->next = flow->from_backend.acked;
-        send_up_to(shard, flow, earlier(sendable(flow, entry), flow->owned_end), NULL);
+        send_up_to(shard, flow, sendable(flow, entry), NULL);
         arm(shard, flow, RTO_MS);
     }
     return seq_before(seq, flow->owned_end);

@@ -92,13 +92,14 @@ static struct flow *find_flow(const struct shard *shard, enum port_side side,
 }
 
 /* Whether the quoted packet has been sent and not been acknowledged: what a forger off the path
- * would have to guess. Client numbers on either side: the backend sees the client's own. */
+ * would have to guess. Until the backend has answered nothing is. Client numbers on either side:
+ * the backend sees the client's own. */
 static bool in_flight(const struct flow *flow, enum port_side side, uint32_t seq)
 {
     const struct side *sender = side == OUTSIDE ? &flow->from_backend : &flow->from_client;
     const struct side *receiver = side == OUTSIDE ? &flow->from_client : &flow->from_backend;
-    return flow->state != FLOW_READING && flow->state != FLOW_OPENING &&
-           !seq_before(seq, receiver->acked) && seq_before(seq, sender->end);
+    return flow->state >= FLOW_ESTABLISHED && !seq_before(seq, receiver->acked) &&
+           seq_before(seq, sender->end);
 }
 
 static bool mtu_plausible(const struct packet *packet, const struct quote *quote)

@@ -485,6 +485,34 @@ static void pitfall_26_owned_bytes_are_sent_again_in_smaller_segments(void **sta
     assert_in_range(wire_out(s.w, INSIDE).length, 1, most);
 }
 
+/* While nothing has gone to the backend there is nothing to complain of. */
+static void a_flow_whose_backend_has_not_answered_has_nothing_in_flight(void **state)
+{
+    struct scene s = {.w = wire_of(state)};
+    char request[HEAD + 1];
+    struct icmp m = owned_scene(&s, request);
+    uint8_t *tcp = m.quoted + (s.v6 ? 40 : 20);
+    s.talk = wire_talk(s.w);
+    s.talk.client.isn = s.talk.client.next = 1000; /* above the 0 of numbers not filled in yet */
+    wire_handshake(s.w, &s.talk);
+    frame_put16(tcp, s.talk.client.at.port);
+    m.to = s.talk.client.at.addr;
+    put_addr(m.quoted + (s.v6 ? 8 : 12), &m.to, s.v6);
+    for (uint32_t sent = 0; sent < HEAD; sent += OWNED) { /* reading, then opening */
+        struct wire_segment piece = wire_segment(&s.talk, FROM_CLIENT, TCP_ACK);
+        piece.seq += sent;
+        piece.payload = request + sent;
+        piece.length = (uint16_t)(sent ? HEAD - OWNED : OWNED);
+        assert_int_equal(wire_send(s.w, &piece, FROM_CLIENT),
+                         sent ? VERDICT_OPENED : VERDICT_READING);
+        wire_forget_frames(s.w);
+        for (uint32_t at = 0; at < HEAD; at += 100) {
+            frame_put32(tcp + 4, s.talk.client.isn + at);
+            expect(&s, &m, VERDICT_TOO_BIG_STALE);
+        }
+    }
+}
+
 static void the_client_hears_of_bytes_that_only_it_can_send_again(void **state)
 {
     struct scene s = {.w = wire_of(state)};
@@ -520,6 +548,7 @@ int main(void)
         WIRE_TEST(a_message_to_another_link_address_is_not_for_us),
         WIRE_TEST(messages_have_a_budget),
         WIRE_TEST(pitfall_26_owned_bytes_are_sent_again_in_smaller_segments),
+        WIRE_TEST(a_flow_whose_backend_has_not_answered_has_nothing_in_flight),
         WIRE_TEST(the_client_hears_of_bytes_that_only_it_can_send_again),
         WIRE_TEST(without_the_backends_link_address_nothing_is_sent_there),
     };
