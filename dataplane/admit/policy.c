@@ -83,6 +83,9 @@ void services_free(struct services *services)
     free(services->service);
     free(services->backend);
     free(services->members);
+    for (uint32_t i = 0; i < services->names_count; i++)
+        names_free(services->names[i]);
+    free(services->names);
     endpoints_free(services->by_listen);
     endpoints_free(services->by_backend);
     endpoints_free(services->own[OUTSIDE]);

@@ -16,17 +16,23 @@
 #include "dataplane/net/build.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/tcp/cookie.h"
+#include "dataplane/tls/names.h"
 
 /** The two sides of the gateway; also the index of their port. */
 enum port_side { OUTSIDE, INSIDE, PORT_SIDES, PORT_NONE = PORT_SIDES };
+
+/** What clients speak: it decides what is read of a connection before its backend is asked. */
+enum service_protocol { SERVICE_HTTP, SERVICE_TLS, SERVICE_TCP };
 
 /** One address and port that clients connect to. A configured service that listens on several is
  * several of these. */
 struct service {
     struct endpoint listen;
     char name[64];
-    const uint16_t *backends; /* indices of those of its family, within members */
-    uint32_t backend_count;   /* at least one */
+    const uint16_t *backends;  /* indices of those of its family, within members */
+    uint32_t backend_count;    /* at least one */
+    uint8_t protocol;          /* enum service_protocol */
+    const struct names *names; /* TLS: server names that are served; NULL = any, and none */
 };
 
 struct backend {
@@ -49,6 +55,8 @@ struct services {
     uint32_t count, backend_count;
     struct service *service;
     struct backend *backend;
+    uint32_t names_count;
+    struct names **names;              /* of services that have some */
     uint16_t *members;                 /* the backends of each service, one list after another */
     struct endpoints *by_listen;       /* → index of service */
     struct endpoints *by_backend;      /* → index of backend */

@@ -73,6 +73,8 @@
     V(BUDGET,             "budget",               "an answer was due, but its budget per second is used up") \
     V(FLOW_TABLE_FULL,    "flow_table_full",      "no room for a flow; see [tables] flows") \
     V(HELD_FULL,          "held_full",            "no room to hold a request; see [tables] held") \
+    V(TLS_MALFORMED,      "tls_malformed",        "first bytes of a TLS service's client are no well-formed ClientHello: reset") \
+    V(TLS_NAME,           "tls_name",             "ClientHello for a server name that the service does not list: refused by an alert") \
     V(HELD_TOO_LARGE,     "held_too_large",       "request head larger than the window announced; see [tcp] window: reset") \
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service") \

@@ -16,7 +16,8 @@
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
-static const char *const protocols[] = {"http", NULL};
+static const char *const protocols[] = {
+    [SERVICE_HTTP] = "http", [SERVICE_TLS] = "tls", [SERVICE_TCP] = "tcp", NULL};
 
 #define SECTION(n, field, text)                                    \
     {                                                              \
@@ -98,7 +99,8 @@ static const struct conf_row rows[] = {
     ROW(probe, "failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered brings it back."),
     ROW(probe, "opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
     {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
-    {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak. TLS and raw TCP come later."},
+    {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak, which decides what must have come before a backend is asked: a request head (http; every further request is read too), a ClientHello (tls; passed through, the backend has the key), or any byte (tcp)."},
+    {"service", "server_names", CONF_STRINGS, offsetof(struct service_settings, names), 0, 1024, "", NULL, CONF_BOOT, "With protocol = tls: the server names that are served, *.example.com for any one label; a ClientHello for another one, or for none, is refused by an alert. Empty: any."},
     {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_BOOT, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
     {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_BOOT, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
 };
@@ -251,9 +253,46 @@ static int check_listen(const struct settings *s, const struct service_settings 
     return 0;
 }
 
+/* A client of these waits for the server's greeting and says nothing until then. */
+static bool server_speaks_first(uint16_t port)
+{
+    static const uint16_t ports[] = {21,  22,  23,  25,  37,  43,   70,   110,  119,
+                                     143, 194, 220, 433, 587, 3306, 4190, 5900, 6667};
+    for (size_t i = 0; i < sizeof ports / sizeof ports[0]; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
+
+static int check_protocol(const struct service_settings *service, char *why, size_t size)
+{
+    char *const *names = service->names.items;
+    const struct endpoint *listen = service->listen.items;
+    if (service->names.count && service->protocol != SERVICE_TLS)
+        return refuse(
+            why, size,
+            "[service %s] server_names: only a ClientHello names a server; set protocol = "
+            "tls, or leave them out",
+            service->name);
+    for (size_t i = 0; i < service->names.count; i++)
+        if (names_refuse(names[i]) != NULL)
+            return refuse(why, size, "[service %s] server_names = %s: %s", service->name, names[i],
+                          names_refuse(names[i]));
+    for (size_t i = 0; service->protocol == SERVICE_TCP && i < service->listen.count; i++)
+        if (server_speaks_first(listen[i].port))
+            return refuse(why, size,
+                          "[service %s] protocol = tcp: on port %u the server speaks first, and a "
+                          "backend is only asked once the client has said something, so both would "
+                          "wait for ever",
+                          service->name, listen[i].port);
+    return 0;
+}
+
 static int check_service(const struct settings *s, const struct service_settings *service,
                          char *why, size_t size)
 {
+    if (check_protocol(service, why, size) != 0)
+        return -EINVAL;
     char *const *names = service->backends.items;
     const struct endpoint *listen = service->listen.items;
     for (size_t i = 0; i < service->backends.count; i++) {
@@ -487,6 +526,22 @@ static void fill_backends(const struct settings *s, struct services *out)
     }
 }
 
+/* The names of each service that has some; false when memory is short. */
+static bool fill_names(const struct settings *s, struct services *out)
+{
+    out->names = calloc(s->services.count, sizeof *out->names);
+    out->names_count = out->names == NULL ? 0 : (uint32_t)s->services.count;
+    for (size_t i = 0; i < out->names_count; i++) {
+        const struct conf_list *names = &services_of(s)[i].names;
+        if (names->count == 0)
+            continue;
+        out->names[i] = names_new(names->items, names->count);
+        if (out->names[i] == NULL)
+            return false;
+    }
+    return out->names != NULL;
+}
+
 static void fill_services(const struct settings *s, struct services *out)
 {
     uint16_t *members = out->members;
@@ -506,6 +561,8 @@ static void fill_services(const struct settings *s, struct services *out)
             struct service *to = &out->service[out->count];
             to->listen = listen[n];
             snprintf(to->name, sizeof to->name, "%s", from->name);
+            to->protocol = (uint8_t)from->protocol;
+            to->names = out->names[i];
             to->backends = of[addr_is_v4(&listen[n].addr)].list;
             to->backend_count = of[addr_is_v4(&listen[n].addr)].count;
             endpoints_add(out->by_listen, &to->listen.addr, to->listen.port, (int32_t)out->count++);
@@ -553,7 +610,8 @@ struct services *settings_services(const struct settings *s)
     out->inside_link = calloc(inside, sizeof *out->inside_link);
     if (out->service == NULL || out->backend == NULL || out->members == NULL ||
         out->by_listen == NULL || out->by_backend == NULL || out->own[OUTSIDE] == NULL ||
-        out->own[INSIDE] == NULL || out->behind == NULL || out->inside_link == NULL) {
+        out->own[INSIDE] == NULL || out->behind == NULL || out->inside_link == NULL ||
+        !fill_names(s, out)) {
         services_free(out);
         return NULL;
     }

@@ -20,7 +20,6 @@ enum { SETTINGS_WORKER_BUFFERS = 1024 };
 enum { SETTINGS_CORES = 1 + STEER_WORKERS };
 
 enum idle_mode { IDLE_ADAPTIVE, IDLE_POLL };
-enum service_protocol { PROTOCOL_HTTP };
 
 struct port_settings {
     char *device, *vlan;
@@ -37,6 +36,7 @@ struct backend_settings {
 struct service_settings {
     char *name;
     int protocol;              /* enum service_protocol */
+    struct conf_list names;    /* char *: server names, TLS only */
     struct conf_list listen;   /* struct endpoint */
     struct conf_list backends; /* char * */
 };
@@ -54,7 +54,8 @@ struct settings {
         int64_t flows, tombstones, held, held_large, held_per_client;
     } tables;
     struct {
-        int64_t syn_timeout, syn_tries, head_timeout, idle, half_closed, closing, linger, window, mss_v4, mss_v6;
+        int64_t syn_timeout, syn_tries, head_timeout, idle, half_closed, closing, linger, window,
+            mss_v4, mss_v6;
     } tcp;
     struct {
         int64_t resets, fins, echoes, too_bigs, inside_resets;

@@ -193,7 +193,8 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
         flow_release(shard->flows, flow);
         return own ? VERDICT_HELD_PER_CLIENT : VERDICT_HELD_FULL;
     }
-    shard->requests += scan->heads;
+    if (shard->policy.services->service[flow->service].protocol == SERVICE_HTTP)
+        shard->requests += scan->heads;
     flow_publish(shard->flows, flow);
     if (complete)
         return opening_ask(shard, frame, flow);
@@ -201,17 +202,35 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     return reading_acknowledge(shard, frame, flow);
 }
 
-/* A client that closes before its request is complete is closed in answer; nothing is kept. */
-static enum verdict answer_close(const struct shard *shard, struct frame *frame,
-                                 const struct packet *packet, const struct tcp_options *options)
+/* A close that keeps nothing, to a client that has sent nothing but this. */
+static struct segment last_answer(const struct shard *shard, const struct frame *frame,
+                                  const struct packet *packet, const struct tcp_options *options)
 {
     struct segment answer = shard_answer(shard, frame, packet);
     answer.seq = packet->ack;
-    answer.ack = packet->seq + packet->length + 1;
+    answer.ack = packet->seq + packet->length + ((packet->flags & TCP_FIN) != 0);
     answer.flags = TCP_FIN | TCP_ACK;
     answer.options.timestamps = options->timestamps;
     answer.options.tsval = options->tsecr;
     answer.options.tsecr = options->tsval;
+    return answer;
+}
+
+/* A name that is not served: said in the client's own protocol, and again if it asks again. */
+static enum verdict refuse_name(const struct shard *shard, struct frame *frame,
+                                const struct packet *packet, const struct tcp_options *options)
+{
+    struct segment answer = last_answer(shard, frame, packet, options);
+    reading_alert(&answer);
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_TLS_NAME;
+}
+
+/* A client that closes before its request is complete is closed in answer; nothing is kept. */
+static enum verdict answer_close(const struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, const struct tcp_options *options)
+{
+    struct segment answer = last_answer(shard, frame, packet, options);
     shard_replace(frame, OUTSIDE, &answer);
     return VERDICT_HEAD_INCOMPLETE;
 }
@@ -227,8 +246,10 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     scan_begin(&scan, packet->seq);
     enum verdict verdict = VERDICT_HELD_TOO_LARGE;
     if (packet->length <= shard->policy.limits->window)
-        verdict = reading_judge(service, &scan, packet->seq, frame->bytes + packet->payload, 0,
-                                packet->length);
+        verdict = reading_judge(service, shard->hellos, &scan, packet->seq,
+                                frame->bytes + packet->payload, 0, packet->length);
+    if (verdict == VERDICT_TLS_NAME)
+        return refuse_name(shard, frame, packet, &options);
     bool complete = verdict == VERDICT_FORWARDED;
     if (!complete && verdict != VERDICT_HEAD_INCOMPLETE) {
         reset_client(shard, frame, packet);

@@ -13,10 +13,9 @@
 
 #include "dataplane/tcp/shard.h"
 
-enum verdict reading_judge(const struct service *service, struct scan *scan, uint32_t first,
-                           const uint8_t *bytes, uint32_t judged, uint32_t length)
+static enum verdict judge_http(struct scan *scan, uint32_t first, const uint8_t *bytes,
+                               uint32_t judged, uint32_t length)
 {
-    (void)service; /* HTTP is the only protocol that is spoken */
     uint32_t heads;
     enum verdict verdict =
         scan_segment(scan, first + judged, bytes + judged, length - judged, &heads);
@@ -25,6 +24,45 @@ enum verdict reading_judge(const struct service *service, struct scan *scan, uin
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     return scan->heads ? VERDICT_FORWARDED : VERDICT_HEAD_INCOMPLETE;
+}
+
+static enum verdict judge_tls(const struct service *service, struct ja4_table *seen,
+                              const uint8_t *bytes, uint32_t length)
+{
+    struct hello hello;
+    char fingerprint[JA4_TEXT];
+    switch (hello_read(bytes, length, &hello)) {
+    case HELLO_MORE: return VERDICT_HEAD_INCOMPLETE;
+    case HELLO_BAD: return VERDICT_TLS_MALFORMED;
+    case HELLO_OK: break;
+    }
+    ja4_print(&hello, fingerprint);
+    ja4_count(seen, fingerprint);
+    return service->names == NULL || names_allow(service->names, hello.name) ? VERDICT_FORWARDED
+                                                                             : VERDICT_TLS_NAME;
+}
+
+enum verdict reading_judge(const struct service *service, struct ja4_table *seen, struct scan *scan,
+                           uint32_t first, const uint8_t *bytes, uint32_t judged, uint32_t length)
+{
+    if (service->protocol == SERVICE_HTTP)
+        return judge_http(scan, first, bytes, judged, length);
+    enum verdict verdict = VERDICT_FORWARDED;
+    scan->next = first + length;
+    if (service->protocol == SERVICE_TLS && scan->heads == 0)
+        verdict = judge_tls(service, seen, bytes, length);
+    if (verdict == VERDICT_FORWARDED)
+        scan->heads = 1;
+    return verdict;
+}
+
+void reading_alert(struct segment *answer)
+{
+    /* record: alert, TLS 1.2's version, 2 bytes; fatal, unrecognized_name (RFC 6066 section 3) */
+    static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 112};
+    answer->flags = TCP_PSH | TCP_FIN | TCP_ACK;
+    answer->payload = alert;
+    answer->length = sizeof alert;
 }
 
 uint32_t reading_front(const struct flow *flow, const struct held_entry *entry)
@@ -79,6 +117,20 @@ static struct held_entry *entry_for(struct shard *shard, struct flow *flow, uint
 
 /* ---- ends ---- */
 
+/* Told in the client's own protocol, and closed. Its bytes are acknowledged: it waits for an
+ * answer, not for us. */
+static enum verdict refuse_name(struct shard *shard, struct frame *frame, struct flow *flow)
+{
+    flow->owned_end = reading_front(flow, held_at(shard->held, flow->held));
+    struct segment alert = flow_ack_to_client(shard, flow);
+    reading_alert(&alert);
+    shard_replace(frame, OUTSIDE, &alert);
+    flow->from_client.end = flow->owned_end;
+    flow->from_backend.end += alert.length + 1U;
+    flow_end(shard, flow, false);
+    return VERDICT_TLS_NAME;
+}
+
 static enum verdict refuse(struct shard *shard, struct flow *flow, enum verdict verdict)
 {
     flow_reset_backend(shard, flow);
@@ -122,6 +174,8 @@ static enum verdict go_on(struct shard *shard, struct frame *frame, struct flow 
                           const struct held_entry *entry, enum verdict verdict)
 {
     uint32_t front = reading_front(flow, entry);
+    if (verdict == VERDICT_TLS_NAME)
+        return refuse_name(shard, frame, flow);
     if (verdict != VERDICT_FORWARDED && verdict != VERDICT_HEAD_INCOMPLETE)
         return refuse(shard, flow, verdict);
     if (flow->state == FLOW_OPENING)
@@ -139,6 +193,7 @@ static enum verdict go_on(struct shard *shard, struct frame *frame, struct flow 
 static enum verdict hold(struct shard *shard, struct frame *frame, const struct packet *packet,
                          struct flow *flow)
 {
+    const struct service *service = &shard->policy.services->service[flow->service];
     uint32_t first = flow->client_isn + 1, offset = packet->seq - first;
     uint32_t end = packet->length ? offset + packet->length : 0;
     struct held_entry *entry = entry_for(shard, flow, end);
@@ -155,9 +210,10 @@ static enum verdict hold(struct shard *shard, struct frame *frame, const struct 
     enum verdict verdict = VERDICT_HEAD_INCOMPLETE;
     uint32_t heads = flow->scan.heads;
     if (front > judged)
-        verdict = reading_judge(&shard->policy.services->service[flow->service], &flow->scan, first,
-                                entry->bytes, judged, front);
-    shard->requests += flow->scan.heads - heads;
+        verdict =
+            reading_judge(service, shard->hellos, &flow->scan, first, entry->bytes, judged, front);
+    if (service->protocol == SERVICE_HTTP)
+        shard->requests += flow->scan.heads - heads;
     return go_on(shard, frame, flow, entry, verdict);
 }
 

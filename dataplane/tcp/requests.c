@@ -86,7 +86,8 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     enum verdict verdict = VERDICT_FORWARDED;
     uint32_t heads;
     if ((segment->flags & (TCP_SYN | TCP_RST)) ||
-        (segment->length == 0 && !(segment->flags & TCP_FIN)))
+        (segment->length == 0 && !(segment->flags & TCP_FIN)) ||
+        shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
         return VERDICT_FORWARDED;
     if (scan_reads(&flow->scan, segment->seq + segment->length))
         verdict = hold_to_window(&r, flow);

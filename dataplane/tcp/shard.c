@@ -32,12 +32,14 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->tombstones = tombstones_new(sizes->tombstones);
     shard->held = held_new(&held_sizes, &held_key);
     shard->misses = calloc(1, sizeof *shard->misses);
+    shard->hellos = calloc(1, sizeof *shard->hellos);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
     if (shard->flows != NULL)
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
-        shard->lingering == NULL || shard->misses == NULL || shard->openings == NULL) {
+        shard->lingering == NULL || shard->misses == NULL || shard->hellos == NULL ||
+        shard->openings == NULL) {
         shard_free(shard);
         return NULL;
     }
@@ -54,6 +56,7 @@ void shard_free(struct shard *shard)
     tombstones_free(shard->tombstones);
     held_free(shard->held);
     free(shard->misses);
+    free(shard->hellos);
     free(shard->openings);
     free(shard->probes);
     free(shard);

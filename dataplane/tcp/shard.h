@@ -35,6 +35,7 @@
 #include "dataplane/tcp/miss.h"
 #include "dataplane/tcp/tombstone.h"
 #include "dataplane/tcp/wheel.h"
+#include "dataplane/tls/ja4.h"
 
 /** A received frame, and what becomes of it: answers and translations are made in place. */
 struct frame {
@@ -116,6 +117,7 @@ struct shard {
     struct tombstones *tombstones;
     struct held *held;
     struct miss_table *misses;
+    struct ja4_table *hellos;          /* fingerprints of TLS clients; others: ro */
     struct backend_openings *openings; /* one per backend */
     struct probe *probes;              /* NULL on all shards but the first */
     uint64_t probes_due_ms;

@@ -20,7 +20,7 @@ static int compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-struct names *names_new(const char *const *name, size_t count)
+struct names *names_new(char *const *name, size_t count)
 {
     struct names *names = calloc(1, sizeof *names + count * sizeof names->name[0]);
     if (names == NULL)

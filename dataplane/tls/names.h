@@ -13,7 +13,7 @@
 struct names;
 
 /** A list of `count` names, which are copied. NULL when memory is short. */
-struct names *names_new(const char *const *name, size_t count);
+struct names *names_new(char *const *name, size_t count);
 void names_free(struct names *names);
 
 /** Whether `name`, in small letters, is on the list. */

@@ -316,29 +316,67 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\ntoo_bigs = 7\n"
         "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
     struct limits *limits = settings_limits(s);
-    const struct limits wanted = {
-        .syn_timeout_ms = 250,
-        .syn_tries = 3,
-        .head_timeout_ms = 4000,
-        .idle_ms = 7200000,
-        .half_closed_ms = 420000,
-        .closing_ms = 33000,
-        .linger_ms = 1500,
-        .window = 16384,
-        .mss_v4 = 1400,
-        .mss_v6 = 1380,
-        .per_second = {[LEASE_RESETS] = 1,
-                       [LEASE_FINS] = 2,
-                       [LEASE_ECHOES] = 3,
-                       [LEASE_INSIDE_RESETS] = 4,
-                       [LEASE_TOO_BIGS] = 7},
-        .probe_interval_ms = 9000,
-        .probe_timeout_ms = 2000,
-        .probe_failures = 5,
-        .opening_failures = 6,
-    };
-    assert_memory_equal(limits, &wanted, sizeof wanted);
+    assert_non_null(limits);
+    assert_int_equal(limits->syn_timeout_ms, 250);
+    assert_int_equal(limits->syn_tries, 3);
+    assert_int_equal(limits->head_timeout_ms, 4000);
+    assert_int_equal(limits->idle_ms, 7200000);
+    assert_int_equal(limits->half_closed_ms, 420000);
+    assert_int_equal(limits->closing_ms, 33000);
+    assert_int_equal(limits->linger_ms, 1500);
+    assert_int_equal(limits->window, 16384);
+    assert_int_equal(limits->mss_v4, 1400);
+    assert_int_equal(limits->mss_v6, 1380);
+    assert_int_equal(limits->probe_interval_ms, 9000);
+    assert_int_equal(limits->probe_timeout_ms, 2000);
+    assert_int_equal(limits->probe_failures, 5);
+    assert_int_equal(limits->opening_failures, 6);
+    assert_int_equal(limits->per_second[LEASE_RESETS], 1);
+    assert_int_equal(limits->per_second[LEASE_FINS], 2);
+    assert_int_equal(limits->per_second[LEASE_ECHOES], 3);
+    assert_int_equal(limits->per_second[LEASE_INSIDE_RESETS], 4);
+    assert_int_equal(limits->per_second[LEASE_TOO_BIGS], 7);
     free(limits);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void a_protocol_in_which_the_server_speaks_first_is_refused_with_the_reason(void **state)
+{
+    (void)state;
+    expect_refused(
+        "listen = 198.18.0.80:81\n", "listen = 198.18.0.80:25\nprotocol = tcp\n",
+        "[service second] protocol = tcp: on port 25 the server speaks first, and a backend "
+        "is only asked once the client has said something, so both would wait for ever");
+    struct settings *s =
+        accepted("listen = 198.18.0.80:81\n", "listen = 198.18.0.80:81\nprotocol = tcp\n");
+    struct services *services = settings_services(s);
+    assert_int_equal(services->service[0].protocol, SERVICE_HTTP);
+    assert_int_equal(services->service[2].protocol, SERVICE_TCP);
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void server_names_are_those_of_a_tls_service(void **state)
+{
+    (void)state;
+    expect_refused(
+        "listen = 198.18.0.80:81\n", "listen = 198.18.0.80:81\nserver_names = shop.example\n",
+        "[service second] server_names: only a ClientHello names a server; set protocol = "
+        "tls, or leave them out");
+    expect_refused(
+        "listen = 198.18.0.80:81\n",
+        "listen = 198.18.0.80:81\nprotocol = tls\nserver_names = shop.example, *.com\n",
+        "[service second] server_names = *.com: a wildcard for a whole top-level domain");
+    struct settings *s = accepted("listen = 198.18.0.80:81\n",
+                                  "listen = 198.18.0.80:81\nprotocol = tls\nserver_names = "
+                                  "Shop.Example, *.cdn.example\n");
+    struct services *services = settings_services(s);
+    assert_null(services->service[0].names);
+    assert_int_equal(services->service[2].protocol, SERVICE_TLS);
+    assert_true(names_allow(services->service[2].names, "shop.example"));
+    assert_true(names_allow(services->service[2].names, "a.cdn.example"));
+    assert_false(names_allow(services->service[2].names, "other.example"));
+    services_free(services);
     conf_free(&SETTINGS_SCHEMA, s);
 }
 
@@ -470,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_backend_on_the_link_is_its_own_next_hop),
         cmocka_unit_test(a_backend_behind_a_router_is_reached_from_the_routers_link),
         cmocka_unit_test(limits_are_the_files_in_milliseconds_and_per_second),
+        cmocka_unit_test(a_protocol_in_which_the_server_speaks_first_is_refused_with_the_reason),
+        cmocka_unit_test(server_names_are_those_of_a_tls_service),
         cmocka_unit_test(what_is_shown_can_be_loaded_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
