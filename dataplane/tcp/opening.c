@@ -309,7 +309,7 @@ void opening_timeout(struct shard *shard, struct flow *flow)
 static enum verdict clear_stale(struct shard *shard, struct frame *frame,
                                 const struct packet *packet, const struct flow *flow)
 {
-    if (!(packet->flags & TCP_ACK) || packet->ack == flow->client_isn + 1)
+    if (!(packet->flags & TCP_ACK))
         return VERDICT_STATE;
     if (!lease_take(&shard->lease[LEASE_INSIDE_RESETS], 1))
         return VERDICT_BUDGET;

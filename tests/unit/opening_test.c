@@ -467,19 +467,6 @@ static void pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again(void **
     }
 }
 
-static void pitfall_27_an_ack_that_overtakes_the_syn_ack_resets_nothing(void **state)
-{
-    struct wire *w = wire_of(state);
-    struct wire_talk t = wire_talk(w);
-    wire_handshake(w, &t);
-    wire_ask(w, &t, wire_request);
-    struct wire_segment ack = wire_segment(&t, FROM_BACKEND, TCP_ACK); /* to a SYN sent twice */
-    ack.seq++;
-    assert_int_equal(wire_send(w, &ack, FROM_BACKEND), VERDICT_STATE);
-    wire_quiet(w);
-    wire_accept(w, &t);
-}
-
 /* A backend that heeds no reset would be asked and answer as fast as the wire can. */
 static void answers_to_stale_connections_come_from_a_budget(void **state)
 {
@@ -792,7 +779,6 @@ int main(void)
         WIRE_TEST(a_syn_ack_with_malformed_options_opens_nothing),
         WIRE_TEST(pitfall_27_an_acknowledgement_of_our_syn_is_no_old_connection),
         WIRE_TEST(pitfall_27_an_ack_to_our_syn_is_reset_and_the_syn_sent_again),
-        WIRE_TEST(pitfall_27_an_ack_that_overtakes_the_syn_ack_resets_nothing),
         WIRE_TEST(answers_to_stale_connections_come_from_a_budget),
         WIRE_TEST(a_syn_without_ack_from_the_backend_is_dropped),
         WIRE_TEST(a_repeated_syn_ack_is_acknowledged_as_the_client_would),
