@@ -204,6 +204,8 @@ uint32_t worker_take(struct worker *worker)
         if (worker->handover.from[from] == NULL)
             continue;
         uint16_t count = handover_take(&worker->handover, from, mbufs);
+        for (uint16_t i = 0; i < count; i++) /* all of it lies in another processor's cache */
+            rte_prefetch0(mbufs[i]);
         for (uint16_t i = 0; i < count; i++)
             rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
         for (uint16_t i = 0; i < count; i++)
