@@ -511,6 +511,7 @@ const char *schedule_play(uint64_t seed, bool direct, bool verbose, struct tally
     s->world->context = s;
     s->shop.world = s->world;
     s->shop.patience_ms = PATIENCE_MS;
+    s->shop.forgetful = s->few_tombstones;
     schedule_plan(s);
     for (uint32_t i = 0; i < s->world->server_count; i++)
         s->world->servers[i].accepted = accepted;

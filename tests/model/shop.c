@@ -215,8 +215,10 @@ void shop_accepted(struct shop *shop, struct model_socket *s)
 static void check_extra(struct shop *shop, struct attempt *a)
 {
     for (uint32_t i = 0; i < a->extra_count; i++) {
-        if (model_readable(a->extra[i]) != 0)
+        if (model_readable(a->extra[i]) != 0 && !shop->forgetful)
             shop_wrong(shop, a, "a request reached the backend twice");
+        else if (model_readable(a->extra[i]) != 0)
+            model_abort(a->extra[i]);
         if (a->extra[i]->fin_received && !a->extra[i]->finish)
             model_write(a->extra[i], a->answer, 0, true);
     }

@@ -66,6 +66,7 @@ struct shop {
     struct world *world;
     struct attempt *attempts;
     uint32_t count;
+    bool forgetful;       /* the gateway may have too few tombstones, and says so */
     uint64_t patience_ms; /* an attempt that takes longer has failed */
     const char *wrong;    /* NULL while all is well */
     const struct attempt *wrong_attempt;
