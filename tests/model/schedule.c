@@ -383,6 +383,23 @@ static bool heads_were_reset(const struct schedule *s)
     return verdicts[VERDICT_HELD_EVICTED] + verdicts[VERDICT_HEAD_TIMEOUT] != 0;
 }
 
+/* Only a link that loses very much loses that many in a row. */
+static bool undelivered(const struct schedule *s)
+{
+    const struct world *w = s->world;
+    return w->wire != NULL && w->link[INSIDE].lost > 80 &&
+           w->wire->shard->verdicts[VERDICT_UNDELIVERED] != 0;
+}
+
+/* The second half of a first segment that is sent again, overtaking its first half, may look like a
+ * segment that is sent again by itself. */
+static bool split_again(const struct schedule *s)
+{
+    const struct world *w = s->world;
+    return w->wire != NULL && w->split_first && w->link[OUTSIDE].split != 0 &&
+           w->wire->shard->verdicts[VERDICT_MISS_RESET] != 0;
+}
+
 static void judge_attempt(struct schedule *s, struct attempt *a)
 {
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
@@ -399,6 +416,10 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s))
+        shop_excuse(a, "what is acknowledged is sent five times, and each of them was lost");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && a->taken == 0 && split_again(s))
+        shop_excuse(a, "the network split what was sent again where a segment had begun before");
     if (a->excused)
         return;
     /* Its last segment, sent again after the gateway has forgotten the closed connection, may be
