@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <rte_telemetry.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct settings *conf;
 static const struct worker *workers; /* NULL: closed */
@@ -147,6 +148,68 @@ static bool pick(const char *parameters)
     return true;
 }
 
+/* ---- fingerprints ---- */
+
+struct fingerprint {
+    uint64_t count;
+    char text[JA4_TEXT];
+};
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const struct fingerprint *)a)->text, ((const struct fingerprint *)b)->text);
+}
+
+static int by_count(const void *a, const void *b)
+{
+    uint64_t x = ((const struct fingerprint *)a)->count, y = ((const struct fingerprint *)b)->count;
+    return (x < y) - (x > y);
+}
+
+/* All workers' fingerprints, each once, the most frequent first. Returns how many. */
+static size_t merge_fingerprints(struct fingerprint *all)
+{
+    size_t count = 0, merged = 0;
+    for (const struct worker *w = first; w < behind; w++)
+        for (int i = 0; i < JA4_TABLE; i++) {
+            uint64_t seen = __atomic_load_n(&w->shard->hellos->slot[i].count, __ATOMIC_ACQUIRE);
+            if (seen == 0)
+                continue;
+            all[count].count = seen;
+            memcpy(all[count++].text, w->shard->hellos->slot[i].text, JA4_TEXT);
+        }
+    qsort(all, count, sizeof *all, by_text);
+    for (size_t i = 0; i < count; i++)
+        if (merged > 0 && strcmp(all[merged - 1].text, all[i].text) == 0)
+            all[merged - 1].count += all[i].count;
+        else
+            all[merged++] = all[i];
+    qsort(all, merged, sizeof *all, by_count);
+    return merged;
+}
+
+/* An answer holds 256 entries (RTE_TEL_MAX_DICT_ENTRIES): the frequent ones, and the sum of all
+ * others. */
+static void show_ja4(struct rte_tel_data *data)
+{
+    enum { SHOWN = 200 };
+    struct fingerprint *all = calloc((size_t)(behind - first) * JA4_TABLE, sizeof *all);
+    uint64_t other = 0;
+    rte_tel_data_start_dict(data);
+    if (all == NULL)
+        return;
+    size_t count = merge_fingerprints(all);
+    for (size_t i = 0; i < count; i++)
+        if (i < SHOWN)
+            rte_tel_data_add_dict_u64(data, all[i].text, all[i].count);
+        else
+            other += all[i].count;
+    for (const struct worker *w = first; w < behind; w++)
+        other += read_counter(&w->shard->hellos->other);
+    rte_tel_data_add_dict_u64(data, "other", other);
+    free(all);
+}
+
 static int answer(void (*show)(struct rte_tel_data *), const char *parameters,
                   struct rte_tel_data *data)
 {
@@ -169,6 +232,7 @@ COMMAND(verdicts)
 COMMAND(tables)
 COMMAND(backends)
 COMMAND(worker)
+COMMAND(ja4)
 
 int metrics_register(const struct settings *settings, const struct worker *all, uint32_t count,
                      const struct upkeep *kept)
@@ -181,6 +245,7 @@ int metrics_register(const struct settings *settings, const struct worker *all, 
         {"/dropgate/verdicts", answer_verdicts, "Packets per verdict. Parameters: [worker]"},
         {"/dropgate/tables", answer_tables, "Table sizes. Parameters: [worker]"},
         {"/dropgate/backends", answer_backends, "State of each backend. Parameters: [worker]"},
+        {"/dropgate/ja4", answer_ja4, "TLS clients by JA4 fingerprint. Parameters: [worker]"},
         {"/dropgate/worker", answer_worker, "Counters of the workers. Parameters: [worker]"},
     };
     conf = settings;
