@@ -59,6 +59,10 @@ double rig_io_cycles(struct rig *rig, int rounds);
 /** Begins a burst on the rig's clock, which stands still. */
 void rig_begin(struct rig *rig);
 
+/** The median of `count` values, which it sorts. */
+double rig_median(double *values, int count);
+
+/** Cycles per second of the time stamp counter. */
 double rig_hz(void);
 
 /** The median; sorts `values`. */
