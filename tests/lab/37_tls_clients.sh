@@ -17,11 +17,8 @@ address = [2001:db8:0:1::2]:$backend_port
 listen = $VIP4:$port, [$VIP6]:$port
 backends = tls4, tls6
 protocol = tls
+server_names = shop.test
 CONF
-"$DATAPLANE" -c "$conf" --check >"$work/check" 2>&1 || {
-    grep -q 'protocol = tls' "$work/check" || cat "$work/check"
-    skip "this gateway has no TLS services yet"
-}
 cleanup() {
     relay_out
     proc_stop tls
@@ -62,3 +59,11 @@ served() { # served CLIENT RELAY-OPTION…: over both families, the first segmen
 served curl --first-split
 served openssl --first-split
 served chromium
+
+relay_out
+needs dataplane
+refusal=$(client curl -sSk -m 10 --resolve "other.test:$port:$VIP4" https://other.test/ 2>&1 || true)
+expect_match "a name that is not served is told so" 'unrecognized name' "$refusal"
+expect_at_least "the refusal was counted" 1 "$(verdict tls_name)"
+plain=$(client curl -sS -m 10 "http://$VIP4:$port/" 2>&1 || true)
+expect_match "what is no TLS is reset" 'reset|Empty reply' "$plain"
