@@ -256,6 +256,32 @@ static void check_window(struct schedule *s, const struct wire_segment *out, enu
     }
 }
 
+/* What the gateway has acknowledged by itself stays acknowledged, as long as the backend has not
+ * got as far. Afterwards an old acknowledgement is an old one, as ever. */
+static void check_owned(struct schedule *s, const struct wire_segment *out)
+{
+    enum { NEAR = 1 << 20 };
+    if ((out->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK)
+        return;
+    for (uint32_t i = 0; i < s->shop.count; i++) {
+        struct attempt *a = &s->attempts[i];
+        if (a->port != out->destination_port || !a->started || !alive(a->socket) ||
+            !addr_equal(&a->client->address, &out->destination) ||
+            a->socket->remote.port != out->source_port || out->seq - a->socket->irs > NEAR ||
+            out->ack - a->socket->iss > NEAR)
+            continue;
+        if (s->judged_leg == LEG_TO_GATEWAY_OUT) {
+            if (a->owned == 0 || model_before(a->owned, out->ack))
+                a->owned = out->ack;
+            continue;
+        }
+        if (a->covered == 0 || model_before(a->covered, s->judged.ack))
+            a->covered = s->judged.ack;
+        if (a->owned != 0 && model_before(a->covered, a->owned) && model_before(out->ack, a->owned))
+            shop_wrong(&s->shop, a, "the gateway takes an acknowledgement back");
+    }
+}
+
 /* Whether it may be what opens a connection. */
 static bool is_first(const struct schedule *s, const struct wire_segment *segment)
 {
@@ -289,6 +315,8 @@ static void seen(void *context, const struct wire_segment *segment, enum world_l
     if (!of_host) {
         check_ack(s, segment, leg);
         check_window(s, segment, leg);
+        if (leg == LEG_TO_CLIENTS)
+            check_owned(s, segment);
     } else if (leg == LEG_TO_GATEWAY_OUT)
         replay(s, segment);
 }
@@ -412,7 +440,7 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
             shop_wrong(&s->shop, a, "a malformed head was not refused");
         return;
     }
-    if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && tables_were_full(s))
+    if (a->socket != NULL && a->taken == 0 && a->socket->end != MODEL_DONE && tables_were_full(s))
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");

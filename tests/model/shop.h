@@ -52,6 +52,9 @@ struct attempt {
     bool excused; /* something will happen, or has, after which it may fail */
     const char *excuse;
 
+    uint32_t owned;   /* the gateway's own acknowledgements reach there; 0 = none */
+    uint32_t covered; /* what it knows that the backend has acknowledged of it */
+
     /* how far it is */
     struct model_socket *socket, *server, *extra[SHOP_EXTRA];
     uint32_t extra_count;
