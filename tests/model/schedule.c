@@ -433,6 +433,8 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
         a->over_ms >= s->server_crash_ms && only_backend_left(s, a))
         shop_excuse(a, "the only backend that is left is away");
+    if (a->socket != NULL && a->taken == 0 && a->socket->end != MODEL_DONE && tables_were_full(s))
+        shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->malformed && s->world->wire != NULL) {
         if (a->taken >= a->request[a->requests - 1].head_end)
             shop_wrong(&s->shop, a, "a malformed head has reached the backend");
@@ -440,8 +442,6 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
             shop_wrong(&s->shop, a, "a malformed head was not refused");
         return;
     }
-    if (a->socket != NULL && a->taken == 0 && a->socket->end != MODEL_DONE && tables_were_full(s))
-        shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s))
