@@ -221,6 +221,7 @@ void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *ke
 {
     batch->keys = keys;
     batch->unix_ms = unix_ms;
+    batch->epoch = unix_ms / COOKIE_EPOCH_MS;
     for (int v6 = 0; v6 < 2; v6++) {
         batch->mac[v6].messages.count = 0;
         batch->pair[v6].messages.count = 0;
@@ -230,10 +231,9 @@ void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *ke
 void cookie_batch_make(struct cookie_batch *batch, const struct cookie_tuple *tuple,
                        uint32_t client_isn, struct cookie_options options, uint32_t *cookie)
 {
-    const uint64_t epoch = batch->unix_ms / COOKIE_EPOCH_MS;
-    const uint32_t bits = data_bits(epoch, options);
+    const uint32_t bits = data_bits(batch->epoch, options);
     *cookie = bits;
-    mac_words(tuple, client_isn, epoch, bits >> SACK_SHIFT,
+    mac_words(tuple, client_isn, batch->epoch, bits >> SACK_SHIFT,
               batch_add(&batch->mac[!addr_is_v4(&tuple->client)], cookie), SIPHASH_BATCH);
 }
 
@@ -249,8 +249,8 @@ void cookie_batch_finish(struct cookie_batch *batch)
     static const unsigned mac_count[2] = {3, 4}, pair_count[2] = {2, 5};
     bool known;
     uint64_t hash[SIPHASH_BATCH];
-    const uint64_t epoch = batch->unix_ms / COOKIE_EPOCH_MS;
-    const struct siphash_key *key = &batch->keys->epoch[epoch_index(batch->keys, epoch, &known)];
+    const struct siphash_key *key =
+        &batch->keys->epoch[epoch_index(batch->keys, batch->epoch, &known)];
     for (int v6 = 0; v6 < 2; v6++) {
         struct cookie_batch_part *mac = &batch->mac[v6], *pair = &batch->pair[v6];
         siphash24_lanes(key, &mac->messages, mac_count[v6], hash);

@@ -95,7 +95,7 @@ uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *cli
  * SIPHASH_BATCH of each; where a result goes must stay in place until cookie_batch_finish. */
 struct cookie_batch {
     const struct cookie_keys *keys;
-    uint64_t unix_ms;
+    uint64_t unix_ms, epoch;
     struct cookie_batch_part {
         struct siphash_batch messages;
         uint32_t *out[SIPHASH_BATCH];
