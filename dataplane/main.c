@@ -165,6 +165,15 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
     return 0;
 }
 
+/* Limits of networks are the gateway's. */
+static void join_guards(struct gateway *gateway)
+{
+    struct guard *guards[STEER_WORKERS];
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        guards[i] = &gateway->workers[i].shard->guard;
+    guard_join(guards, gateway->worker_count);
+}
+
 /* Only the first probes the backends: their answers come to an own address, which is its own. */
 static int make_workers(struct gateway *gateway)
 {
@@ -174,6 +183,8 @@ static int make_workers(struct gateway *gateway)
         lcore = rte_get_next_lcore(lcore, 1, 0);
         error = make_worker(gateway, i, lcore);
     }
+    if (error == 0)
+        join_guards(gateway);
     if (error == 0)
         error = handover_connect(gateway->ends, gateway->worker_count, gateway->ports);
     if (error == 0)

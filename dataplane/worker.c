@@ -143,19 +143,39 @@ static uint16_t keep_whole(struct worker *worker, enum port_side side, struct rt
     return kept;
 }
 
+/* Whether another's frame is a SYN of a source that has sent us too many: that can be said here,
+ * and saves both of us the hand-over. Its owner counts the others again, with what came to it by
+ * other queues. */
+static bool is_excess(struct worker *worker, enum port_side side, const struct rte_mbuf *mbuf)
+{
+    struct guard *guard = &worker->shard->guard;
+    bool v4;
+    const uint8_t *source =
+        side == OUTSIDE
+            ? steer_syn_source(rte_pktmbuf_mtod(mbuf, const uint8_t *), mbuf->data_len, &v4)
+            : NULL;
+    return source != NULL && !guard_count(guard, guard_source_hash(guard, source, v4));
+}
+
 /* Others' frames go to them; returns how many are left. */
 static uint16_t keep_own(struct worker *worker, enum port_side side, struct rte_mbuf **mbufs,
                          uint16_t count)
 {
+    struct rte_mbuf *refused[WORKER_BURST];
+    unsigned refusals = 0;
     uint16_t kept = 0;
     for (uint16_t i = 0; i < count; i++) {
         uint32_t owner = steer_frame(
             worker->steer, side, rte_pktmbuf_mtod(mbufs[i], const uint8_t *), mbufs[i]->data_len);
         if (owner == worker->handover.index || owner == STEER_NOBODY)
             mbufs[kept++] = mbufs[i];
-        else
+        else if (!is_excess(worker, side, mbufs[i]))
             handover_stage(&worker->handover, owner, side, mbufs[i]);
+        else
+            refused[refusals++] = mbufs[i];
     }
+    worker->shard->verdicts[VERDICT_SOURCE_RATE] += refusals;
+    rte_pktmbuf_free_bulk(refused, refusals);
     worker->shard->verdicts[VERDICT_HANDOVER_FULL] += handover_deliver(&worker->handover);
     return kept;
 }

@@ -6,6 +6,8 @@
 
 enum {
     PROTOCOL_ICMP = 1,
+    PROTOCOL_TCP = 6,
+    TCP_FLAGS = 13, /* offset into its header */
     PROTOCOL_ICMP6 = 58,
     ICMP_HEADER = 8,
     ICMP_UNREACHABLE = 3, /* RFC 792; "fragmentation needed" is one of it */
@@ -145,4 +147,19 @@ uint32_t steer_frame(const struct steer *steer, enum port_side side, const uint8
     case ETHERTYPE_ARP: return 0;
     default: return STEER_NOBODY;
     }
+}
+
+const uint8_t *steer_syn_source(const uint8_t *frame, uint32_t length, bool *v4)
+{
+    const uint8_t *ip = frame + ETHERNET_HEADER, *end = frame + length;
+    if (length < ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER)
+        return NULL;
+    *v4 = load16(frame + 12) == ETHERTYPE_IPV4;
+    if (!*v4 && load16(frame + 12) != ETHERTYPE_IPV6)
+        return NULL;
+    const uint32_t header = *v4 ? (uint32_t)(ip[0] & 15) * 4 : IPV6_HEADER;
+    const uint8_t *tcp = ip + header;
+    if (ip[*v4 ? 9 : 6] != PROTOCOL_TCP || end - tcp < TCP_HEADER)
+        return NULL;
+    return (tcp[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) == TCP_SYN ? ip + (*v4 ? 12 : 8) : NULL;
 }

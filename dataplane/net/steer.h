@@ -54,6 +54,11 @@ uint32_t steer_client(const struct steer *steer, enum port_side side, const stru
 uint32_t steer_frame(const struct steer *steer, enum port_side side, const uint8_t *frame,
                      uint32_t length);
 
+/** Where the source address of a TCP SYN begins, or NULL if the frame is something else: what needs
+ * no flow to be judged. IPv6 behind extension headers is something else. Reads at most `length`
+ * bytes; sets *v4. */
+const uint8_t *steer_syn_source(const uint8_t *frame, uint32_t length, bool *v4);
+
 /** The Toeplitz hash of an address's first bytes: 4 or 8. */
 static inline uint32_t steer_hash4(const struct steer *steer, const uint8_t *at)
 {

@@ -63,6 +63,8 @@
     V(UNSUPPORTED,        "unsupported",          "UDP, or any other protocol that is not TCP") \
     V(NO_SERVICE,         "no_service",           "TCP to an own address and a port without a service") \
     /* dropped: without a flow */ \
+    V(SOURCE_RATE,        "source_rate",          "one more packet without a flow than a source may send in a second; see [guard] source_rate") \
+    V(REFLECTION_RATE,    "reflection_rate",      "one more SYN than is answered to a network in a second; a client's second try is; see [guard] reflection_rate") \
     V(ACK_NO_FLOW,        "ack_no_flow",          "bare ACK without a flow: the third packet of a handshake, or an ACK flood") \
     V(MISS_SILENT,        "miss_silent",          "data or FIN without flow or valid cookie, first time: silence (it may have overtaken)") \
     V(RST_NO_FLOW,        "rst_no_flow",          "RST without a flow") \
@@ -92,6 +94,7 @@
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
     /* counted beside the packet's verdict */ \
+    V(SYN_REMEMBERED,     "syn_remembered",       "SYN of a network over its reflection_rate, answered because the same was refused 0.75 to 3.5 s before") \
     V(IPV6_PADDING,       "ipv6_padding",         "IPv6 extension headers that say nothing (padding, a used-up route) were removed") \
     /* ends of flows, counted beside the packet's verdict */ \
     V(HEAD_TIMEOUT,       "head_timeout",         "a request head was not complete in time; the client was reset; see [tcp] head_timeout") \

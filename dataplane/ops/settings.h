@@ -61,6 +61,9 @@ struct settings {
         int64_t resets, fins, echoes, too_bigs, inside_resets;
     } budgets;
     struct {
+        int64_t source_rate, reflection_rate, remembered_syns;
+    } guard;
+    struct {
         int64_t interval, timeout, failures, opening_failures;
     } probe;
     struct {

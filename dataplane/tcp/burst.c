@@ -4,12 +4,15 @@
  * The packet walk begins here. A burst goes through it in stages, each over all of its packets:
  *
  *   sort     parsed; its service or backend found; bogons, strangers and the malformed go; tuples
- * are hashed, side by side, and the buckets that they name are fetched promise  cookies and
- * timestamps for all SYNs, side by side fetch    the flows that the buckets name decide   one after
- * the other, in the order in which they came
+ *            are hashed, side by side, and the buckets that they name are fetched
+ *   judge    SYNs are counted against their sources and networks
+ *   promise  cookies and timestamps for all SYNs that may be answered, side by side
+ *   fetch    the flows that the buckets name
+ *   decide   one after the other, in the order in which they came
  *
- * Only the last one changes anything, so the outcome is that of single packets; the others see to
- * it that nobody waits for memory or for one long chain of operations. */
+ * Only the last one changes anything, but for the counts of SYNs, so the outcome is that of single
+ * packets; the others see to it that nobody waits for memory or for one long chain of operations.
+ */
 #include <assert.h>
 
 #include "dataplane/net/extension.h"
@@ -52,6 +55,12 @@ static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct 
     return frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
 }
 
+static bool is_syn(const struct frame *frame, const struct sorted *sorted)
+{
+    return sorted->for_flow && frame->side == OUTSIDE &&
+           (sorted->packet.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* Sorts the frames from `first` up to `end`, and lists the tuples whose flows are to be found. */
 static void sort_some(struct shard *shard, struct burst *burst, struct frame *frames,
                       uint32_t first, uint32_t end)
@@ -63,6 +72,8 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
         sorted->verdict = (uint8_t)sort_frame(shard, &frames[i], sorted);
         if (!sorted->for_flow)
             continue;
+        if (is_syn(&frames[i], sorted))
+            guard_fetch_syn(&shard->guard, &packet->source, packet->v4);
         if (frames[i].side == OUTSIDE)
             flow_batch_add(&burst->tuples, i, &packet->source, packet->source_port);
         else
@@ -94,28 +105,40 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     }
 }
 
-static bool is_syn(const struct frame *frame, const struct sorted *sorted)
+static void judge_burst(struct shard *shard, struct burst *burst, const struct frame *frames,
+                        uint32_t count)
 {
-    return sorted->for_flow && frame->side == OUTSIDE &&
-           (sorted->packet.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-}
-
-static void promise_burst(const struct shard *shard, struct burst *burst,
-                          const struct frame *frames, uint32_t count)
-{
-    cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
     for (uint32_t i = 0; i < count; i++)
         if (is_syn(&frames[i], &burst->sorted[i]))
-            outside_promise(shard, &frames[i], &burst->sorted[i], &burst->cookies);
+            burst->sorted[i].verdict = (uint8_t)outside_judge(shard, &burst->sorted[i]);
+}
+
+static void promise_burst(struct shard *shard, struct burst *burst, const struct frame *frames,
+                          uint32_t count)
+{
+    cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
+    for (uint32_t i = 0; i < count; i++) {
+        struct sorted *sorted = &burst->sorted[i];
+        if (!is_syn(&frames[i], sorted))
+            continue;
+        if (sorted->verdict == VERDICT_REFLECTION_RATE)
+            sorted->verdict = (uint8_t)outside_again(shard, sorted);
+        if (sorted->verdict == VERDICT_FORWARDED)
+            outside_promise(shard, &frames[i], sorted, &burst->cookies);
+    }
     cookie_batch_finish(&burst->cookies);
 }
 
-static void fetch_burst(const struct shard *shard, const struct burst *burst, uint32_t count)
+static void fetch_burst(const struct shard *shard, const struct burst *burst,
+                        const struct frame *frames, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (burst->sorted[i].for_flow)
-            flow_prefetch_found(shard->flows, burst->sorted[i].hash,
-                                burst->sorted[i].packet.length != 0);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sorted *sorted = &burst->sorted[i];
+        if (sorted->for_flow &&
+            !flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0) &&
+            frames[i].side == OUTSIDE)
+            guard_fetch_source(&shard->guard, &sorted->packet.source, sorted->packet.v4);
+    }
 }
 
 #ifndef NDEBUG
@@ -147,8 +170,9 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
 {
     struct burst burst;
     sort_burst(shard, &burst, frames, count);
+    judge_burst(shard, &burst, frames, count);
     promise_burst(shard, &burst, frames, count);
-    fetch_burst(shard, &burst, count);
+    fetch_burst(shard, &burst, frames, count);
     for (uint32_t i = 0; i < count; i++) {
         struct sorted *sorted = &burst.sorted[i];
         if (sorted->verdict == VERDICT_FORWARDED)

@@ -151,17 +151,18 @@ void flow_prefetch(const struct flows *flows, uint64_t hash)
     __builtin_prefetch(bucket_of(flows, hash));
 }
 
-void flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data)
+bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data)
 {
     const struct bucket *bucket = bucket_of(flows, hash);
     uint32_t bits = slots_of(bucket, tag_of(hash));
     if (bits == 0)
-        return;
+        return false;
     const char *flow = (const char *)&flows->items[bucket->index[__builtin_ctz(bits)]];
     __builtin_prefetch(flow, 1);
     __builtin_prefetch(flow + 64, 1);
     if (with_data)
         __builtin_prefetch(flow + 128, 1);
+    return true;
 }
 
 /* What the caller asks for, besides client and port. */

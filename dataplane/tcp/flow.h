@@ -89,9 +89,10 @@ void flow_batch_hash(const struct flows *flows, struct flow_batch *batch,
 
 /** Fetches the bucket of a hash, and then what it points at, ahead of a lookup: one call each, some
  * packets apart. `with_data` says that the packet carries some: more of the flow is looked at then.
+ * The latter returns whether it may find a flow: false is certain.
  */
 void flow_prefetch(const struct flows *flows, uint64_t hash);
-void flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data);
+bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data);
 
 /** The flow of that client and port at a service (outside) or a backend (inside), or NULL. */
 struct flow *flow_find_outside(const struct flows *flows, uint64_t hash, const struct addr *client,

@@ -6,9 +6,35 @@
  * not at all. */
 #include "dataplane/tcp/shard.h"
 
+static uint64_t syn_hash(const struct guard *guard, const struct sorted *sorted)
+{
+    return guard_syn_hash(guard, sorted->hash, sorted->target, sorted->packet.seq);
+}
+
 static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
 {
     return offered == COOKIE_NO_SCALE || announced == COOKIE_NO_SCALE ? COOKIE_NO_SCALE : offered;
+}
+
+enum verdict outside_judge(struct shard *shard, const struct sorted *sorted)
+{
+    struct guard *guard = &shard->guard;
+    const struct packet *packet = &sorted->packet;
+    if (!guard_source(guard, &packet->source, packet->v4))
+        return VERDICT_SOURCE_RATE;
+    if (guard_network(guard, &packet->source, packet->v4))
+        return VERDICT_FORWARDED;
+    seen_prefetch(&guard->seen, syn_hash(guard, sorted));
+    return VERDICT_REFLECTION_RATE;
+}
+
+enum verdict outside_again(struct shard *shard, const struct sorted *sorted)
+{
+    struct guard *guard = &shard->guard;
+    if (!guard_again(guard, syn_hash(guard, sorted), &shard->lease[LEASE_SYNS_AGAIN]))
+        return VERDICT_REFLECTION_RATE;
+    shard_count(shard, VERDICT_SYN_REMEMBERED);
+    return VERDICT_FORWARDED;
 }
 
 void outside_promise(const struct shard *shard, const struct frame *frame, struct sorted *sorted,
@@ -91,7 +117,7 @@ static bool check_cookie(const struct shard *shard, const struct frame *frame,
  * one that opens the flow. A peer whose flow is gone sends the same again and again; one whose
  * first segment is missing sends that again. So a segment is told by its numbers: neither a later
  * one, nor the port's last connection, nor a forger makes a first time a second. */
-static bool seen_before(struct shard *shard, const struct packet *packet, uint64_t hash)
+static bool missed_before(struct shard *shard, const struct packet *packet, uint64_t hash)
 {
     const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* spreads both numbers over slot and tag */
     uint64_t numbers = ((uint64_t)packet->ack << 32 | packet->seq) * odd;
@@ -119,7 +145,7 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
                                const struct packet *packet, struct opening *opening)
 {
     bool ours = check_cookie(shard, frame, packet, opening);
-    if (!ours && !seen_before(shard, packet, opening->hash))
+    if (!ours && !missed_before(shard, packet, opening->hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
@@ -143,7 +169,7 @@ static const struct tombstone *find_tombstone(const struct shard *shard,
 static enum verdict miss(struct shard *shard, struct frame *frame, const struct packet *packet,
                          uint64_t hash)
 {
-    if (!seen_before(shard, packet, hash))
+    if (!missed_before(shard, packet, hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_RESETS], 1))
         return VERDICT_BUDGET;
@@ -247,8 +273,12 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
     bool syn = (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    if (flow == NULL && syn)
+        return answer_syn(frame, sorted);
     if (flow == NULL)
-        return syn ? answer_syn(frame, sorted) : without_flow(shard, frame, packet, &opening);
+        return guard_source(&shard->guard, &packet->source, packet->v4)
+                   ? without_flow(shard, frame, packet, &opening)
+                   : VERDICT_SOURCE_RATE;
     if (syn && states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
         return answer_syn(frame, sorted);
     enum verdict verdict = flow->state < FLOW_ESTABLISHED

@@ -15,11 +15,13 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     struct shard *shard = calloc(1, sizeof *shard);
     if (shard == NULL)
         return NULL;
-    const uint64_t purpose[4] = {1, 2, 3, 4};
+    const uint64_t purpose[6] = {1, 2, 3, 4, 5, 6};
     struct siphash_key table_key = {siphash24(secret, &purpose[0], 1),
                                     siphash24(secret, &purpose[1], 1)};
     struct siphash_key held_key = {siphash24(secret, &purpose[2], 1),
                                    siphash24(secret, &purpose[3], 1)};
+    struct siphash_key guard_key = {siphash24(secret, &purpose[4], 1),
+                                    siphash24(secret, &purpose[5], 1)};
     struct held_sizes held_sizes = {sizes->held, sizes->held_large, sizes->held_bytes,
                                     sizes->held_per_client};
     shard->random_key = (struct siphash_key){secret->k1, secret->k0};
@@ -34,12 +36,13 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->misses = calloc(1, sizeof *shard->misses);
     shard->hellos = calloc(1, sizeof *shard->hellos);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
+    int error = guard_init(&shard->guard, &guard_key, now_ms);
     if (shard->flows != NULL)
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
         shard->lingering == NULL || shard->misses == NULL || shard->hellos == NULL ||
-        shard->openings == NULL) {
+        shard->openings == NULL || error != 0) {
         shard_free(shard);
         return NULL;
     }
@@ -55,6 +58,7 @@ void shard_free(struct shard *shard)
     linger_free(shard->lingering);
     tombstones_free(shard->tombstones);
     held_free(shard->held);
+    guard_end(&shard->guard);
     free(shard->misses);
     free(shard->hellos);
     free(shard->openings);
@@ -74,6 +78,7 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     shard->policy = *policy;
     shard->now_ms = now_ms;
     shard->unix_ms = unix_ms;
+    guard_begin(&shard->guard, policy->limits->source_rate, policy->limits->network_rate, now_ms);
     for (int i = 0; i < LEASES; i++)
         lease_begin(&shard->lease[i]);
 }

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "dataplane/admit/balance.h"
+#include "dataplane/admit/guard.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
@@ -123,6 +124,7 @@ struct shard {
     uint64_t probes_due_ms;
     uint32_t probe_count, probe_next;
     struct lease lease[LEASES]; /* control: rw where the fields say so */
+    struct guard guard;
     struct siphash_key random_key;
     uint64_t random_count;
     uint64_t verdicts[VERDICT_COUNT];
@@ -189,6 +191,12 @@ uint64_t shard_random(struct shard *shard);
  * is written but *sorted. */
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted);
 enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
+
+/** Counts a SYN to a service against its source and network. Returns why it is to be dropped, or
+ * VERDICT_FORWARDED. After REFLECTION_RATE outside_again has the last word: what it needs is being
+ * fetched. */
+enum verdict outside_judge(struct shard *shard, const struct sorted *sorted);
+enum verdict outside_again(struct shard *shard, const struct sorted *sorted);
 
 /** Prepares the answer to a SYN: the options that it is granted now, cookie and timestamp when the
  * batch is finished. Nothing is written but *sorted and *batch. */

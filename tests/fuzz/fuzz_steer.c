@@ -37,6 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const struct addr *client = side == OUTSIDE ? &packet.source : &packet.destination;
         if (steer_client(&steer, side, client) != owner)
             abort();
+        bool v4, syn = (packet.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+        const uint8_t *source = steer_syn_source(frame, (uint32_t)size - 1, &v4);
+        if ((source != NULL) != syn ||
+            (syn && (v4 != packet.v4 ||
+                     memcmp(source, packet.source.bytes + (v4 ? 12 : 0), v4 ? 4 : 16) != 0)))
+            abort();
     }
     free(frame);
     return 0;

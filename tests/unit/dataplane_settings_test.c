@@ -314,6 +314,7 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         "7m\n"
         "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
         "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\ntoo_bigs = 7\n"
+        "[guard]\nsource_rate = 8\nreflection_rate = 9\nremembered_syns = 10\n"
         "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
     struct limits *limits = settings_limits(s);
     assert_non_null(limits);
@@ -336,6 +337,9 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
     assert_int_equal(limits->per_second[LEASE_ECHOES], 3);
     assert_int_equal(limits->per_second[LEASE_INSIDE_RESETS], 4);
     assert_int_equal(limits->per_second[LEASE_TOO_BIGS], 7);
+    assert_int_equal(limits->per_second[LEASE_SYNS_AGAIN], 10);
+    assert_int_equal(limits->source_rate, 8);
+    assert_int_equal(limits->network_rate, 9);
     free(limits);
     conf_free(&SETTINGS_SCHEMA, s);
 }

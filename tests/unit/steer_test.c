@@ -256,6 +256,33 @@ static void what_has_no_owner_stays_where_it_is(void **state)
     assert_int_equal(steer_frame(&steer, OUTSIDE, frame, length), STEER_NOBODY);
 }
 
+static void a_syns_source_is_found_and_nothing_else(void **state)
+{
+    (void)state;
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct frame_tcp t = {.v6 = v6, .flags = TCP_SYN, .ttl = 9};
+        uint8_t frame[FRAME_ROOM];
+        bool v4;
+        uint32_t length = (uint32_t)frame_write(frame, &t);
+        const size_t l4 = frame_map(frame).l4;
+        assert_ptr_equal(steer_syn_source(frame, length, &v4), frame + (v6 ? 22 : 26));
+        assert_int_equal(v4, !v6);
+        assert_ptr_equal(steer_syn_source(frame, (uint32_t)l4 + 20, &v4), frame + (v6 ? 22 : 26));
+        assert_null(steer_syn_source(frame, (uint32_t)l4 + 19, &v4));
+        for (unsigned flags = 0; flags < 64; flags++) {
+            frame[l4 + 13] = (uint8_t)flags;
+            assert_int_equal(steer_syn_source(frame, length, &v4) != NULL,
+                             (flags & TCP_SYN) && !(flags & TCP_ACK));
+        }
+        frame[l4 + 13] = TCP_SYN;
+        frame[v6 ? 20 : 23] = 17;
+        assert_null(steer_syn_source(frame, length, &v4));
+        frame[v6 ? 20 : 23] = 6;
+        frame_put16(frame + 12, 0x88cc);
+        assert_null(steer_syn_source(frame, length, &v4));
+    }
+}
+
 /* Each in a block of its very size, so that a sanitizer sees a byte too many. */
 static void no_frame_is_read_behind_its_end(void **state)
 {
@@ -274,7 +301,9 @@ static void no_frame_is_read_behind_its_end(void **state)
             frame[random_below(&random, 2) ? 23 : 20] = protocols[random_below(&random, 6)];
         const uint32_t owner =
             steer_frame(&steer, random_below(&random, 2) ? OUTSIDE : INSIDE, frame, length);
+        bool v4;
         assert_true(owner < WORKERS || owner == STEER_NOBODY);
+        steer_syn_source(frame, length, &v4);
         free(frame);
     }
 }
@@ -292,6 +321,7 @@ int main(void)
         cmocka_unit_test(what_is_about_the_gateway_itself_belongs_to_worker_0),
         cmocka_unit_test(only_own_addresses_are_own),
         cmocka_unit_test(what_has_no_owner_stays_where_it_is),
+        cmocka_unit_test(a_syns_source_is_found_and_nothing_else),
         cmocka_unit_test(no_frame_is_read_behind_its_end),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

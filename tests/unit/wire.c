@@ -129,7 +129,9 @@ static void fill_policy(struct wire *w)
         .window = 8192,
         .mss_v4 = 1460,
         .mss_v6 = 1440,
-        .per_second = {1000, 1000, 1000, 1000, 1000},
+        .per_second = {1000, 1000, 1000, 1000, 1000, 1000},
+        .source_rate = 0, /* most tests send much in no time */
+        .network_rate = 0,
         .probe_interval_ms = 5000,
         .probe_timeout_ms = 1000,
         .probe_failures = 2,

@@ -288,6 +288,33 @@ static void what_a_full_ring_does_not_take_is_counted_and_freed(void **state)
     rig_free(r); /* what still waits is freed with the ring */
 }
 
+/* The clock is the real one: where a second ends meanwhile, twice the rate passes. */
+static void syns_over_their_sources_rate_are_dropped_before_they_are_handed_over(void **state)
+{
+    (void)state;
+    enum { SENT = 1000, RATE = 100 };
+    struct rig *r = rig_new(2, 1);
+    uint32_t client = 0;
+    struct addr addr = client_of(client);
+    r->limits->source_rate = RATE;
+    while (steer_client(&r->steer, OUTSIDE, &addr) != 1)
+        addr = client_of(++client);
+    for (uint32_t i = 0; i < SENT; i++)
+        push(client, i, 0);
+    for (int i = 0; i < SENT / WORKER_BURST + 1; i++)
+        worker_round(&r->worker[0]);
+    const uint64_t given = r->worker[0].handover.given;
+    assert_in_range(given, RATE, 2 * RATE);
+    assert_int_equal(r->worker[0].shard->verdicts[VERDICT_SOURCE_RATE], SENT - given);
+    push(client + 1, 1, 0); /* another source, whoever has it */
+    run(r, 2 * RATE / WORKER_BURST + 2);
+    assert_in_range(counted(r, VERDICT_SYN_COOKIE), RATE + 1, given + 1);
+    struct rte_mbuf *mbuf;
+    while (rte_ring_dequeue(out[OUTSIDE][0], (void **)&mbuf) == 0)
+        rte_pktmbuf_free(mbuf);
+    rig_free(r);
+}
+
 static void what_the_port_has_verified_stays_verified(void **state)
 {
     (void)state;
@@ -350,6 +377,7 @@ int main(void)
         cmocka_unit_test(two_workers_share_two_ports_with_one_queue_each),
         cmocka_unit_test(with_a_queue_for_each_worker_nothing_is_sent_by_others),
         cmocka_unit_test(what_a_full_ring_does_not_take_is_counted_and_freed),
+        cmocka_unit_test(syns_over_their_sources_rate_are_dropped_before_they_are_handed_over),
         cmocka_unit_test(what_the_port_has_verified_stays_verified),
         cmocka_unit_test(a_frame_is_of_the_side_where_it_was_received),
     };
