@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * A SYN flood from spoofed sources: what an attacker who never listens sends, as fast as the lab
- * can carry it, with all the processor time that nobody else wants, so that what is measured is the
- * gateway and not the sender. Frames go out of one device through a packet socket; each is as a
- * real client's SYN, with random source, port and sequence number and valid checksums. Prints
+ * A SYN flood from spoofed sources, from nobody's addresses or from those of one prefix: what an
+ * attacker who never listens sends, as fast as the lab can carry it, with all the processor time
+ * that nobody else wants, so that what is measured is the gateway and not the sender. Frames go out
+ * of one device through a packet socket; each is as a real client's SYN, with random source, port
+ * and sequence number and valid checksums. Prints
  * {"sent":N,…} once a second and at the end (SIGTERM, or --seconds). */
 #include <arpa/inet.h>
 #include <err.h>
@@ -26,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/addr.h"
 #include "crowd.h"
 #include "flood.h"
 
@@ -34,6 +36,7 @@ enum { BURST = 64, FRAME = 128, PAD = 2, OPTIONS = 20, SECOND = 1000000 };
 struct flood {
     struct crowd_target target;
     const char *device;
+    struct prefix from[2]; /* of each family */
     uint8_t destination[6], source[6];
     int64_t rate;    /* frames per second, 0 = as fast as possible */
     int64_t seconds; /* 0 = until SIGTERM */
@@ -60,6 +63,19 @@ static uint64_t draw(struct flood *flood)
     x ^= x >> 7;
     x ^= x << 17;
     return flood->random = x;
+}
+
+/* A source out of the family's prefix. */
+static struct addr draw_source(struct flood *flood, int family)
+{
+    const struct prefix *from = &flood->from[family];
+    struct addr source = {.quads = {draw(flood), draw(flood)}};
+    for (unsigned i = 0; i < sizeof source.bytes; i++) {
+        unsigned fixed = from->length < 8 * i ? 0 : from->length - 8 * i;
+        uint8_t keep = fixed < 8 ? (uint8_t)(0xff00 >> fixed) : 0xff;
+        source.bytes[i] = (uint8_t)((from->base.bytes[i] & keep) | (source.bytes[i] & ~keep));
+    }
+    return source;
 }
 
 static uint32_t sum(const void *bytes, size_t length, uint32_t start)
@@ -96,12 +112,13 @@ static size_t write_ip4(struct flood *flood, uint8_t *at)
     const struct sockaddr_in *to = (const struct sockaddr_in *)&flood->target.address[0];
     struct ip *ip = (struct ip *)at;
     uint64_t bits = draw(flood);
+    const struct addr source = draw_source(flood, 0);
     *ip = (struct ip){
         .ip_v = 4, .ip_hl = 5, .ip_ttl = 64, .ip_p = IPPROTO_TCP, .ip_dst = to->sin_addr};
     ip->ip_len = htons(20 + 20 + OPTIONS);
     ip->ip_off = htons(IP_DF);
     ip->ip_id = (uint16_t)(bits >> 32);
-    ip->ip_src.s_addr = htonl(FLOOD4 | ((uint32_t)bits & ~FLOOD4_MASK));
+    ip->ip_src.s_addr = addr_v4(&source);
     ip->ip_sum = fold(sum(ip, 20, 0));
     struct tcphdr *tcp = (struct tcphdr *)(ip + 1);
     write_tcp(flood, tcp, to->sin_port);
@@ -114,15 +131,13 @@ static size_t write_ip6(struct flood *flood, uint8_t *at)
 {
     const struct sockaddr_in6 *to = (const struct sockaddr_in6 *)&flood->target.address[1];
     struct ip6_hdr *ip = (struct ip6_hdr *)at;
-    uint64_t high = draw(flood), low = draw(flood);
+    const struct addr source = draw_source(flood, 1);
     *ip = (struct ip6_hdr){.ip6_dst = to->sin6_addr};
     ip->ip6_flow = htonl(6U << 28);
     ip->ip6_plen = htons(20 + OPTIONS);
     ip->ip6_nxt = IPPROTO_TCP;
     ip->ip6_hlim = 64;
-    ip->ip6_src.s6_addr32[0] = htonl(FLOOD6_HIGH);
-    ip->ip6_src.s6_addr32[1] = htonl(FLOOD6_NEXT | ((uint32_t)high & ~FLOOD6_NEXT_MASK));
-    memcpy(&ip->ip6_src.s6_addr32[2], &low, 8);
+    memcpy(&ip->ip6_src, source.bytes, 16);
     struct tcphdr *tcp = (struct tcphdr *)(ip + 1);
     write_tcp(flood, tcp, to->sin6_port);
     uint32_t pseudo = sum(&ip->ip6_src, 32, IPPROTO_TCP + 20 + OPTIONS);
@@ -217,17 +232,43 @@ static void read_mac(struct flood *flood, const char *text)
     memcpy(flood->destination, mac.ether_addr_octet, 6);
 }
 
+static void read_from(struct flood *flood, const char *text)
+{
+    struct prefix prefix;
+    if (prefix_parse(text, &prefix, NULL) != 0)
+        errx(2, "--from %s: want a prefix, as 198.18.64.0/24 or 2001:db8:1000::/48", text);
+    flood->from[addr_is_v4(&prefix.base) ? 0 : 1] = prefix;
+}
+
+/* Nobody's addresses (flood.h), unless options say otherwise. */
+static void read_defaults(struct flood *flood)
+{
+    char text[ADDR_TEXT];
+    struct in_addr four = {htonl(FLOOD4)};
+    struct in6_addr six = {.s6_addr32 = {htonl(FLOOD6_HIGH), htonl(FLOOD6_NEXT), 0, 0}};
+    char printed[INET6_ADDRSTRLEN];
+    snprintf(text, sizeof text, "%s/%d", inet_ntop(AF_INET, &four, printed, sizeof printed),
+             __builtin_popcount(FLOOD4_MASK));
+    read_from(flood, text);
+    snprintf(text, sizeof text, "%s/%d", inet_ntop(AF_INET6, &six, printed, sizeof printed),
+             32 + __builtin_popcount(FLOOD6_NEXT_MASK));
+    read_from(flood, text);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"to", 1, NULL, 't'},      {"device", 1, NULL, 'd'},
                                             {"mac", 1, NULL, 'm'},     {"rate", 1, NULL, 'r'},
-                                            {"seconds", 1, NULL, 's'}, {NULL, 0, NULL, 0}};
+                                            {"seconds", 1, NULL, 's'}, {"from", 1, NULL, 'f'},
+                                            {NULL, 0, NULL, 0}};
     static struct flood flood;
     int option;
+    read_defaults(&flood);
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 't': crowd_target_add(&flood.target, optarg); break;
         case 'd': flood.device = optarg; break;
+        case 'f': read_from(&flood, optarg); break;
         case 'm': read_mac(&flood, optarg); break;
         case 'r': flood.rate = crowd_number("--rate", optarg, 0, 100000000); break;
         case 's': flood.seconds = crowd_number("--seconds", optarg, 0, 86400); break;
@@ -236,7 +277,7 @@ int main(int argc, char **argv)
     }
     if (flood.device == NULL || (flood.target.length[0] == 0 && flood.target.length[1] == 0))
         errx(2, "usage: flood --device DEV --mac GATEWAY --to ADDRESS:PORT [--to [ADDRESS6]:PORT] "
-                "[--rate PER_SECOND] [--seconds S]");
+                "[--from PREFIX] [--from PREFIX6] [--rate PER_SECOND] [--seconds S]");
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
     flood.random = (uint64_t)crowd_wall() | 1;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The sources that the flood pretends to come from. Nobody in the lab has any of these addresses,
- * so no answer to them is ever answered; `witness` counts by the same two prefixes. */
+ * The sources that the flood pretends to come from, unless it is told others. Nobody in the lab has
+ * any of these addresses, so no answer to them is ever answered; `witness` counts by the same two
+ * prefixes. */
 #ifndef DROPGATE_TESTS_LAB_FLOOD_H
 #define DROPGATE_TESTS_LAB_FLOOD_H
 
