@@ -435,6 +435,12 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         shop_excuse(a, "the only backend that is left is away");
     if (a->socket != NULL && a->taken == 0 && a->socket->end != MODEL_DONE && tables_were_full(s))
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
+        shop_excuse(a, "its head took too long, or too much room");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s))
+        shop_excuse(a, "what is acknowledged is sent five times, and each of them was lost");
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && a->taken == 0 && split_again(s))
+        shop_excuse(a, "the network split what was sent again where a segment had begun before");
     if (a->malformed && s->world->wire != NULL) {
         if (a->taken >= a->request[a->requests - 1].head_end)
             shop_wrong(&s->shop, a, "a malformed head has reached the backend");
@@ -442,12 +448,6 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
             shop_wrong(&s->shop, a, "a malformed head was not refused");
         return;
     }
-    if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
-        shop_excuse(a, "its head took too long, or too much room");
-    if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s))
-        shop_excuse(a, "what is acknowledged is sent five times, and each of them was lost");
-    if (a->socket != NULL && a->socket->end == MODEL_RESET && a->taken == 0 && split_again(s))
-        shop_excuse(a, "the network split what was sent again where a segment had begun before");
     if (a->excused)
         return;
     /* Its last segment, sent again after the gateway has forgotten the closed connection, may be

@@ -246,7 +246,7 @@ static void take_window(struct model_socket *s, const struct wire_segment *in)
         s->probe_ms = 0;
     }
     if (before == 0 && s->window != 0 && s->una != s->max) { /* what a probe left behind */
-        s->tries = 0; /* the peer is there, and says so */
+        s->tries = 0;                                        /* the peer is there, and says so */
         calm_rto(s);
         model_resend(s);
         model_arm(s, true);
