@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "dataplane/ops/machine.h"
 #include "dataplane/ops/metrics.h"
 #include "dataplane/ops/settings.h"
 #include "dataplane/ops/upkeep.h"
@@ -259,6 +260,16 @@ static int run(struct gateway *gateway)
     return 0;
 }
 
+static int check_machine(const struct settings *settings)
+{
+    char why[CONF_WHY];
+    struct machine machine = machine_read();
+    int error = machine_check(&machine, settings, why, sizeof why);
+    if (error != 0)
+        log_error("machine", "%s", why);
+    return error;
+}
+
 static int serve(struct gateway *gateway)
 {
     if (ports_start_eal(gateway->settings, "dropgate-dataplane") != 0)
@@ -366,6 +377,10 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     log_open("dropgate-dataplane", (enum log_level)gateway.settings->gateway.log_level);
+    if (check_machine(gateway.settings) != 0) {
+        conf_free(&SETTINGS_SCHEMA, gateway.settings);
+        return EXIT_FAILURE;
+    }
     catch_signals();
     int status = serve(&gateway);
     clean_up(&gateway);
