@@ -19,16 +19,19 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "dataplane/net/build.h"
 #include "dataplane/ops/upkeep.h"
 #include "tests/unit/frames.h"
 #include "tests/unit/random.h"
 
 enum { MOST = 4, PORT_RING = 8192, BUFFERS = 16383, CLIENTS = 500, PER_CLIENT = 4 };
 
-static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"
-                                    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
-                                    "[backend one]\naddress = 198.18.128.2:8080\n"
-                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n";
+static const char configuration[] =
+    "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17, 2001:db8::1/64\n"
+    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24, 2001:db8:0:1::1/64\n"
+    "[backend one]\naddress = 198.18.128.2:8080\n"
+    "[backend two]\naddress = [2001:db8:0:1::2]:8080\n"
+    "[service shop]\nlisten = 198.18.0.80:80, [2001:db8::80]:80\nbackends = one, two\n";
 static const struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 0xa}}, {{2, 0, 0, 0, 0, 0xb}}};
 static const struct addr own = {.bytes = {[10] = 0xff, 0xff, 198, 18, 128, 1}};
 
@@ -101,7 +104,7 @@ static struct rig *rig_new(uint32_t workers, uint16_t queues)
 {
     static const struct siphash_key secret = {5, 6};
     static const struct shard_sizes sizes = {
-        .flows = 64, .tombstones = 64, .held = 64, .backends = 1};
+        .flows = 64, .tombstones = 64, .held = 64, .backends = 2};
     char why[CONF_WHY];
     uint8_t key[STEER_KEY];
     struct random random = {3};
@@ -161,8 +164,18 @@ static struct addr client_of(uint32_t n)
     return addr_from_v4(__builtin_bswap32(0x0a000000 + n * 7919));
 }
 
-/* A SYN of client n, received by that queue of the outside. */
-static struct rte_mbuf *push(uint32_t n, uint32_t seq, uint32_t queue)
+/* Bytes that a queue has received. */
+static struct rte_mbuf *receive(enum port_side side, uint32_t queue, const uint8_t *bytes,
+                                size_t length)
+{
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
+    assert_non_null(mbuf);
+    memcpy(rte_pktmbuf_append(mbuf, (uint16_t)length), bytes, length);
+    assert_int_equal(rte_ring_enqueue(in[side][queue], mbuf), 0);
+    return mbuf;
+}
+
+static size_t write_syn(uint8_t *bytes, uint32_t n, uint32_t seq)
 {
     struct frame_tcp t = {.to = {2, 0, 0, 0, 0, 0xa},
                           .from = {2, 0, 0, 0, 0xc, 1},
@@ -173,15 +186,16 @@ static struct rte_mbuf *push(uint32_t n, uint32_t seq, uint32_t queue)
                           .window = 1000,
                           .flags = TCP_SYN,
                           .ttl = 60};
-    uint8_t bytes[FRAME_ROOM];
     const struct addr client = client_of(n);
     memcpy(t.source, client.bytes + 12, 4);
-    const uint16_t length = (uint16_t)frame_write(bytes, &t);
-    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(pool);
-    assert_non_null(mbuf);
-    memcpy(rte_pktmbuf_append(mbuf, length), bytes, length);
-    assert_int_equal(rte_ring_enqueue(in[OUTSIDE][queue], mbuf), 0);
-    return mbuf;
+    return frame_write(bytes, &t);
+}
+
+/* A SYN of client n, received by that queue of the outside. */
+static struct rte_mbuf *push(uint32_t n, uint32_t seq, uint32_t queue)
+{
+    uint8_t bytes[FRAME_ROOM];
+    return receive(OUTSIDE, queue, bytes, write_syn(bytes, n, seq));
 }
 
 static void run(struct rig *r, int rounds)
@@ -370,6 +384,198 @@ static void a_frame_is_of_the_side_where_it_was_received(void **state)
     rig_free(r);
 }
 
+/* ---- tags, errors and extension headers on their way to the owner ---- */
+
+enum { SOME = 100, OUTER = 100, INNER = 7 };
+
+static struct rig *tagged_rig(uint16_t queues)
+{
+    struct rig *r = rig_new(2, queues);
+    for (int side = 0; side < PORT_SIDES; side++)
+        assert_int_equal(vlan_parse("100.7", &r->ports[side].vlan), 0);
+    return r;
+}
+
+static size_t tag(uint8_t *bytes, size_t length)
+{
+    length = frame_tag(bytes, length, 0x8100, INNER);
+    return frame_tag(bytes, length, 0x88a8, OUTER);
+}
+
+/* Takes what has left on that side, tagged, each of `type`; returns how many. */
+static uint32_t take_tagged(enum port_side side, uint16_t type)
+{
+    struct rte_mbuf *mbuf;
+    uint32_t count = 0;
+    for (uint32_t queue = 0; queue < MOST; queue++)
+        for (; rte_ring_dequeue(out[side][queue], (void **)&mbuf) == 0; count++) {
+            uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
+            assert_int_equal(frame_get32(frame + 12), 0x88a80000U + OUTER);
+            assert_int_equal(frame_get32(frame + 16), 0x81000000U + INNER);
+            frame_untag(frame, frame_untag(frame, mbuf->data_len));
+            assert_int_equal(frame_get16(frame + 12), type);
+            assert_true(type == 0x0806 || frame_checksums_good(frame));
+            rte_pktmbuf_free(mbuf);
+        }
+    return count;
+}
+
+static void a_tagged_frame_goes_to_its_clients_worker_and_the_answer_is_tagged(void **state)
+{
+    (void)state;
+    struct rig *r = tagged_rig(1);
+    uint64_t owned[2] = {0};
+    for (uint32_t n = 0; n < SOME; n++) {
+        uint8_t bytes[FRAME_ROOM];
+        const struct addr client = client_of(n);
+        receive(OUTSIDE, 0, bytes, tag(bytes, write_syn(bytes, n, n)));
+        owned[steer_client(&r->steer, OUTSIDE, &client)]++;
+    }
+    push(0, 1, 0); /* without tags */
+    run(r, 6);
+    for (int i = 0; i < 2; i++) {
+        assert_in_range(owned[i], SOME / 4, SOME);
+        assert_int_equal(r->worker[i].shard->verdicts[VERDICT_SYN_COOKIE], owned[i]);
+    }
+    assert_int_equal(counted(r, VERDICT_VLAN_MISSING), 1);
+    assert_int_equal(take_tagged(OUTSIDE, 0x0800), SOME);
+    rig_free(r);
+}
+
+/* A router's too-big about a packet between client n and the service, or its backend. */
+static size_t write_too_big(uint8_t *bytes, enum port_side side, bool v6, uint32_t n)
+{
+    static const uint8_t services[PORT_SIDES][2][16] = {
+        [OUTSIDE] = {{198, 18, 0, 80}, {0x20, 1, 0xd, 0xb8, [15] = 0x80}},
+        [INSIDE] = {{198, 18, 128, 2}, {0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, [15] = 2}}};
+    struct frame_tcp outer = {.v6 = v6, .ttl = 60}, inner = {.v6 = v6, .ttl = 60};
+    uint8_t quoted[FRAME_ROOM];
+    uint8_t client[16] = {0x24};
+    memcpy(client + (v6 ? 4 : 0), client_of(n).bytes + 12, 4);
+    memcpy(outer.to, &macs[side], 6);
+    outer.from[5] = 9;
+    memcpy(outer.source, v6 ? "\x20\x01\x0d\xb8\0\7\0\0\0\0\0\0\0\0\0\7" : "\xc6\x13\0\7",
+           v6 ? 16 : 4);
+    memcpy(side == OUTSIDE ? inner.source : inner.destination, services[side][v6], 16);
+    memcpy(side == OUTSIDE ? inner.destination : inner.source, client, 16);
+    memcpy(outer.destination, inner.source, 16);
+    inner.source_port = side == OUTSIDE ? 80 : 4000;
+    inner.destination_port = side == OUTSIDE ? 4000 : 8080;
+    inner.flags = TCP_ACK;
+    outer.payload = quoted + 14;
+    outer.length = frame_write(quoted, &inner) - 14;
+    size_t length = frame_write(bytes, &outer) - 12; /* 8 bytes of ICMP in place of 20 of TCP */
+    uint8_t *ip = bytes + 14, *icmp = ip + (v6 ? 40 : 20);
+    memset(icmp, 0, 8);
+    memcpy(icmp + 8, outer.payload, outer.length);
+    icmp[0] = v6 ? 2 : 3;
+    icmp[1] = v6 ? 0 : 4;
+    frame_put16(icmp + 6, 1300);
+    if (v6) {
+        ip[6] = 58;
+        frame_put16(ip + 4, (uint32_t)(8 + outer.length));
+        frame_put16(icmp + 2, 0xffff - frame_l4_sum(bytes));
+        return length;
+    }
+    ip[9] = 1;
+    frame_put16(ip + 2, (uint32_t)(28 + outer.length));
+    frame_put16(ip + 10, 0);
+    frame_put16(ip + 10, 0xffff - frame_sum(0, ip, 20));
+    frame_put16(icmp + 2, 0xffff - frame_sum(0, icmp, 8 + outer.length));
+    return length;
+}
+
+static void an_error_goes_to_the_worker_of_the_client_that_it_quotes(void **state)
+{
+    (void)state;
+    for (int side = 0; side < PORT_SIDES; side++)
+        for (int v6 = 0; v6 < 2; v6++) {
+            struct rig *r = tagged_rig(1);
+            uint64_t owned[2] = {0};
+            for (uint32_t n = 0; n < SOME; n++) {
+                uint8_t bytes[FRAME_ROOM];
+                size_t length = write_too_big(bytes, (enum port_side)side, v6, n);
+                struct addr client = client_of(n);
+                if (v6)
+                    client = addr_from_v6(bytes + 62 + (side == OUTSIDE ? 24 : 8));
+                owned[steer_client(&r->steer, (enum port_side)side, &client)]++;
+                receive((enum port_side)side, 0, bytes, tag(bytes, length));
+            }
+            run(r, 6);
+            for (int i = 0; i < 2; i++) {
+                assert_in_range(owned[i], SOME / 4, SOME);
+                assert_int_equal(r->worker[i].shard->verdicts[VERDICT_TOO_BIG_NO_FLOW], owned[i]);
+            }
+            rig_free(r);
+        }
+}
+
+/* The first worker speaks for the gateway itself, whoever is asked. */
+static void neighbors_are_answered_by_the_first_worker_within_the_vlan(void **state)
+{
+    (void)state;
+    static const struct mac asker = {{2, 0, 0, 0, 0xc, 1}};
+    struct addr host, vip;
+    uint8_t bytes[FRAME_ROOM];
+    struct rig *r = tagged_rig(2);
+    addr_parse("198.18.0.2", &host);
+    addr_parse("198.18.0.80", &vip);
+    size_t length = build_arp(bytes, sizeof bytes, 1, &asker, &host, &macs[OUTSIDE], &vip);
+    receive(OUTSIDE, 1, bytes, tag(bytes, length));
+    run(r, 3);
+    assert_int_equal(r->worker[0].shard->verdicts[VERDICT_ARP_ANSWERED], 1);
+    assert_int_equal(take_tagged(OUTSIDE, 0x0806), 1);
+    addr_parse("2001:db8::2", &host);
+    addr_parse("2001:db8::80", &vip);
+    length = build_solicitation(bytes, sizeof bytes, &asker, &host, &vip);
+    receive(OUTSIDE, 1, bytes, tag(bytes, length));
+    run(r, 3);
+    assert_int_equal(r->worker[0].shard->verdicts[VERDICT_ND_ANSWERED], 1);
+    assert_int_equal(take_tagged(OUTSIDE, 0x86dd), 1);
+    rig_free(r);
+}
+
+static void extension_headers_lead_no_client_to_another_worker(void **state)
+{
+    (void)state;
+    static const uint8_t padding[8] = {6, 0, 1, 4}; /* TCP follows; PadN of four bytes */
+    struct rig *r = rig_new(2, 1);
+    uint64_t owned[2] = {0};
+    for (uint32_t n = 0; n < SOME; n++) {
+        struct frame_tcp t = {.v6 = true,
+                              .to = {2, 0, 0, 0, 0, 0xa},
+                              .from = {2, 0, 0, 0, 0xc, 1},
+                              .source = {0x24, [4] = (uint8_t)n, [15] = 1},
+                              .destination = {0x20, 1, 0xd, 0xb8, [15] = 0x80},
+                              .source_port = 4000,
+                              .destination_port = 80,
+                              .flags = TCP_SYN,
+                              .ttl = 60};
+        uint8_t bytes[FRAME_ROOM];
+        size_t length = frame_write(bytes, &t);
+        const struct addr client = addr_from_v6(t.source);
+        owned[steer_client(&r->steer, OUTSIDE, &client)]++;
+        if (n % 2) {
+            memmove(bytes + 54 + sizeof padding, bytes + 54, length - 54);
+            memcpy(bytes + 54, padding, sizeof padding);
+            frame_put16(bytes + 18, (uint32_t)(length - 54 + sizeof padding));
+            bytes[20] = 60;
+            length += sizeof padding;
+        }
+        receive(OUTSIDE, 0, bytes, length);
+    }
+    run(r, 6);
+    assert_int_equal(counted(r, VERDICT_IPV6_PADDING), SOME / 2);
+    for (int i = 0; i < 2; i++) {
+        assert_in_range(owned[i], SOME / 4, SOME);
+        assert_int_equal(r->worker[i].shard->verdicts[VERDICT_SYN_COOKIE], owned[i]);
+    }
+    struct rte_mbuf *mbuf;
+    while (rte_ring_dequeue(out[OUTSIDE][0], (void **)&mbuf) == 0)
+        rte_pktmbuf_free(mbuf);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +586,10 @@ int main(void)
         cmocka_unit_test(syns_over_their_sources_rate_are_dropped_before_they_are_handed_over),
         cmocka_unit_test(what_the_port_has_verified_stays_verified),
         cmocka_unit_test(a_frame_is_of_the_side_where_it_was_received),
+        cmocka_unit_test(a_tagged_frame_goes_to_its_clients_worker_and_the_answer_is_tagged),
+        cmocka_unit_test(an_error_goes_to_the_worker_of_the_client_that_it_quotes),
+        cmocka_unit_test(neighbors_are_answered_by_the_first_worker_within_the_vlan),
+        cmocka_unit_test(extension_headers_lead_no_client_to_another_worker),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
 }
