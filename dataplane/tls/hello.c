@@ -149,7 +149,7 @@ static bool read_versions(struct reader body, struct hello *out)
 
 static bool read_signatures(struct reader body, struct hello *out)
 {
-    return take_list(&body, UINT16_MAX, &out->signatures) && at_end(&body);
+    return take_list(&body, HELLO_SIGNATURES, &out->signatures) && at_end(&body);
 }
 
 static bool read_extension(uint16_t type, struct reader body, struct hello *out)

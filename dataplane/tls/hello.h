@@ -10,13 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** Bounds, far above what clients send today (under 2 KiB, 20 extensions, one or two records).
- * Whoever goes beyond is refused. */
+/** Bounds, far above what clients send today (under 2 KiB, 20 extensions, one or two records), and
+ * low enough that no hello costs much more than others. Whoever goes beyond is refused. */
 enum {
     HELLO_MOST = 16384,
     HELLO_RECORDS = 16,
-    HELLO_EXTENSIONS = 128,
-    HELLO_CIPHERS = 512,
+    HELLO_EXTENSIONS = 64,
+    HELLO_CIPHERS = 256,
+    HELLO_SIGNATURES = 64,
     HELLO_NAME = 255
 };
 

@@ -11,6 +11,7 @@
 
 enum {
     HASH_TEXT = 12,
+    NUMBER_TEXT = 5, /* with what stands in front of it */
     COUNT_MOST = 99,
     NUMBERS = HELLO_CIPHERS > HELLO_EXTENSIONS ? HELLO_CIPHERS : HELLO_EXTENSIONS,
     EXTENSION_SERVER_NAME = 0,
@@ -18,9 +19,15 @@ enum {
     PROBES = 8
 };
 
-/* Numbers to be hashed as "1301,1302,…". */
 struct numbers {
-    uint16_t count, value[NUMBERS];
+    uint32_t count;
+    uint16_t value[NUMBERS];
+};
+
+/* What is hashed: "1301,1302,…", for extensions with "_0403,0804,…" behind. */
+struct list {
+    uint32_t length;
+    char text[(NUMBERS + HELLO_SIGNATURES) * NUMBER_TEXT];
 };
 
 static uint16_t number_at(const struct hello_list *list, uint32_t i)
@@ -28,13 +35,22 @@ static uint16_t number_at(const struct hello_list *list, uint32_t i)
     return (uint16_t)(list->at[2 * i] << 8 | list->at[2 * i + 1]);
 }
 
-/* Insertion keeps them in order; lists are short, and a connection begins once. */
+/* A client chooses the order in which they come: finding the place and moving the rest at once
+ * costs about the same for all. */
 static void add_sorted(struct numbers *numbers, uint16_t value)
 {
-    uint32_t at = numbers->count++;
-    for (; at > 0 && numbers->value[at - 1] > value; at--)
-        numbers->value[at] = numbers->value[at - 1];
-    numbers->value[at] = value;
+    uint32_t from = 0, to = numbers->count;
+    while (from < to) {
+        uint32_t middle = (from + to) / 2;
+        if (numbers->value[middle] < value)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    memmove(numbers->value + from + 1, numbers->value + from,
+            (numbers->count - from) * sizeof value);
+    numbers->value[from] = value;
+    numbers->count++;
 }
 
 static const char digits[] = "0123456789abcdef";
@@ -47,25 +63,32 @@ static void print_hex(const uint8_t *bytes, size_t count, char *text)
     }
 }
 
-static void hash_number(struct sha256_ctx *hash, const char *before, uint16_t value)
+static void list_add(struct list *list, char before, uint16_t value)
 {
     const uint8_t bytes[2] = {(uint8_t)(value >> 8), (uint8_t)value};
-    char text[4];
-    print_hex(bytes, sizeof bytes, text);
-    sha256_update(hash, strlen(before), (const uint8_t *)before);
-    sha256_update(hash, sizeof text, (const uint8_t *)text);
+    if (list->length)
+        list->text[list->length++] = before;
+    print_hex(bytes, sizeof bytes, list->text + list->length);
+    list->length += 2 * sizeof bytes;
 }
 
-static void hash_numbers(struct sha256_ctx *hash, const struct numbers *numbers)
+static void list_add_all(struct list *list, const struct numbers *numbers)
 {
     for (uint32_t i = 0; i < numbers->count; i++)
-        hash_number(hash, i ? "," : "", numbers->value[i]);
+        list_add(list, ',', numbers->value[i]);
 }
 
-static void print_hash(struct sha256_ctx *hash, char text[HASH_TEXT])
+/* The beginning of its SHA-256; an empty list is told by zeros. */
+static void print_hash(const struct list *list, char text[HASH_TEXT])
 {
+    struct sha256_ctx hash;
     uint8_t digest[HASH_TEXT / 2];
-    sha256_digest(hash, sizeof digest, digest);
+    memset(text, '0', HASH_TEXT);
+    if (list->length == 0)
+        return;
+    sha256_init(&hash);
+    sha256_update(&hash, list->length, (const uint8_t *)list->text);
+    sha256_digest(&hash, sizeof digest, digest);
     print_hex(digest, sizeof digest, text);
 }
 
@@ -101,33 +124,28 @@ static void print_alpn(const struct hello *hello, char text[2])
 
 static void print_ciphers(const struct numbers *ciphers, char text[HASH_TEXT])
 {
-    struct sha256_ctx hash;
-    memset(text, '0', HASH_TEXT);
-    if (ciphers->count == 0)
-        return;
-    sha256_init(&hash);
-    hash_numbers(&hash, ciphers);
-    print_hash(&hash, text);
+    struct list list;
+    list.length = 0;
+    list_add_all(&list, ciphers);
+    print_hash(&list, text);
 }
 
+/* Signature algorithms stay in the client's order; where there is no extension, none have come. */
 static void print_extensions(const struct numbers *extensions, const struct hello *hello,
                              char text[HASH_TEXT])
 {
-    struct sha256_ctx hash;
-    const char *before = "_";
-    memset(text, '0', HASH_TEXT);
-    if (extensions->count == 0)
-        return;
-    sha256_init(&hash);
-    hash_numbers(&hash, extensions);
-    for (uint32_t i = 0; i < hello->signatures.count; i++) {
+    struct list list;
+    list.length = 0;
+    char before = '_';
+    list_add_all(&list, extensions);
+    for (uint32_t i = 0; extensions->count != 0 && i < hello->signatures.count; i++) {
         uint16_t value = number_at(&hello->signatures, i);
         if (hello_is_grease(value))
             continue;
-        hash_number(&hash, before, value);
-        before = ",";
+        list_add(&list, before, value);
+        before = ',';
     }
-    print_hash(&hash, text);
+    print_hash(&list, text);
 }
 
 static void print_count(uint32_t count, char text[2])
@@ -141,8 +159,9 @@ void ja4_print(const struct hello *hello, char text[JA4_TEXT])
 {
     /* where each part stands: t VV d CC EE AA _ cipher hash _ extension hash */
     enum { VERSION = 1, NAME = 3, CIPHERS = 4, EXTENSIONS = 6, ALPN = 8, FIRST = 11, SECOND = 24 };
-    struct numbers ciphers = {.count = 0}, extensions = {.count = 0};
+    struct numbers ciphers, extensions;
     uint32_t extension_count = 0;
+    ciphers.count = extensions.count = 0;
     for (uint32_t i = 0; i < hello->ciphers.count; i++)
         if (!hello_is_grease(number_at(&hello->ciphers, i)))
             add_sorted(&ciphers, number_at(&hello->ciphers, i));

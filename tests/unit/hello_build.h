@@ -19,7 +19,7 @@ struct hello_parts {
     uint16_t version;
     uint32_t session, ciphers, compressions; /* bytes; count; bytes */
     const char *server_name;
-    uint32_t server_names, name_type, more_extensions, extra;
+    uint32_t server_names, name_type, more_extensions, more_signatures, extra;
     uint32_t cut_body; /* bytes taken from the message's end */
     bool twice, odd_versions, empty_alpn;
 };
@@ -83,10 +83,13 @@ static inline void hello_extensions(struct built *b, const struct hello_parts *p
     for (uint32_t i = 0; i < sizeof plain / sizeof *plain; i++)
         hello_extension(b, plain[i], i);
     hello_put(b, 13, 2);
-    hello_put(b, sizeof signatures + 2, 2);
-    hello_put(b, sizeof signatures, 2);
+    uint32_t extension = hello_open(b, 2), list = hello_open(b, 2);
     for (uint32_t i = 0; i < sizeof signatures / sizeof *signatures; i++)
         hello_put(b, signatures[i], 2);
+    for (uint32_t i = 0; i < parts->more_signatures; i++)
+        hello_put(b, 0x0901 + i, 2);
+    hello_close(b, list, 2);
+    hello_close(b, extension, 2);
     hello_put(b, 16, 2);
     hello_put(b, parts->empty_alpn ? 3 : 5, 2);
     hello_put(b, parts->empty_alpn ? 1 : 3, 2);

@@ -158,6 +158,7 @@ static void each_malformed_part_is_refused(void **state)
     REFUSED(.odd_versions = true);
     REFUSED(.empty_alpn = true);
     REFUSED(.more_extensions = HELLO_EXTENSIONS);
+    REFUSED(.more_signatures = HELLO_SIGNATURES);
 #pragma GCC diagnostic pop
 }
 
