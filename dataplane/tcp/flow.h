@@ -32,7 +32,6 @@ struct flow {
     uint16_t backend; /* index into the policy's backends */
     uint8_t state;    /* enum flow_state */
     uint8_t tries;    /* SYNs sent to the backend */
-    uint8_t backends_tried;
     bool timestamps;       /* agreed */
     bool sack;             /* agreed */
     bool scaling;          /* agreed */

@@ -24,6 +24,7 @@
 enum held_size { HELD_SMALL, HELD_LARGE, HELD_SIZES };
 
 enum { HELD_SMALL_BYTES = 1536 }; /* more than the largest MSS class: any first segment */
+enum { HELD_ASKED = 8 };          /* backends for one request: the most of [tcp] syn_tries */
 #define HELD_NONE UINT32_MAX
 
 /** What the slab keeps of each client; see there. */
@@ -41,16 +42,18 @@ struct held_entry {
     bool finished;
     struct ranges filled;
     /* the flow's */
-    uint32_t flow;        /* its index */
-    uint32_t announced;   /* right edge of the window that the client was told last */
-    uint32_t edge;        /* of the window that the backend told us */
-    uint32_t next;        /* to send to the backend; goes back for what is sent again */
-    uint32_t sent;        /* behind the highest byte that was sent */
-    uint32_t covered;     /* the backend's acknowledgement at which tries was last 0 */
-    uint16_t client_mss;  /* its class */
-    uint16_t backend_mss; /* payload per segment */
-    uint8_t tries;        /* resends since the backend last acknowledged something */
-    bool answered;        /* it has said something since the last of them */
+    uint32_t flow;              /* its index */
+    uint32_t announced;         /* right edge of the window that the client was told last */
+    uint32_t edge;              /* of the window that the backend told us */
+    uint32_t next;              /* to send to the backend; goes back for what is sent again */
+    uint32_t sent;              /* behind the highest byte that was sent */
+    uint32_t covered;           /* the backend's acknowledgement at which tries was last 0 */
+    uint16_t client_mss;        /* its class */
+    uint16_t backend_mss;       /* payload per segment */
+    uint16_t asked[HELD_ASKED]; /* backends that got our SYN, in this order */
+    uint8_t asked_count;
+    uint8_t tries; /* resends since the backend last acknowledged something */
+    bool answered; /* it has said something since the last of them */
     uint8_t bytes[];
 };
 

@@ -28,18 +28,28 @@ static bool tuple_taken(const struct shard *shard, const struct flow *flow, uint
     return flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend) != NULL;
 }
 
-/* The first of the service's backends that was not tried yet and can be reached, or -1 with the
- * reason. */
-static int choose_backend(const struct shard *shard, struct flow *flow, enum verdict *reason)
+/* Told by name, not by number: when a backend fails, the table that is walked is soon another. */
+static bool was_asked(const struct held_entry *entry, int backend)
+{
+    for (uint8_t i = 0; entry != NULL && i < entry->asked_count; i++)
+        if (entry->asked[i] == backend)
+            return true;
+    return false;
+}
+
+/* The first of the service's backends that was not asked yet and can be reached, or -1 with the
+ * reason. `entry` is the flow's, or NULL: none was asked. */
+static int choose_backend(const struct shard *shard, const struct flow *flow,
+                          const struct held_entry *entry, enum verdict *reason)
 {
     const struct balance *balance = shard->policy.balance;
     uint64_t place = balance_hash(balance, &flow->client, flow->client_port);
     uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
     int backend;
     *reason = VERDICT_BACKEND_UNRESOLVED;
-    while ((backend = balance_choose(balance, flow->service, place, flow->backends_tried)) >= 0) {
-        flow->backends_tried++;
-        if (!shard->policy.neighbors->backend[backend].known)
+    for (unsigned nth = 0; (backend = balance_choose(balance, flow->service, place, nth)) >= 0;
+         nth++) {
+        if (was_asked(entry, backend) || !shard->policy.neighbors->backend[backend].known)
             continue;
         if (!tuple_taken(shard, flow, hash, (uint16_t)backend))
             return backend;
@@ -153,6 +163,7 @@ static bool hold_first(struct shard *shard, struct flow *flow, const struct fram
     entry->flow = flow_index(shard->flows, flow);
     entry->announced = packet->seq + shard->policy.limits->window;
     entry->client_mss = cookie_mss(opening->options.mss_class);
+    entry->asked[entry->asked_count++] = flow->backend;
     held_store(entry, 0, frame->bytes + packet->payload, packet->length);
     return true;
 }
@@ -180,7 +191,7 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     flow->client = packet->source;
     flow->client_port = packet->source_port;
     flow->service = opening->service;
-    int backend = choose_backend(shard, flow, &reason);
+    int backend = choose_backend(shard, flow, NULL, &reason);
     if (backend < 0) {
         flow_release(shard->flows, flow);
         return reason;
@@ -267,13 +278,16 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
 static bool next_backend(struct shard *shard, struct flow *flow, bool reset_abandoned)
 {
     enum verdict reason;
-    int backend =
-        flow->tries < shard->policy.limits->syn_tries ? choose_backend(shard, flow, &reason) : -1;
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    int backend = -1;
+    if (flow->tries < shard->policy.limits->syn_tries && entry->asked_count < HELD_ASKED)
+        backend = choose_backend(shard, flow, entry, &reason);
     if (backend < 0)
         return false;
     if (reset_abandoned)
         flow_reset_backend(shard, flow);
     lead_to(shard, flow, (uint16_t)backend);
+    entry->asked[entry->asked_count++] = (uint16_t)backend;
     flow->tries++;
     wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
     return true;

@@ -122,6 +122,21 @@ static void a_silent_backend_is_followed_by_the_next_after_the_time_out(void **s
     serve(w, &t);
 }
 
+static void one_that_fails_meanwhile_leaves_the_others_to_be_asked(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_backends(w, 2);
+    const uint16_t first = ask(w, &t);
+    w->health[first] = HEALTH_DOWN; /* others have found out, and the table has only one now */
+    wire_backends(w, 2);
+    wire_wait(w, 1020);
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
+    next(w, &t, UINT32_C(1) << first);
+    wire_quiet(w);
+    serve(w, &t);
+}
+
 static void a_late_answer_of_the_abandoned_backend_is_reset(void **state)
 {
     struct wire *w = wire_of(state);
@@ -372,6 +387,7 @@ int main(void)
         WIRE_TEST(a_request_sent_again_stays_with_its_backend),
         WIRE_TEST(a_backend_that_refuses_is_followed_by_the_next_at_once),
         WIRE_TEST(a_silent_backend_is_followed_by_the_next_after_the_time_out),
+        WIRE_TEST(one_that_fails_meanwhile_leaves_the_others_to_be_asked),
         WIRE_TEST(a_late_answer_of_the_abandoned_backend_is_reset),
         WIRE_TEST(when_all_refuse_the_client_is_reset),
         WIRE_TEST(no_more_are_asked_than_tries_are_allowed),
