@@ -246,8 +246,18 @@ static enum verdict answer_close(const struct shard *shard, struct frame *frame,
     return VERDICT_HEAD_INCOMPLETE;
 }
 
+/* The client has begun anew on the tuple of an old connection. */
+static void replace(struct shard *shard, struct flow *old)
+{
+    bool closed = old->state == FLOW_CLOSED;
+    if (!closed)
+        flow_reset_backend(shard, old);
+    flow_end(shard, old, !closed);
+    shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
+}
+
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
-                           const struct opening *opening)
+                           const struct opening *opening, struct flow *old)
 {
     struct tcp_options options;
     struct scan scan;
@@ -268,6 +278,9 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     }
     if (!complete && (packet->flags & TCP_FIN))
         return answer_close(shard, frame, packet, &options);
+    /* Not before: what is refused leaves no tombstone, so this may be a late copy of it. */
+    if (old != NULL)
+        replace(shard, old);
     return open_flow(shard, frame, packet, &options, opening, &scan, complete);
 }
 

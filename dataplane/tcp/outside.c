@@ -217,7 +217,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
     const struct tombstone *tombstone = find_tombstone(shard, opening);
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, opening->hash, tombstone);
-    return opening_start(shard, frame, packet, opening);
+    return opening_start(shard, frame, packet, opening, NULL);
 }
 
 /* Whether the cookie is older than the one that opened the flow, as far as that can be told: with
@@ -243,12 +243,7 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
         return verdict;
     if (older(opening, flow) || find_tombstone(shard, opening) != NULL) /* or of a closed one */
         return verdict;
-    bool closed = flow->state == FLOW_CLOSED;
-    if (!closed)
-        flow_reset_backend(shard, flow);
-    flow_end(shard, flow, !closed);
-    shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
-    return without_flow(shard, frame, packet, opening);
+    return opening_start(shard, frame, packet, opening, flow);
 }
 
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)

@@ -222,9 +222,10 @@ struct opening {
     bool sent_exactly;
 };
 
-/** First data with a valid cookie, and no flow on its tuple. */
+/** First data with a valid cookie. What is refused leaves everything as it is; else the flow that
+ * is on the tuple, `old`, or NULL, makes room. */
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
-                           const struct opening *opening);
+                           const struct opening *opening, struct flow *old);
 /** The head of a flow that was being read is complete: the backend gets its SYN in place of the
  * frame. Returns VERDICT_OPENED. */
 enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *flow);

@@ -701,6 +701,29 @@ static void pitfall_27_a_flow_that_is_being_opened_is_replaced_too(void **state)
     wire_expect_tables(w, 1, 1);
 }
 
+/* It keeps nothing of what it refuses, so a late copy carries a cookie that no tombstone knows. */
+static void pitfall_27_a_late_copy_of_what_was_refused_replaces_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk refused = wire_talk(w);
+    wire_handshake(w, &refused);
+    const struct wire_segment bad = wire_data(&refused, FROM_CLIENT, TCP_ACK, "no request\r\n\r\n");
+    assert_int_equal(wire_send(w, &bad, FROM_CLIENT), VERDICT_HEAD_MALFORMED);
+    wire_out(w, OUTSIDE);
+    struct wire_talk t = again(w, &refused);
+    refused.client.timestamps = t.client.timestamps = false; /* its age is known to an epoch only */
+    wire_open(w, &t);
+    struct wire_segment late = bad;
+    late.options.timestamps = false;
+    assert_int_equal(wire_send(w, &late, FROM_CLIENT), VERDICT_HEAD_MALFORMED);
+    const struct wire_segment reset = wire_out(w, OUTSIDE);
+    assert_int_equal(reset.seq, bad.ack); /* nothing to the connection that is there */
+    wire_quiet(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "still here");
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "so am I");
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_REPLACED], 0);
+}
+
 static void a_port_used_again_after_a_close_opens_at_once(void **state)
 {
     struct wire *w = wire_of(state);
@@ -826,6 +849,7 @@ int main(void)
         WIRE_TEST(a_syn_on_an_established_tuple_gets_a_cookie_and_changes_nothing),
         WIRE_TEST(pitfall_27_data_with_a_new_cookie_replaces_the_old_flow),
         WIRE_TEST(pitfall_27_a_flow_that_is_being_opened_is_replaced_too),
+        WIRE_TEST(pitfall_27_a_late_copy_of_what_was_refused_replaces_nothing),
         WIRE_TEST(pitfall_27_a_late_first_segment_of_an_older_cookie_does_not_end_the_newer_flow),
         WIRE_TEST(pitfall_27_a_client_that_echoes_nonsense_still_replaces_its_flow),
         WIRE_TEST(a_port_used_again_after_a_close_opens_at_once),
