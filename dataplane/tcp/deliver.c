@@ -45,12 +45,24 @@ static void arm(struct shard *shard, const struct flow *flow, uint32_t delay_ms)
     wheel_set(shard->wheel, flow_index(shard->flows, flow), delay_ms);
 }
 
+/* In the client's name. What completes the handshake echoes no timestamp: the backend would take
+ * the time from its SYN-ACK for the round trip to the client (opening.c). 0 stands for no echo with
+ * the receivers that there are, though RFC 7323 section 3.2 only says so of segments without ACK.
+ */
+static struct segment towards_backend(const struct shard *shard, const struct flow *flow)
+{
+    struct segment segment = flow_to_backend(shard, flow);
+    if (flow->state == FLOW_OPENING)
+        segment.options.tsecr = 0;
+    return segment;
+}
+
 /* Sends from entry->next up to `to`; the last piece replaces the frame in hand, if there is one. */
 static void send_up_to(struct shard *shard, struct flow *flow, uint32_t to, struct frame *frame)
 {
     struct held_entry *entry = held_at(shard->held, flow->held);
     uint32_t first = flow->client_isn + 1, front = reading_front(flow, entry);
-    struct segment data = flow_to_backend(shard, flow);
+    struct segment data = towards_backend(shard, flow);
     while (seq_before(entry->next, to)) {
         uint32_t left = to - entry->next;
         data.seq = entry->next;
@@ -106,7 +118,7 @@ void deliver_first(struct shard *shard, struct frame *frame, const struct packet
     flow->held_fin = flow->held_fin && flow->from_client.fin == front + 1 && to == front;
     send_up_to(shard, flow, to, frame);
     if (to == first) {
-        struct segment ack = flow_to_backend(shard, flow);
+        struct segment ack = towards_backend(shard, flow);
         shard_replace(frame, INSIDE, &ack);
     }
     if (flow->held_fin)

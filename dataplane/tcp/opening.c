@@ -401,6 +401,19 @@ static void complete_sides(const struct shard *shard, struct flow *flow,
     flow->from_backend.window = packet->window;
 }
 
+/* A backend takes the time from its SYN-ACK to our answer for the round trip to its client, which
+ * is some milliseconds longer. Believed, that would cost every response: spurious retransmissions
+ * to whoever is farther away than the shortest time-out, overtaken segments taken for lost (RFC
+ * 8985 makes room by the shortest round trip), BBR's window a fraction of what the path holds for
+ * 10 s. So the SYN is sent once more: of a handshake that was repeated no time is taken (Karn's
+ * rule, RFC 6298 section 3). The first data then echoes no timestamp either, see deliver_first;
+ * what the client acknowledges of the response is the first sample, and a true one. */
+static void spoil_round_trip(struct shard *shard, const struct flow *flow)
+{
+    const struct segment again = backend_syn(shard, flow);
+    shard_send(shard, INSIDE, &again);
+}
+
 static enum verdict opened(struct shard *shard, struct frame *frame, const struct packet *packet,
                            struct flow *flow)
 {
@@ -413,6 +426,7 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     shard->openings[flow->backend].opened++;
     shard->openings[flow->backend].failures = 0;
     complete_sides(shard, flow, packet, &options);
+    spoil_round_trip(shard, flow);
     deliver_first(shard, frame, packet, flow, &options);
     flow->last_ms = (uint32_t)shard->now_ms;
     return VERDICT_BACKEND_ANSWERED;

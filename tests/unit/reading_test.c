@@ -190,6 +190,7 @@ static void pitfall_03_a_head_larger_than_a_small_entry_moves_to_a_large_one(voi
     expect_syn(w, &t);
     const struct wire_segment syn_ack = wire_syn_ack(&t);
     assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_syn_again(w, &t);
     uint32_t at = 0;
     while (wire_pending(w)) {
         const struct wire_segment s = wire_out(w, INSIDE);
@@ -549,6 +550,7 @@ static void pitfall_26_owned_bytes_go_within_the_backends_window_and_mss(void **
     syn_ack.window = 30;
     syn_ack.options.mss = 48; /* 36 with timestamps */
     assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_syn_again(w, &t);
     struct wire_segment s = wire_out(w, INSIDE);
     assert_int_equal(s.length, 30);
     wire_quiet(w);
@@ -609,6 +611,7 @@ static void a_window_that_is_closed_at_first_gets_a_bare_ack(void **state)
     struct wire_segment syn_ack = wire_syn_ack(&t);
     syn_ack.window = 0;
     assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_syn_again(w, &t);
     const struct wire_segment ack = wire_out(w, INSIDE);
     assert_int_equal(ack.flags, TCP_ACK);
     assert_int_equal(ack.length, 0);

@@ -456,6 +456,7 @@ static struct icmp owned_scene(struct scene *s, char request[HEAD + 1])
     s->talk.server.echo = syn.options.tsval;
     const struct wire_segment syn_ack = wire_syn_ack(&s->talk);
     assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_syn_again(w, &s->talk);
     const struct wire_frame *f = wire_out_frame(w, INSIDE);
     s->passed[FROM_CLIENT].length = f->length;
     memcpy(s->passed[FROM_CLIENT].bytes, f->bytes, f->length);

@@ -192,11 +192,8 @@ static void keep_message(void *context, const struct message *message)
 
 struct wire *wire_new(enum wire_family family, const struct shard_sizes *sizes)
 {
-    static const struct shard_sizes enough = {.flows = 512,
-                                              .tombstones = 4096,
-                                              .held = 256,
-                                              .held_large = 64,
-                                              .held_bytes = 8192};
+    static const struct shard_sizes enough = {
+        .flows = 512, .tombstones = 4096, .held = 256, .held_large = 64, .held_bytes = 8192};
     static const struct siphash_key secret = {0x0123456789abcdef, 0xfedcba9876543210};
     static const struct mac mac[PORT_SIDES] = {{{0x02, 0, 0, 0, 0, 0xa}},
                                                {{0x02, 0, 0, 0, 0, 0xb}}};

@@ -177,7 +177,10 @@ struct wire_segment wire_handshake(struct wire *w, struct wire_talk *t);
 struct wire_segment wire_ask(struct wire *w, struct wire_talk *t, const char *request);
 /** The backend's SYN-ACK to it. */
 struct wire_segment wire_syn_ack(const struct wire_talk *t);
-/** That SYN-ACK arrives; takes the held request, whole in one segment, and returns it. */
+/** Takes the SYN that is sent once more, so that the backend measures no time by its SYN-ACK. */
+void wire_syn_again(struct wire *w, const struct wire_talk *t);
+/** That SYN-ACK arrives; takes the SYN that is sent again, and the held request, whole in one
+ * segment, and returns it. */
 struct wire_segment wire_accept(struct wire *w, struct wire_talk *t);
 /** All of the above with the head of an upload, which the backend acknowledges: an open connection,
  * on which any bytes of the client's pass as body. */

@@ -163,12 +163,20 @@ struct wire_segment wire_syn_ack(const struct wire_talk *t)
     return s;
 }
 
+void wire_syn_again(struct wire *w, const struct wire_talk *t)
+{
+    const struct wire_segment again = wire_out(w, INSIDE);
+    MUST(again.flags == TCP_SYN && again.seq == t->client.isn && again.length == 0);
+}
+
 struct wire_segment wire_accept(struct wire *w, struct wire_talk *t)
 {
     struct wire_host *s = &t->server;
     const struct wire_segment syn_ack = wire_syn_ack(t);
     MUST(wire_send(w, &syn_ack, FROM_BACKEND) == VERDICT_BACKEND_ANSWERED);
+    wire_syn_again(w, t);
     const struct wire_segment held = wire_out(w, INSIDE);
+    MUST(held.options.tsecr == 0);
     MUST(held.seq == s->expects && held.ack == s->isn + 1);
     t->ts_delta = t->client.echo - syn_ack.options.tsval;
     s->next = s->isn + 1;
