@@ -49,28 +49,29 @@ static inline uint64_t frequent_name(uint64_t hash, uint64_t second)
     return hash >> 40 << 40 | (second & 0xffff) << 24;
 }
 
+/** The count of a cell in that second. */
+static inline uint32_t frequent_count(uint64_t cell, uint64_t second)
+{
+    return (cell >> 24 & 0xffff) == (second & 0xffff) ? (uint32_t)cell & FREQUENT_MOST : 0;
+}
+
 /** Counts one more of the key with that hash in that second. Returns how many that makes, or 0 when
- * every cell belongs to another. The table's owner. */
+ * both cells belong to others. The table's owner. */
 static inline uint32_t frequent_add(struct frequent *table, uint64_t hash, uint64_t second)
 {
-    const uint64_t name = frequent_name(hash, second), now = second & 0xffff;
+    const uint64_t name = frequent_name(hash, second);
     uint64_t *set = table->set[hash % FREQUENT_SETS];
     const uint64_t cell[FREQUENT_WAYS] = {set[0], set[1]};
-    for (int i = 0; i < FREQUENT_WAYS; i++)
-        if ((cell[i] ^ name) >> 24 == 0) {
-            uint32_t count = (uint32_t)cell[i] & FREQUENT_MOST;
-            count += count < FREQUENT_MOST;
-            __atomic_store_n(&set[i], name | count, __ATOMIC_RELAXED);
-            return count;
-        }
-    /* Without a branch on the counts: a flood makes them as good as random. */
-    const uint32_t count[FREQUENT_WAYS] = {
-        (cell[0] >> 24 & 0xffff) == now ? (uint32_t)cell[0] & FREQUENT_MOST : 0,
-        (cell[1] >> 24 & 0xffff) == now ? (uint32_t)cell[1] & FREQUENT_MOST : 0};
-    const uint32_t rarest = count[1] < count[0], free = count[rarest] == 0;
-    const uint64_t less = cell[rarest] - 1, mine = name | 1;
-    __atomic_store_n(&set[rarest], less ^ ((less ^ mine) & -(uint64_t)free), __ATOMIC_RELAXED);
-    return free;
+    const uint32_t count[FREQUENT_WAYS] = {frequent_count(cell[0], second),
+                                           frequent_count(cell[1], second)};
+    /* Without branches: a flood makes cells and counts as good as random. */
+    const uint32_t hit0 = (cell[0] ^ name) >> 24 == 0, hit1 = (cell[1] ^ name) >> 24 == 0;
+    const uint32_t at = ~hit0 & (hit1 | (count[1] < count[0]));
+    const uint64_t ours = -(uint64_t)(hit0 | hit1 | (count[at] == 0));
+    const uint32_t more = count[at] + (count[at] < FREQUENT_MOST);
+    const uint64_t less = cell[at] - 1;
+    __atomic_store_n(&set[at], less ^ ((less ^ (name | more)) & ours), __ATOMIC_RELAXED);
+    return more & (uint32_t)ours;
 }
 
 /** Raises the key's count to `count`, if a cell is the key's. The table's owner. */

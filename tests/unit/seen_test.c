@@ -37,7 +37,7 @@ static void it_is_seen_from_three_quarters_of_a_second_on(void **state)
     struct seen *s = *state;
     struct random random = {1};
     uint64_t now = START_MS;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 50; i++) { /* each long step clears all */
         const uint64_t hash = random_64(&random), at = now += random_below(&random, 400);
         seen_tick(s, now);
         assert_false(seen_before(s, hash));
@@ -67,8 +67,8 @@ static void nothing_is_forgotten_within_its_time(void **state)
     uint32_t asked = 0;
     uint64_t now = START_MS;
     memset(kept, 0, sizeof kept);
-    for (int round = 0; round < 6000; round++) {
-        now += random_below(&random, 20) ? random_below(&random, 3) : random_below(&random, 700);
+    for (int round = 0; round < 3000; round++) {
+        now += random_below(&random, 50) ? random_below(&random, 3) : random_below(&random, 700);
         seen_tick(s, now);
         for (int i = 0; i < 40; i++) {
             uint32_t n = random_below(&random, KEPT);
@@ -87,7 +87,7 @@ static void nothing_is_forgotten_within_its_time(void **state)
             }
         }
     }
-    assert_true(asked > 10000);
+    assert_true(asked > 5000);
 }
 
 /* Of hundred thousand that were never noted, how many it believes to know, in a steady flood. */
@@ -130,9 +130,11 @@ static void a_flood_leaves_nothing_behind(void **state)
     for (uint64_t now = START_MS + 4000; now < START_MS + 8500; now += 5)
         seen_tick(s, now);
     assert_int_equal(s->noted, 0);
+    uint32_t left = 0;
     for (int i = 0; i < SEEN_LINES; i++)
         for (int k = 0; k < SEEN_LINE; k++)
-            assert_int_equal(s->line[i][k], 0);
+            left |= s->line[i][k];
+    assert_int_equal(left, 0);
 }
 
 /* A burst a millisecond after the last clears two milliseconds' worth. */
