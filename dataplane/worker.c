@@ -17,6 +17,11 @@
 
 #include "dataplane/net/vlan_mbuf.h"
 
+/* From each ring of another worker in one round, more than it fills in one of its own: what was
+ * received and steered already goes before what is new, so a worker that was away catches up, and
+ * when all is too much it is the port that drops, which costs nothing. */
+enum { BURSTS_OF_ANOTHER = 4 };
+
 uint64_t worker_clock_ms(void)
 {
     uint64_t hz = rte_get_tsc_hz(), tsc = rte_rdtsc();
@@ -54,11 +59,14 @@ static uint32_t send_for_others(struct worker *worker, enum port_side side)
     struct rte_mbuf *mbufs[WORKER_BURST];
     uint32_t work = 0;
     for (uint32_t i = 0; i < worker->handover.port[side].from_count; i++) {
-        uint32_t count = rte_ring_sc_dequeue_burst(worker->handover.port[side].from[i],
-                                                   (void **)mbufs, WORKER_BURST, NULL);
-        if (count != 0)
-            send_burst(worker, side, mbufs, (uint16_t)count);
-        work += count;
+        uint32_t count = WORKER_BURST;
+        for (int burst = 0; burst < BURSTS_OF_ANOTHER && count == WORKER_BURST; burst++) {
+            count = rte_ring_sc_dequeue_burst(worker->handover.port[side].from[i], (void **)mbufs,
+                                              WORKER_BURST, NULL);
+            if (count != 0)
+                send_burst(worker, side, mbufs, (uint16_t)count);
+            work += count;
+        }
     }
     return work;
 }
@@ -215,23 +223,31 @@ void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **
     decide(worker, frames, mbufs, count);
 }
 
-uint32_t worker_take(struct worker *worker)
+/* A burst from another; returns how many frames. */
+static uint16_t take_burst(struct worker *worker, uint32_t from)
 {
     struct frame frames[WORKER_BURST];
     struct rte_mbuf *mbufs[WORKER_BURST];
+    uint16_t count = handover_take(&worker->handover, from, mbufs);
+    for (uint16_t i = 0; i < count; i++) /* all of it lies in another processor's cache */
+        rte_prefetch0(mbufs[i]);
+    for (uint16_t i = 0; i < count; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    for (uint16_t i = 0; i < count; i++)
+        describe(&frames[i], worker, (enum port_side)mbufs[i]->port, mbufs[i]);
+    decide(worker, frames, mbufs, count);
+    return count;
+}
+
+uint32_t worker_take(struct worker *worker)
+{
     uint32_t work = 0;
     for (uint32_t from = 0; from < worker->handover.workers; from++) {
-        if (worker->handover.from[from] == NULL)
-            continue;
-        uint16_t count = handover_take(&worker->handover, from, mbufs);
-        for (uint16_t i = 0; i < count; i++) /* all of it lies in another processor's cache */
-            rte_prefetch0(mbufs[i]);
-        for (uint16_t i = 0; i < count; i++)
-            rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
-        for (uint16_t i = 0; i < count; i++)
-            describe(&frames[i], worker, (enum port_side)mbufs[i]->port, mbufs[i]);
-        decide(worker, frames, mbufs, count);
-        work += count;
+        uint16_t count = worker->handover.from[from] != NULL ? WORKER_BURST : 0;
+        for (int burst = 0; burst < BURSTS_OF_ANOTHER && count == WORKER_BURST; burst++) {
+            count = take_burst(worker, from);
+            work += count;
+        }
     }
     return work;
 }
