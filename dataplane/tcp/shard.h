@@ -131,9 +131,8 @@ struct shard {
     uint64_t requests; /* request heads completed on flows */
 };
 
-/** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes; `probes` says
- * whether this one probes the backends. The policy and the clock are set before its first packet.
- */
+/** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes. The policy and
+ * the clock are set before its first packet. */
 struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
                         const struct shard_output *output, const struct mac mac[PORT_SIDES],
                         uint64_t now_ms);
@@ -279,8 +278,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
                             struct flow *flow, enum direction from);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
  * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
- * `*shorter`. A malformed request, or
- * bytes behind the last one when all was answered, have reset both sides and ended the flow. */
+ * `*shorter`. A malformed request, or bytes behind the last one when all was answered, have reset
+ * both sides and ended the flow. */
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment);
