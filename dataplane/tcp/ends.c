@@ -12,6 +12,12 @@ static uint16_t window_field(uint32_t bytes, uint8_t scale)
     return units > UINT16_MAX ? UINT16_MAX : (uint16_t)units;
 }
 
+uint32_t flow_granted(const struct shard *shard, const struct flow *flow)
+{
+    uint32_t unit = UINT32_C(1) << flow->splice.scale_told_client;
+    return flow->client_isn + 1 + shard->policy.limits->window + unit - 1;
+}
+
 struct segment flow_to_backend(const struct shard *shard, const struct flow *flow)
 {
     const struct backend *backend = &shard->policy.services->backend[flow->backend];

@@ -144,6 +144,23 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
     return VERDICT_FORWARDED;
 }
 
+/* A client that still uses our window has done nothing wrong, though its backend's be smaller: that
+ * will say so, or requests_read holds the segment to it. */
+static enum verdict check(const struct shard *shard, const struct flow *flow, enum direction from,
+                          const struct window_segment *segment)
+{
+    if (from == FROM_BACKEND)
+        return window_check(&flow->from_backend, &flow->from_client, segment);
+    enum verdict verdict = window_check(&flow->from_client, &flow->from_backend, segment);
+    if (verdict != VERDICT_OUT_OF_WINDOW)
+        return verdict;
+    struct side promised = flow->from_client;
+    promised.limit = flow_granted(shard, flow);
+    if (promised.limit - flow->from_client.limit > promised.limit - flow->client_isn)
+        return verdict; /* the backend has granted more since */
+    return window_check(&promised, &flow->from_backend, segment);
+}
+
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from)
 {
@@ -153,7 +170,7 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct side *mine = from == FROM_CLIENT ? &flow->from_client : &flow->from_backend;
     struct side *other = from == FROM_CLIENT ? &flow->from_backend : &flow->from_client;
     struct window_segment segment = flow_segment(flow, packet, &options, from);
-    enum verdict verdict = window_check(mine, other, &segment);
+    enum verdict verdict = check(shard, flow, from, &segment);
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)

@@ -94,14 +94,6 @@ static struct segment backend_syn(const struct shard *shard, const struct flow *
     return syn;
 }
 
-/* Behind the last byte that the client may send before its backend has granted more: what a window
- * of ours allows, with what rounding up to a unit of its scale adds. */
-static uint32_t granted_end(const struct shard *shard, const struct flow *flow)
-{
-    uint32_t unit = UINT32_C(1) << flow->splice.scale_told_client;
-    return flow->client_isn + 1 + shard->policy.limits->window + unit - 1;
-}
-
 /* What the client has said, in its own numbers, before the backend says anything. */
 static void begin_sides(const struct shard *shard, struct flow *flow, const struct packet *packet,
                         const struct tcp_options *options)
@@ -110,7 +102,7 @@ static void begin_sides(const struct shard *shard, struct flow *flow, const stru
     flow->from_client = (struct side){
         .end = packet->seq,
         .acked = packet->ack,
-        .limit = granted_end(shard, flow),
+        .limit = flow_granted(shard, flow),
         .window = window,
         .ts_recent = options->tsval,
         .fin = packet->seq + packet->length + 1U, /* if it has one */
@@ -387,15 +379,14 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
 }
 
 /* What the backend's SYN-ACK adds to what the client has said. */
-static void complete_sides(const struct shard *shard, struct flow *flow,
-                           const struct packet *packet, const struct tcp_options *options)
+static void complete_sides(struct flow *flow, const struct packet *packet,
+                           const struct tcp_options *options)
 {
-    uint32_t first = flow->client_isn + 1, granted = granted_end(shard, flow);
+    uint32_t first = flow->client_isn + 1;
     flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
     flow->splice.ts_delta = flow->timestamps ? flow->from_backend.ts_recent - options->tsval : 0;
     flow->splice.scale_of_backend = flow->scaling ? options->window_scale : 0;
-    flow->from_client.limit =
-        seq_before(granted, first + packet->window) ? first + packet->window : granted;
+    flow->from_client.limit = first + packet->window;
     flow->from_client.end = first;
     flow->from_backend.acked = first;
     flow->from_backend.window = packet->window;
@@ -425,7 +416,7 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
         return options_refused(shard, frame, packet, &options, flow);
     shard->openings[flow->backend].opened++;
     shard->openings[flow->backend].failures = 0;
-    complete_sides(shard, flow, packet, &options);
+    complete_sides(flow, packet, &options);
     spoil_round_trip(shard, flow);
     deliver_first(shard, frame, packet, flow, &options);
     flow->last_ms = (uint32_t)shard->now_ms;

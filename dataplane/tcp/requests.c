@@ -36,7 +36,7 @@ static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
         return VERDICT_FORWARDED;
     /* A probe of a closed window is one byte whose fate is open; the byte before it asks as well.
      */
-    if (s->seq == limit)
+    if (!seq_before(s->seq, limit))
         cut(r, limit - 1, 0);
     else
         cut(r, s->seq, limit - s->seq);

@@ -291,6 +291,10 @@ uint32_t forward_patience(const struct limits *limits, enum flow_state state);
 struct window_segment flow_segment(const struct flow *flow, const struct packet *packet,
                                    const struct tcp_options *options, enum direction from);
 
+/** Behind the last byte that the client may send before its backend has granted more: what a window
+ * of ours allows, with what rounding up to a unit of its scale adds. */
+uint32_t flow_granted(const struct shard *shard, const struct flow *flow);
+
 /** What the client has been acknowledged: by its backend or by us, whichever is more. */
 static inline uint32_t flow_acknowledged(const struct flow *flow)
 {
