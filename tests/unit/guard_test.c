@@ -121,8 +121,9 @@ static void connections_of_a_flooding_source_go_on(void **state)
     struct wire *w = limited(state, RATE, 0);
     struct wire_talk t = client_of(w, 7, 1, 1);
     wire_open(w, &t);
-    while (send_syn(w, &t) != VERDICT_SOURCE_RATE)
-        t.client.at.port++;
+    for (uint32_t i = 0; i < RATE; i++, t.client.at.port++)
+        send_syn(w, &t);
+    assert_int_equal(send_syn(w, &t), VERDICT_SOURCE_RATE);
     t.client.at.port = (uint16_t)(w->next_port - 1);
     for (uint32_t i = 0; i < 3 * RATE; i++) {
         wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, "more");
