@@ -173,13 +173,17 @@ static bool was_sent(uint32_t seq, const struct model_socket *s)
     return !model_before(seq, s->iss) && !model_before(s->max, seq);
 }
 
-/* Acknowledged, selectively acknowledged, echoed: all of it is what that socket has sent. */
-static bool acknowledges_sent(const struct wire_segment *out, const struct model_socket *s)
+/* Acknowledged, selectively acknowledged, echoed: all of it is what that socket has sent. What
+ * completes the backend's handshake echoes nothing, and says so by 0. */
+static bool acknowledges_sent(const struct wire_segment *out, const struct model_socket *s,
+                              bool completes)
 {
     enum { LONG_AGO = 600 * 1000 };
     bool good = was_sent(out->ack, s);
     for (unsigned i = 0; i < out->sack_edges; i++)
         good = good && was_sent(out->sack[i], s);
+    if (completes && out->options.tsecr == 0)
+        return good;
     if (out->options.timestamps && s->end == MODEL_OPEN)
         good = good && model_clock(s->host) - out->options.tsecr < LONG_AGO;
     return good;
@@ -189,7 +193,7 @@ static bool acknowledges_sent(const struct wire_segment *out, const struct model
  * connection of the tuple. */
 static void check_ack(struct schedule *s, const struct wire_segment *out, enum world_leg leg)
 {
-    bool known = false, good = false;
+    bool known = false, good = false, completes = s->verdict == VERDICT_BACKEND_ANSWERED;
     if (!(out->flags & TCP_ACK) ||
         (s->verdict != VERDICT_FORWARDED && s->verdict != VERDICT_OPENED &&
          s->verdict != VERDICT_BACKEND_ANSWERED))
@@ -203,7 +207,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
                     !addr_equal(&k->remote.addr, &out->source))
                     continue;
                 known = true;
-                good = good || acknowledges_sent(out, k);
+                good = good || acknowledges_sent(out, k, completes);
             }
         }
     } else {
@@ -213,7 +217,7 @@ static void check_ack(struct schedule *s, const struct wire_segment *out, enum w
                 !addr_equal(&a->client->address, &out->destination))
                 continue;
             known = true;
-            good = good || acknowledges_sent(out, a->socket);
+            good = good || acknowledges_sent(out, a->socket, false);
         }
     }
     if (known && !good)
