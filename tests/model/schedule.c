@@ -437,7 +437,9 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
         a->over_ms >= s->server_crash_ms && only_backend_left(s, a))
         shop_excuse(a, "the only backend that is left is away");
-    if (a->socket != NULL && a->taken == 0 && a->socket->end != MODEL_DONE && tables_were_full(s))
+    /* Or until the client had given up: a late copy of its request may still be served then. */
+    if (a->socket != NULL && a->received == 0 && a->socket->end != MODEL_DONE &&
+        tables_were_full(s))
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");
