@@ -165,6 +165,12 @@ enum verdict deliver_from_client(struct shard *shard, struct frame *frame, struc
     return VERDICT_REPEATED;
 }
 
+bool deliver_resets(const struct shard *shard, const struct flow *flow, uint32_t seq)
+{
+    return seq == flow->owned_end ||
+           seq == reading_front(flow, held_at(shard->held, flow->held)) + flow->held_fin;
+}
+
 enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
                                   const struct window_segment *segment)
 {

@@ -99,6 +99,15 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow)
     shard_send(shard, INSIDE, &reset);
 }
 
+void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow)
+{
+    flow_reset_backend(shard, flow);
+    if (flow->from_backend.acked == flow->from_client.end)
+        return;
+    flow->from_backend.acked = flow->from_client.end;
+    flow_reset_backend(shard, flow);
+}
+
 struct flow *flow_make(struct shard *shard)
 {
     struct flow *flow = flow_reserve(shard->flows);

@@ -182,8 +182,14 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
         return verdict;
     bool other_fin =
         from == FROM_CLIENT ? backend_fin_seen(flow->state) : client_fin_seen(flow->state);
-    struct transition next =
-        states_next(flow->state, from, window_class(mine, other, &segment, other_fin));
+    enum segment_class class = window_class(mine, other, &segment, other_fin);
+    if (class == SEGMENT_RST_WINDOW && flow->delivering && from == FROM_CLIENT &&
+        deliver_resets(shard, flow, segment.seq)) {
+        flow_reset_backend_anyhow(shard, flow);
+        flow_end(shard, flow, true);
+        return VERDICT_FLOW_RESET;
+    }
+    struct transition next = states_next(flow->state, from, class);
     switch (next.action) {
     case ACTION_FORWARD:
         window_note(mine, other, &segment);

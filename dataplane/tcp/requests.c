@@ -43,20 +43,14 @@ static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
     return VERDICT_FORWARDED;
 }
 
-/* Nothing of this segment goes on, nor anything behind it. A reset counts only at the number that
- * its receiver expects next (RFC 5961 section 3), which is known to the segment: where bytes are on
- * their way, one goes to either end of them. */
+/* Nothing of this segment goes on, nor anything behind it. */
 static void reset_both(struct shard *shard, struct flow *flow, const struct window_segment *segment)
 {
     struct side *client = &flow->from_client, *backend = &flow->from_backend;
     if (seq_before(client->acked, segment->ack))
         client->acked = segment->ack;
-    flow_reset_backend(shard, flow);
+    flow_reset_backend_anyhow(shard, flow);
     flow_reset_client(shard, flow);
-    if (backend->acked != client->end) {
-        backend->acked = client->end;
-        flow_reset_backend(shard, flow);
-    }
     if (client->acked != backend->end) {
         client->acked = backend->end;
         flow_reset_client(shard, flow);

@@ -131,8 +131,8 @@ struct shard {
     uint64_t requests; /* request heads completed on flows */
 };
 
-/** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes. The policy and
- * the clock are set before its first packet. */
+/** A shard with empty tables, or NULL when memory is short. `secret` keys its hashes. The policy
+ * and the clock are set before its first packet. */
 struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
                         const struct shard_output *output, const struct mac mac[PORT_SIDES],
                         uint64_t now_ms);
@@ -263,6 +263,9 @@ enum verdict deliver_from_client(struct shard *shard, struct frame *frame, struc
  * still delivering. ACK_COVERED: nothing new in it for the client. */
 enum verdict deliver_from_backend(struct shard *shard, struct flow *flow,
                                   const struct window_segment *segment);
+/** While `delivering`: whether a client's reset is at a number that it has reached, and its backend
+ * will. */
+bool deliver_resets(const struct shard *shard, const struct flow *flow, uint32_t seq);
 /** A translated segment towards the client never acknowledges less than we have. */
 void deliver_raise(struct shard *shard, uint8_t *frame, const struct packet *packet,
                    const struct flow *flow, const struct window_segment *segment);
@@ -319,6 +322,9 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset);
  * hears nothing. */
 void flow_reset_client(struct shard *shard, const struct flow *flow);
 void flow_reset_backend(struct shard *shard, const struct flow *flow);
+/** The same where bytes are on their way to it. A reset counts only at the number that its receiver
+ * expects next (RFC 5961 section 3): one goes to either end of them. The flow ends. */
+void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow);
 
 void probe_tick(struct shard *shard);
 enum verdict probe_answer(struct shard *shard, struct frame *frame, const struct packet *packet);

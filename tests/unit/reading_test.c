@@ -633,6 +633,31 @@ static void what_the_client_sends_again_meanwhile_is_acknowledged_again(void **s
     wire_out(w, INSIDE);
 }
 
+/* Its number is what we have acknowledged, or all that it has sent; the backend is not there yet.
+ */
+static void a_client_that_resets_while_bytes_are_delivered_leaves_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (int all = 0; all < 2; all++) {
+        struct wire_talk t = asked(w, 20);
+        struct wire_segment syn_ack = wire_syn_ack(&t);
+        syn_ack.window = 5;
+        assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+        wire_forget_frames(w);
+        struct wire_segment reset = wire_segment(&t, FROM_CLIENT, TCP_RST | TCP_ACK);
+        reset.seq = first_of(&t) + (all ? (uint32_t)strlen(wire_request) : 20);
+        assert_int_equal(wire_send(w, &reset, FROM_CLIENT), VERDICT_FLOW_RESET);
+        uint32_t exact = 0;
+        while (wire_pending(w)) {
+            const struct wire_segment s = wire_out(w, INSIDE);
+            assert_int_equal(s.flags & TCP_RST, TCP_RST);
+            exact |= s.seq == first_of(&t) ? 1 : s.seq == first_of(&t) + 5 ? 2 : 0;
+        }
+        assert_int_equal(exact, 3); /* whether the five bytes have arrived or not */
+        wire_expect_tables(w, 0, 0);
+    }
+}
+
 static void a_backend_that_resets_while_bytes_are_delivered_resets_the_client(void **state)
 {
     struct wire *w = wire_of(state);
@@ -676,6 +701,7 @@ int main(void)
         WIRE_TEST(pitfall_26_a_window_that_opens_late_is_no_loss),
         WIRE_TEST(a_window_that_is_closed_at_first_gets_a_bare_ack),
         WIRE_TEST(what_the_client_sends_again_meanwhile_is_acknowledged_again),
+        WIRE_TEST(a_client_that_resets_while_bytes_are_delivered_leaves_nothing),
         WIRE_TEST(a_backend_that_resets_while_bytes_are_delivered_resets_the_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
