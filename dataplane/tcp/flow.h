@@ -28,10 +28,10 @@ struct flow {
     struct addr client;
     uint32_t next; /* in a bucket's overflow or the free list: 1 + index, 0 = end */
     uint16_t client_port;
-    uint16_t service; /* index into the policy's services */
-    uint16_t backend; /* index into the policy's backends */
-    uint8_t state;    /* enum flow_state */
-    uint8_t tries;    /* SYNs sent to the backend */
+    uint16_t service;      /* index into the policy's services */
+    uint16_t backend;      /* index into the policy's backends */
+    uint8_t state;         /* enum flow_state */
+    uint8_t tries;         /* SYNs sent to the backend */
     bool timestamps;       /* agreed */
     bool sack;             /* agreed */
     bool scaling;          /* agreed */
