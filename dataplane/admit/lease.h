@@ -20,7 +20,15 @@
 enum { LEASE_WORKERS = 64 };
 
 /** The limits that are lent. */
-enum { LEASE_RESETS, LEASE_FINS, LEASE_ECHOES, LEASE_INSIDE_RESETS, LEASE_TOO_BIGS, LEASE_SYNS_AGAIN, LEASES };
+enum {
+    LEASE_RESETS,
+    LEASE_FINS,
+    LEASE_ECHOES,
+    LEASE_INSIDE_RESETS,
+    LEASE_TOO_BIGS,
+    LEASE_SYNS_AGAIN,
+    LEASES
+};
 
 /** One worker's part of one limit; all zero at the start. Events are counted since the start and
  * wrap. */

@@ -101,7 +101,7 @@ struct limits {
     uint32_t idle_ms, half_closed_ms, closing_ms, linger_ms;
     uint16_t window; /* announced in a SYN-ACK, bytes */
     uint16_t mss_v4, mss_v6;
-    uint32_t per_second[LEASES]; /* of all workers together */
+    uint32_t per_second[LEASES];        /* of all workers together */
     uint32_t source_rate, network_rate; /* admit/guard.h */
     uint32_t probe_interval_ms, probe_timeout_ms;
     uint32_t probe_failures, opening_failures; /* in a row */
