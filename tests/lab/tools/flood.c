@@ -72,7 +72,7 @@ static struct addr draw_source(struct flood *flood, int family)
     struct addr source = {.quads = {draw(flood), draw(flood)}};
     for (unsigned i = 0; i < sizeof source.bytes; i++) {
         unsigned fixed = from->length < 8 * i ? 0 : from->length - 8 * i;
-        uint8_t keep = fixed < 8 ? (uint8_t)(0xff00 >> fixed) : 0xff;
+        unsigned keep = fixed < 8 ? 0xff00U >> fixed & 0xff : 0xff;
         source.bytes[i] = (uint8_t)((from->base.bytes[i] & keep) | (source.bytes[i] & ~keep));
     }
     return source;
