@@ -162,7 +162,7 @@ static bool is_excess(struct worker *worker, enum port_side side, const struct r
         side == OUTSIDE
             ? steer_syn_source(rte_pktmbuf_mtod(mbuf, const uint8_t *), mbuf->data_len, &v4)
             : NULL;
-    return source != NULL && !guard_count(guard, guard_source_hash(guard, source, v4));
+    return source != NULL && !guard_source(guard, guard_source_hash(guard, source, v4));
 }
 
 /* Others' frames go to them; returns how many are left. */

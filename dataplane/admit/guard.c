@@ -8,19 +8,26 @@
 
 #include "dataplane/tcp/pages.h"
 
+static int make_counts(struct frequent *table, uint64_t sets, uint64_t now_ms)
+{
+    *table = (struct frequent){.mask = sets - 1, .second = now_ms / 1000};
+    table->set = pages_new(frequent_size(table));
+    return table->set == NULL ? -ENOMEM : 0;
+}
+
 int guard_init(struct guard *guard, const struct siphash_key *key, uint64_t now_ms)
 {
-    *guard = (struct guard){.key = *key,
-                            .sources = pages_new(sizeof *guard->sources),
-                            .networks = pages_new(sizeof *guard->networks)};
-    int error = seen_init(&guard->seen, now_ms);
-    return guard->sources == NULL || guard->networks == NULL ? -ENOMEM : error;
+    *guard = (struct guard){.key = *key};
+    int error = make_counts(&guard->sources, GUARD_SOURCE_SETS, now_ms);
+    if (error == 0)
+        error = make_counts(&guard->networks, GUARD_NETWORK_SETS, now_ms);
+    return error == 0 ? seen_init(&guard->seen, now_ms) : error;
 }
 
 void guard_end(struct guard *guard)
 {
-    pages_free(guard->sources, sizeof *guard->sources);
-    pages_free(guard->networks, sizeof *guard->networks);
+    pages_free(guard->sources.set, frequent_size(&guard->sources));
+    pages_free(guard->networks.set, frequent_size(&guard->networks));
     seen_end(&guard->seen);
 }
 
@@ -32,44 +39,40 @@ void guard_join(struct guard *const guards[], uint32_t count)
         guard->others = 0;
         for (uint32_t k = 0; k < count; k++)
             if (k != i)
-                guard->other[guard->others++] = guards[k]->networks;
+                guard->other[guard->others++] = &guards[k]->networks;
     }
 }
 
 void guard_begin(struct guard *guard, uint32_t source_rate, uint32_t network_rate, uint64_t now_ms)
 {
-    guard->second = now_ms / 1000;
+    const uint64_t second = now_ms / 1000;
+    frequent_begin(&guard->sources, second);
+    frequent_begin(&guard->networks, second);
     guard->source_rate = source_rate;
     guard->network_rate = network_rate;
+    guard->network_spare = guard->others == 0
+                               ? network_rate /* alone: there is nothing to look at */
+                               : network_rate / (GUARD_SPARE * (guard->others + 1));
     seen_tick(&guard->seen, now_ms);
 }
 
 /* All workers' SYNs of the network, ours counted already. */
-static uint64_t sum_over_all(const struct guard *guard, uint64_t network, uint32_t ours,
-                             uint32_t spare)
+static uint64_t sum_over_all(const struct guard *guard, uint64_t network, uint32_t ours)
 {
     uint64_t sum = ours;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < guard->others; i++) {
-        uint32_t theirs = frequent_read(guard->other[i], network, guard->second);
-        sum += theirs > spare ? theirs : spare;
+        uint32_t theirs = frequent_read(guard->other[i], network, guard->networks.second);
+        sum += theirs > guard->network_spare ? theirs : guard->network_spare;
     }
     return sum;
 }
 
-bool guard_network(struct guard *guard, const struct addr *source, bool v4)
+bool guard_network_of_all(struct guard *guard, uint64_t network, uint32_t ours)
 {
-    const uint32_t limit = guard->network_rate;
-    if (limit == 0)
+    if (sum_over_all(guard, network, ours) <= guard->network_rate)
         return true;
-    const uint64_t network = guard_network_of(guard, source, v4);
-    uint32_t ours = frequent_add(guard->networks, network, guard->second);
-    const uint32_t spare = limit / (GUARD_SPARE * (guard->others + 1));
-    if (ours <= spare || guard->others == 0 || ours > limit)
-        return ours <= limit;
-    if (sum_over_all(guard, network, ours, spare) <= limit)
-        return true;
-    frequent_raise(guard->networks, network, guard->second, limit + 1); /* no more looks, by all */
+    frequent_raise(&guard->networks, network, guard->network_rate + 1); /* no more looks, by all */
     return false;
 }
 

@@ -38,14 +38,21 @@
 #include "dataplane/admit/lease.h"
 #include "dataplane/admit/seen.h"
 
-enum { GUARD_SPARE = 8 /* the part of a limit that is not looked after */ };
+enum {
+    GUARD_SPARE = 8, /* the part of a limit that is not looked after */
+    /* Sets of cells. A flood of as many random keys as a processor can count, ten million in a
+     * second, takes 2,500 of a count of sources, which is a small part of what one may send, so
+     * that table can stay in the nearest cache; and 300 of a count of networks. */
+    GUARD_SOURCE_SETS = 1 << 11,
+    GUARD_NETWORK_SETS = 1 << 14
+};
 
 /** worker: rw; `networks`: other workers ro */
 struct guard {
-    uint64_t second;
     uint32_t source_rate, network_rate; /* per second, 0 = no limit */
+    uint32_t network_spare;             /* what is answered without a look */
     struct siphash_key key;             /* the same in all workers */
-    struct frequent *sources, *networks;
+    struct frequent sources, networks;
     struct seen seen;
     uint32_t others;
     const struct frequent *other[LEASE_WORKERS - 1]; /* networks of the other workers */
@@ -87,33 +94,37 @@ static inline uint64_t guard_network_of(const struct guard *guard, const struct 
                                          : source->quads[0] & v6_bits);
 }
 
-/** Fetches what the count of a SYN, or of another packet without a flow, needs ahead of its use. */
-static inline void guard_fetch_source(const struct guard *guard, const struct addr *source, bool v4)
+/** Fetches what the counts need ahead of their use. */
+static inline void guard_fetch_source(const struct guard *guard, uint64_t source)
 {
-    frequent_prefetch(guard->sources, guard_source_of(guard, source, v4));
+    frequent_prefetch(&guard->sources, source);
 }
 
-static inline void guard_fetch_syn(const struct guard *guard, const struct addr *source, bool v4)
+static inline void guard_fetch_network(const struct guard *guard, uint64_t network)
 {
-    guard_fetch_source(guard, source, v4);
-    frequent_prefetch(guard->networks, guard_network_of(guard, source, v4));
+    frequent_prefetch(&guard->networks, network);
 }
 
 /** Counts one more packet of a source, by its hash; false when it is one too many. */
-static inline bool guard_count(struct guard *guard, uint64_t source)
+static inline bool guard_source(struct guard *guard, uint64_t source)
 {
-    return guard->source_rate == 0 ||
-           frequent_add(guard->sources, source, guard->second) <= guard->source_rate;
+    return guard->source_rate == 0 || frequent_add(&guard->sources, source) <= guard->source_rate;
 }
 
-/** The same by its address. */
-static inline bool guard_source(struct guard *guard, const struct addr *source, bool v4)
-{
-    return guard_count(guard, guard_source_of(guard, source, v4));
-}
+/** For guard_network: ours are counted already, and more than is answered without a look. */
+bool guard_network_of_all(struct guard *guard, uint64_t network, uint32_t ours);
 
-/** Counts one more SYN of a source's network; false when it is one too many. */
-bool guard_network(struct guard *guard, const struct addr *source, bool v4);
+/** Counts one more SYN of a source's network, by its hash; false when it is one too many. */
+static inline bool guard_network(struct guard *guard, uint64_t network)
+{
+    const uint32_t limit = guard->network_rate;
+    if (limit == 0)
+        return true;
+    const uint32_t ours = frequent_add(&guard->networks, network);
+    if (ours <= guard->network_spare || ours > limit)
+        return ours <= limit;
+    return guard_network_of_all(guard, network, ours);
+}
 
 /** The hash of a SYN: `client` is a keyed hash of its address and port. */
 static inline uint64_t guard_syn_hash(const struct guard *guard, uint64_t client, uint16_t service,

@@ -25,6 +25,8 @@ struct burst {
     struct sorted sorted[SHARD_BURST];
     struct flow_batch tuples;
     struct cookie_batch cookies;
+    uint32_t syns;
+    uint8_t syn[SHARD_BURST]; /* which of them are SYNs to a service */
 };
 
 /* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
@@ -55,10 +57,24 @@ static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct 
     return frame->side == OUTSIDE ? outside_sort(shard, sorted) : inside_sort(shard, sorted);
 }
 
-static bool is_syn(const struct frame *frame, const struct sorted *sorted)
+static bool is_syn(const struct packet *packet)
 {
-    return sorted->for_flow && frame->side == OUTSIDE &&
-           (sorted->packet.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+    return (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/* A client's packet: what it will be looked up and counted by. */
+static void sort_client(const struct shard *shard, struct burst *burst, uint32_t number)
+{
+    struct sorted *sorted = &burst->sorted[number];
+    const struct packet *packet = &sorted->packet;
+    sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
+    flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
+    if (!is_syn(packet))
+        return;
+    sorted->network = guard_network_of(&shard->guard, &packet->source, packet->v4);
+    guard_fetch_source(&shard->guard, sorted->source);
+    guard_fetch_network(&shard->guard, sorted->network);
+    burst->syn[burst->syns++] = (uint8_t)number;
 }
 
 /* Sorts the frames from `first` up to `end`, and lists the tuples whose flows are to be found. */
@@ -68,16 +84,14 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
     flow_batch_begin(&burst->tuples);
     for (uint32_t i = first; i < end; i++) {
         struct sorted *sorted = &burst->sorted[i];
-        const struct packet *packet = &sorted->packet;
         sorted->verdict = (uint8_t)sort_frame(shard, &frames[i], sorted);
         if (!sorted->for_flow)
             continue;
-        if (is_syn(&frames[i], sorted))
-            guard_fetch_syn(&shard->guard, &packet->source, packet->v4);
         if (frames[i].side == OUTSIDE)
-            flow_batch_add(&burst->tuples, i, &packet->source, packet->source_port);
+            sort_client(shard, burst, i);
         else
-            flow_batch_add(&burst->tuples, i, &packet->destination, packet->destination_port);
+            flow_batch_add(&burst->tuples, i, &sorted->packet.destination,
+                           sorted->packet.destination_port);
     }
 }
 
@@ -98,6 +112,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
                        uint32_t count)
 {
     enum { AT_ONCE = 16 };
+    burst->syns = 0;
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
         sort_some(shard, burst, frames, first, end);
@@ -105,26 +120,25 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     }
 }
 
-static void judge_burst(struct shard *shard, struct burst *burst, const struct frame *frames,
-                        uint32_t count)
+static void judge_burst(struct shard *shard, struct burst *burst)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (is_syn(&frames[i], &burst->sorted[i]))
-            burst->sorted[i].verdict = (uint8_t)outside_judge(shard, &burst->sorted[i]);
+    for (uint32_t i = 0; i < burst->syns; i++) {
+        struct sorted *sorted = &burst->sorted[burst->syn[i]];
+        sorted->verdict = (uint8_t)outside_judge(shard, sorted);
+    }
 }
 
-static void promise_burst(struct shard *shard, struct burst *burst, const struct frame *frames,
-                          uint32_t count)
+static void promise_burst(struct shard *shard, struct burst *burst, const struct frame *frames)
 {
+    if (burst->syns == 0)
+        return;
     cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
-    for (uint32_t i = 0; i < count; i++) {
-        struct sorted *sorted = &burst->sorted[i];
-        if (!is_syn(&frames[i], sorted))
-            continue;
+    for (uint32_t i = 0; i < burst->syns; i++) {
+        struct sorted *sorted = &burst->sorted[burst->syn[i]];
         if (sorted->verdict == VERDICT_REFLECTION_RATE)
             sorted->verdict = (uint8_t)outside_again(shard, sorted);
         if (sorted->verdict == VERDICT_FORWARDED)
-            outside_promise(shard, &frames[i], sorted, &burst->cookies);
+            outside_promise(shard, &frames[burst->syn[i]], sorted, &burst->cookies);
     }
     cookie_batch_finish(&burst->cookies);
 }
@@ -137,7 +151,7 @@ static void fetch_burst(const struct shard *shard, const struct burst *burst,
         if (sorted->for_flow &&
             !flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0) &&
             frames[i].side == OUTSIDE)
-            guard_fetch_source(&shard->guard, &sorted->packet.source, sorted->packet.v4);
+            guard_fetch_source(&shard->guard, sorted->source);
     }
 }
 
@@ -170,8 +184,8 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
 {
     struct burst burst;
     sort_burst(shard, &burst, frames, count);
-    judge_burst(shard, &burst, frames, count);
-    promise_burst(shard, &burst, frames, count);
+    judge_burst(shard, &burst);
+    promise_burst(shard, &burst, frames);
     fetch_burst(shard, &burst, frames, count);
     for (uint32_t i = 0; i < count; i++) {
         struct sorted *sorted = &burst.sorted[i];

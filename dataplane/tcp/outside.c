@@ -19,10 +19,9 @@ static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
 enum verdict outside_judge(struct shard *shard, const struct sorted *sorted)
 {
     struct guard *guard = &shard->guard;
-    const struct packet *packet = &sorted->packet;
-    if (!guard_source(guard, &packet->source, packet->v4))
+    if (!guard_source(guard, sorted->source))
         return VERDICT_SOURCE_RATE;
-    if (guard_network(guard, &packet->source, packet->v4))
+    if (guard_network(guard, sorted->network))
         return VERDICT_FORWARDED;
     seen_prefetch(&guard->seen, syn_hash(guard, sorted));
     return VERDICT_REFLECTION_RATE;
@@ -271,7 +270,7 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     if (flow == NULL && syn)
         return answer_syn(frame, sorted);
     if (flow == NULL)
-        return guard_source(&shard->guard, &packet->source, packet->v4)
+        return guard_source(&shard->guard, sorted->source)
                    ? without_flow(shard, frame, packet, &opening)
                    : VERDICT_SOURCE_RATE;
     if (syn && states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
