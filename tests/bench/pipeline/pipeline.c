@@ -31,7 +31,7 @@ static struct addr client_addr(bool v4, uint32_t n)
     if (v4)
         return addr_from_v4(__builtin_bswap32(UINT32_C(0x0a000000) + n)); /* 10/8: 16 M clients */
     struct addr a = {.bytes = {0x20, 0x01, 0x0d, 0xb8, 0x10}};
-    uint32_t be = __builtin_bswap32(n);
+    uint32_t be = __builtin_bswap32(n << 8); /* 256 of a /48, as of an IPv4 /24 */
     memcpy(a.bytes + 4, &be, 4);
     a.bytes[15] = 1;
     return a;
@@ -107,7 +107,7 @@ static uint32_t write_client(void *context, uint64_t n, uint8_t *frame)
     const struct load *load = context;
     uint32_t client = (uint32_t)(n * 2654435761u % load->clients);
     uint8_t *at = frame + ETHERNET_HEADER + 12; /* the 32 bits of the source that differ */
-    uint32_t be = __builtin_bswap32(load->v4 ? UINT32_C(0x0a000000) + client : client), old;
+    uint32_t be = __builtin_bswap32(load->v4 ? UINT32_C(0x0a000000) + client : client << 8), old;
     memcpy(frame, load->template, RIG_FRAME);
     memcpy(&old, at, 4);
     memcpy(at, &be, 4);
@@ -196,6 +196,14 @@ static void put_result(const char *name, struct rig_result result)
     first_row = false;
 }
 
+/* The clock stands still, so all of a load is of one second: nobody in it may be above a limit. */
+static void expect_no_excess(struct rig *rig)
+{
+    const uint64_t *verdicts = rig_shard(rig)->verdicts;
+    if (verdicts[VERDICT_SOURCE_RATE] != 0 || verdicts[VERDICT_REFLECTION_RATE] != 0)
+        errx(1, "the load is above a limit of the guard");
+}
+
 /* One load as it is, and once more under a name of its own with checksums verified by the port. */
 static void measure(const char *name, struct rig *rig, struct load *load)
 {
@@ -204,6 +212,7 @@ static void measure(const char *name, struct rig *rig, struct load *load)
     rig_port_checks(rig);
     snprintf(checked, sizeof checked, "%s_checked", name);
     put_result(checked, rig_measure(rig, OUTSIDE, write_client, load, ROUNDS));
+    expect_no_excess(rig);
 }
 
 static void bench_syn(const char *name, bool v4)
