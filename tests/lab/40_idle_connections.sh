@@ -3,7 +3,9 @@
 # 20,000 connections that finish the handshake and say nothing cost the backend nothing and the gateway no memory.
 . "${0%/*}/lib.sh"
 needs control dataplane
-sale=$(new_sale 1)
+sale=$(new_sale 2)
+# Tables are resident from the start, but not under sanitizers, which lock no memory: then a first client touches them.
+expect_match "a shopper buys before" '^201 ' "$(reserve "$VIP4" "$sale" ann key-0)"
 
 resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(proc_pid dataplane)/status"; }
 backend_connections() { server ss -Htn state established state syn-recv sport = :8080 | wc -l; }
@@ -23,7 +25,7 @@ done
 expect_at_most "no flow was made" "$flows_before" "$(telemetry /dropgate/tables | jq .flows)"
 expect_at_most "no connection reached the backend" "$connections_before" "$(backend_connections)"
 expect_at_most "the gateway's memory did not grow (KiB)" 256 $(($(resident) - resident_before))
-expect_match "a shopper buys meanwhile" '^201 ' "$(reserve "$VIP4" "$sale" ann key-1)"
+expect_match "a shopper buys meanwhile" '^201 ' "$(reserve "$VIP4" "$sale" bob key-1)"
 
 for part in 1 2; do
     kill -TERM "$(proc_pid idle-$part)"
