@@ -156,7 +156,8 @@ static int parse_prefix(const char *text, struct prefix *out, char *wrong, size_
     if (masked)
         return refuse(wrong, size, "bits behind the length are set (%s would be the prefix)",
                       prefix_print(&p, shown));
-    *out = p;
+    out->base = p.base; /* not the padding, which is looked at: all_zero */
+    out->length = p.length;
     return 0;
 }
 
