@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/failpoint.h"
 #include "control/api/body.h"
 #include "control/api/handlers.h"
 
@@ -414,6 +415,7 @@ void connection_answer(struct network *n, struct ledger_request *r)
     struct reply reply;
     handler_answer(n, &c->x, r, &reply);
     slot_of(c)->generation++;
+    FAILPOINT("reply.send");
     if (respond(c, &reply)) /* gives the request back to the pool */
         process(c);         /* what was pipelined behind it */
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "control/clock.h"
 #include "control/ledger/batch.h"
@@ -152,7 +153,9 @@ static void send_batch(struct ledger_thread *t)
         parameters[1 + c] = (struct link_parameter){columns[c].bytes, columns[c].length};
     atomic_store(&t->current->expire, false); /* every batch expires what is due */
     t->unknown = false;
+    FAILPOINT("ledger.send");
     link_send(&t->link, LINK_RESERVE, 1 + BATCH_COLUMNS, parameters);
+    FAILPOINT("ledger.sent");
 }
 
 /* Fills the batch from the current lane. False if there is nothing to send. */
@@ -235,6 +238,7 @@ static size_t answer_rows(struct ledger_thread *t)
 
 static void on_answered(struct ledger_thread *t)
 {
+    FAILPOINT("ledger.answered");
     size_t missing = answer_rows(t);
     if (missing)
         log_error("ledger_protocol",

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "control/ledger/rows.h"
 
@@ -84,6 +85,7 @@ static void answer(struct desk *d, enum ledger_status status)
 
 static void on_answered(struct desk *d)
 {
+    FAILPOINT("lookup.answered");
     if (d->current->kind == LEDGER_READ)
         answer(d, rows_reservation(d->link.result, d->current));
     else
@@ -106,7 +108,9 @@ static void send_current(struct desk *d)
     struct ledger_request *r = d->current;
     const struct link_parameter parameters[2] = {{(const char *)r->id, sizeof r->id},
                                                  {r->user, r->user_length}};
+    FAILPOINT("lookup.send");
     link_send(&d->link, r->kind == LEDGER_READ ? LINK_READ : LINK_CANCEL, 2, parameters);
+    FAILPOINT("lookup.sent");
 }
 
 static void advance(struct lookup *l, struct desk *d)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Copyright (c) 2026, the Dropgate authors
 #
-# The three builds: release (demo, bench), sanitize (tests), fuzz. Sourced after common.sh and process.sh.
+# The builds: release (demo, bench), sanitize (tests), fuzz, and faults, which alone has failpoints. Sourced after common.sh and process.sh.
 
 # build_tree NAME [TARGET…]: configures build/NAME when it is new (or its configuration was cut short) and builds it.
 build_tree() {
@@ -9,6 +9,7 @@ build_tree() {
     shift
     case $name in
     sanitize) options=(--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false) ;;
+    faults) options=(--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dfailpoints=true) ;;
     fuzz) compiler=clang-14 options=(--buildtype=debugoptimized -Dfuzz=true -Db_lundef=false) ;;
     esac
     if [[ ! -e $dir/build.ninja ]]; then
