@@ -74,7 +74,11 @@ begin
         where r.id = any (array(
             select d.id from reservation d where d.sale = p_sale and d.state = 'held' and d.expires_at <= t order by d.expires_at
             limit (select case n when 0 then 4096 else greatest(256, sum(q)) end from unnest(p_quantity) q where q between 1 and s.per_user)))
-        returning r.quantity)
+        returning r.id, r.user_id, r.quantity),
+    told as (
+        insert into outbox_pending (kind, sale, at, events, reservations, users, quantities)
+        select 'reservation.expired', p_sale, t, count(*), array_agg(gone.id), array_agg(gone.user_id), array_agg(gone.quantity)
+        from gone having count(*) > 0)
     select coalesce(sum(gone.quantity), 0) into freed from gone;
     a := s.avail + freed;
 
@@ -142,13 +146,18 @@ begin
         insert into reservation as r (id, sale, user_id, fingerprint, quantity, unit_price, currency, granted_at, expires_at, granted_entry)
         select g.i, p_sale, g.u, g.f, g.q, s.unit_price, s.currency, t, t + s.hold, s.entry + 1
         from unnest(p_id, p_user, p_fingerprint, p_quantity, decided) g (i, u, f, q, d) where g.d = 0 and exhausted is null
-        returning r.id, r.quantity, r.unit_price, r.currency, r.granted_at, r.expires_at, r.render),
+        returning r.id, r.user_id, r.quantity, r.unit_price, r.currency, r.granted_at, r.expires_at, r.render),
+    told as (
+        insert into outbox_pending (kind, sale, at, events, reservations, users, quantities, body)
+        select 'reservation.granted', p_sale, t, count(*), array_agg(granted.id), array_agg(granted.user_id), array_agg(granted.quantity),
+               jsonb_build_object('unit_price', s.unit_price, 'currency', s.currency, 'expires_at', utc_text(t + s.hold))
+        from granted having count(*) > 0),
     counted as (
         update stock k set avail = k.avail + freed - taken, held = k.held - freed + taken, granted = k.granted + taken,
             released = k.released + freed, entry = k.entry + 1
         from (select coalesce(sum(granted.quantity), 0) as taken from granted) x where k.sale = p_sale and taken + freed > 0),
     rendered as (
-        table granted union all
+        select g.id, g.quantity, g.unit_price, g.currency, g.granted_at, g.expires_at, g.render from granted g union all
         select r.id, r.quantity, r.unit_price, r.currency, r.granted_at, r.expires_at, r.render from reservation r
         where r.id = any (array(select x.i from unnest(p_id, decided) x (i, d) where x.d = 201)))
     select x.o::int, case x.d when 0 then coalesce(exhausted, 201) else x.d end,

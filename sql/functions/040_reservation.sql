@@ -20,6 +20,7 @@ declare
     the_sale int;
     k stock;
     r reservation;
+    ended reservation_state;
 begin
     select reservation.sale into the_sale from reservation where id = p_id and user_id = p_user;
     if not found then
@@ -33,11 +34,11 @@ begin
     elsif r.state <> 'held' then
         return 409;
     end if;
-    update reservation set released_entry = k.entry + 1,
-        state = case when r.expires_at <= clock_timestamp() then 'expired' else 'cancelled' end::reservation_state
-        where id = p_id and state = 'held';
+    ended := case when r.expires_at <= clock_timestamp() then 'expired' else 'cancelled' end;
+    update reservation set released_entry = k.entry + 1, state = ended where id = p_id and state = 'held';
     update stock set avail = avail + r.quantity, held = held - r.quantity, released = released + r.quantity, entry = entry + 1
         where stock.sale = the_sale;
+    perform outbox_put('reservation.' || ended, the_sale, p_id, p_user, jsonb_build_object('quantity', r.quantity));
     return 204;
 end $$;
 
