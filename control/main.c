@@ -107,6 +107,7 @@ static void give_notice(const struct settings *settings, const sigset_t *signals
 struct service {
     const struct settings *settings;
     struct server *server;
+    struct token_keys *tokens;
     struct connector *connector;
     struct ledger *ledger;
     struct lookup *lookup;
@@ -117,7 +118,13 @@ struct service {
 
 static int start(struct service *s)
 {
-    char why[256];
+    char why[CONF_WHY];
+    bool tokens = s->settings->control.identity == IDENTITY_JWT;
+    s->tokens = tokens ? token_keys_open(s->settings, why, sizeof why) : NULL;
+    if (tokens && !s->tokens) {
+        log_error("cannot_start", "%s", why);
+        return -EINVAL;
+    }
     s->server = server_open(s->settings, why, sizeof why);
     if (!s->server) {
         log_error("cannot_start", "%s", why);
@@ -129,7 +136,7 @@ static int start(struct service *s)
     s->refresh = s->lookup
                      ? refresh_start(&s->settings->catalog, s->connector, s->ledger, &s->catalog)
                      : NULL;
-    s->context = (struct api_context){s->settings, &s->catalog, s->ledger, s->lookup};
+    s->context = (struct api_context){s->settings, s->tokens, &s->catalog, s->ledger, s->lookup};
     if (!s->refresh || server_start(s->server, &s->context)) {
         log_error("cannot_start", "memory, threads or descriptors are short");
         return -ENOMEM;
@@ -148,6 +155,7 @@ static void stop(struct service *s)
     lookup_free(s->lookup);
     ledger_free(s->ledger);
     server_free(s->server);
+    token_keys_free(s->tokens);
     catalog_discard(atomic_load(&s->catalog.current));
     libevent_global_shutdown();
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 static const char *const IDENTITY_CHOICES[] = {"none", "header", "jwt", NULL};
+static const char *const ALGORITHM_CHOICES[] = {"HS256", "RS256", NULL};
 static const char *const QUEUE_CHOICES[] = {"memory", "redis", NULL};
 static const char *const LEVEL_CHOICES[] = {"debug", "info", "warning", "error", NULL};
 
@@ -21,6 +22,7 @@ static const char *const LEVEL_CHOICES[] = {"debug", "info", "warning", "error",
 #define HOUR   (60 * MINUTE)
 
 #define IN_CONTROL(field)  offsetof(struct control_settings, field)
+#define IN_JWT(field)      offsetof(struct jwt_settings, field)
 #define IN_DATABASE(field) offsetof(struct database_settings, field)
 
 static const struct conf_section SECTIONS[] = {
@@ -30,6 +32,11 @@ static const struct conf_section SECTIONS[] = {
      "PostgreSQL, the ledger."},
     {"catalog", 0, offsetof(struct settings, catalog), sizeof(struct catalog_settings), 0, 0,
      "The copy of items and sales in memory."},
+    {"jwt", 1, offsetof(struct settings, jwt), sizeof(struct jwt_settings), 0, 16,
+     "A key that may have signed the tokens of identity = jwt. To rotate: add the new key's "
+     "section, "
+     "restart the instances one by one, let the issuer sign with the new key, and take the old "
+     "section out when the last token that it signed has expired."},
 };
 
 static const struct conf_row ROWS[] = {
@@ -48,9 +55,18 @@ static const struct conf_row ROWS[] = {
      CONF_BOOT, "PostgreSQL connections for reading and cancelling single reservations."},
     {"control", "identity", CONF_ENUM, IN_CONTROL(identity), 0, 0, "none", IDENTITY_CHOICES,
      CONF_BOOT,
-     "Who the shopper is: none refuses reservations; header trusts user_header, for trials behind "
-     "a trusted proxy "
-     "only; jwt is not built yet."},
+     "Who the shopper is: none refuses reservations; jwt takes the subject of a signed token "
+     "(Authorization: Bearer) and wants a [jwt] section; header trusts user_header, for trials "
+     "behind a trusted proxy only."},
+    {"control", "token_issuer", CONF_STRING, IN_CONTROL(token_issuer), 0, 255, "", NULL, CONF_BOOT,
+     "The only issuer (iss) whose tokens count; empty: not looked at."},
+    {"control", "token_audience", CONF_STRING, IN_CONTROL(token_audience), 0, 255, "", NULL,
+     CONF_BOOT,
+     "The audience (aud) that a token must name; empty: only tokens without an audience count."},
+    {"control", "clock_skew", CONF_DURATION, IN_CONTROL(clock_skew), 0, 10 * MINUTE, "30s", NULL,
+     CONF_BOOT,
+     "How far the clocks of this machine and the issuer's may differ when a token's exp and nbf "
+     "are judged."},
     {"control", "user_header", CONF_STRING, IN_CONTROL(user_header), 1, 64, "X-Dropgate-User", NULL,
      CONF_BOOT, "The request header that holds the user when identity = header."},
     {"control", "queue", CONF_ENUM, IN_CONTROL(queue), 0, 0, "memory", QUEUE_CHOICES, CONF_BOOT,
@@ -84,6 +100,15 @@ static const struct conf_row ROWS[] = {
      "After that, how long requests in work may take before their connections are closed."},
     {"control", "log_level", CONF_ENUM, IN_CONTROL(log_level), 0, 0, "info", LEVEL_CHOICES,
      CONF_BOOT, "Lowest level that is logged."},
+    {"jwt", "algorithm", CONF_ENUM, IN_JWT(algorithm), 0, 0, NULL, ALGORITHM_CHOICES, CONF_BOOT,
+     "The one algorithm of this key: HS256, a secret shared with the issuer, or RS256, the "
+     "issuer's "
+     "public key."},
+    {"jwt", "file", CONF_STRING, IN_JWT(file), 1, 1024, NULL, NULL, CONF_BOOT,
+     "HS256: a file of mode 0600 with 32 to 1,024 bytes, without the line end; RS256: a public key "
+     "in PEM of at least 2,048 bits."},
+    {"jwt", "key_id", CONF_STRING, IN_JWT(key_id), 0, 255, "", NULL, CONF_BOOT,
+     "The kid of tokens signed with this key; empty: whatever they name."},
     {"database", "dsn", CONF_STRING, IN_DATABASE(dsn), 1, 2048, NULL, NULL, CONF_BOOT,
      "libpq connection string of the primary, without a password: passwords come from passfile= or "
      "PGPASSFILE."},
@@ -137,9 +162,10 @@ static int check_header(const char *name)
 static int check(const void *root, char *why, size_t why_size)
 {
     const struct settings *s = root;
-    if (s->control.identity == IDENTITY_JWT) {
+    if (s->control.identity == IDENTITY_JWT && s->jwt.count == 0) {
         snprintf(why, why_size,
-                 "[control] identity = jwt is not built yet; allowed now: none, header");
+                 "[control] identity = jwt: there is no key; a [jwt NAME] section with algorithm "
+                 "and file is needed");
         return -EINVAL;
     }
     if (s->control.queue != QUEUE_MEMORY) {

@@ -12,6 +12,7 @@
 #include "common/conf.h"
 
 enum identity_mode { IDENTITY_NONE, IDENTITY_HEADER, IDENTITY_JWT };
+enum token_algorithm { TOKEN_HS256, TOKEN_RS256, TOKEN_ALGORITHMS };
 enum queue_mode { QUEUE_MEMORY, QUEUE_REDIS };
 
 /** Durations are milliseconds, as conf.h gives them. */
@@ -20,6 +21,8 @@ struct control_settings {
     int64_t network_threads, ledger_threads, lookup_connections;
     int identity; /* enum identity_mode */
     char *user_header;
+    char *token_issuer, *token_audience; /* NULL: not asked for */
+    int64_t clock_skew;
     int queue; /* enum queue_mode */
     int64_t connections_max;
     int64_t idle_timeout, head_timeout, body_timeout, write_timeout;
@@ -38,10 +41,19 @@ struct catalog_settings {
     int64_t refresh;
 };
 
+/** A key that may have signed tokens. */
+struct jwt_settings {
+    char *name;
+    int algorithm; /* enum token_algorithm */
+    char *file;
+    char *key_id; /* NULL: any */
+};
+
 struct settings {
     struct control_settings control;
     struct database_settings database;
     struct catalog_settings catalog;
+    struct conf_list jwt; /* of struct jwt_settings */
 };
 
 /** The schema for conf_load, conf_show and conf_sample. */

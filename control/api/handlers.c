@@ -5,11 +5,14 @@
  * together. */
 #include "control/api/handlers.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "control/api/body.h"
 #include "control/api/identity.h"
+#include "control/api/token.h"
 #include "control/clock.h"
 #include "control/ledger/key.h"
 
@@ -43,16 +46,10 @@ static void refuse(struct exchange *x, enum problem problem, const char *detail)
     x->detail = detail;
 }
 
-static void read_user(struct network *n, const struct http1_head *head, struct exchange *x)
+static void read_trusted_header(const char *name, const struct http1_head *head, struct exchange *x)
 {
-    const struct control_settings *settings = &n->context->settings->control;
     struct http1_slice user;
-    if (settings->identity == IDENTITY_NONE) {
-        refuse(x, PROBLEM_IDENTITY_REQUIRED,
-               "This service has no way of identifying users configured.");
-        return;
-    }
-    switch (identity_user(head, settings->user_header, &user)) {
+    switch (identity_user(head, name, &user)) {
     case IDENTITY_GOOD:
         memcpy(x->request->user, user.at, user.length);
         x->request->user_length = (uint8_t)user.length;
@@ -70,6 +67,54 @@ static void read_user(struct network *n, const struct http1_head *head, struct e
         refuse(x, PROBLEM_BAD_USER, "The user is not UTF-8 text without control characters.");
         return;
     }
+}
+
+static void read_token(const struct token_keys *keys, const struct http1_head *head,
+                       struct exchange *x)
+{
+    struct http1_slice token;
+    size_t length = 0;
+    switch (identity_bearer(head, &token)) {
+    case IDENTITY_GOOD: break;
+    case IDENTITY_MISSING:
+        refuse(x, PROBLEM_IDENTITY_REQUIRED, "Send a token: Authorization: Bearer and the token.");
+        return;
+    case IDENTITY_REPEATED:
+        refuse(x, PROBLEM_INVALID_TOKEN, "The header Authorization stands more than once.");
+        return;
+    default: refuse(x, PROBLEM_INVALID_TOKEN, token_reason(TOKEN_MALFORMED)); return;
+    }
+    enum token_result result =
+        token_verify(keys, token.at, token.length, time(NULL), x->request->user, &length);
+    x->request->user_length = (uint8_t)length;
+    if (result != TOKEN_GOOD)
+        refuse(x, PROBLEM_INVALID_TOKEN, token_reason(result));
+}
+
+static void read_user(struct network *n, const struct http1_head *head, struct exchange *x)
+{
+    const struct control_settings *settings = &n->context->settings->control;
+    switch ((enum identity_mode)settings->identity) {
+    case IDENTITY_NONE:
+        refuse(x, PROBLEM_IDENTITY_REQUIRED,
+               "This service has no way of identifying users configured.");
+        return;
+    case IDENTITY_HEADER: read_trusted_header(settings->user_header, head, x); return;
+    case IDENTITY_JWT: read_token(n->context->tokens, head, x); return;
+    }
+}
+
+/* RFC 9110 section 15.5.2 wants a challenge beside a 401; RFC 6750 section 3 says which. */
+static void challenge(struct network *n, const struct exchange *x, struct reply *reply)
+{
+    bool bearer = n->context->settings->control.identity == IDENTITY_JWT;
+    char text[256];
+    snprintf(text, sizeof text, "%s realm=\"reservations\"%s%s%s", bearer ? "Bearer" : "Dropgate",
+             x->problem == PROBLEM_INVALID_TOKEN ? ", error=\"invalid_token\", error_description=\""
+                                                 : "",
+             x->problem == PROBLEM_INVALID_TOKEN ? x->detail : "",
+             x->problem == PROBLEM_INVALID_TOKEN ? "\"" : "");
+    reply_field(reply, "WWW-Authenticate", text);
 }
 
 static void read_key(const struct http1_head *head, struct exchange *x)
@@ -279,6 +324,8 @@ enum handler_verdict handler_complete(struct network *n, struct exchange *x, con
                       x->problem == PROBLEM_BUSY ? retry_soon(n) : REPLY_NO_RETRY);
         if (x->problem == PROBLEM_METHOD_NOT_ALLOWED)
             reply_field(reply, "Allow", x->match.allow);
+        if (x->problem == PROBLEM_IDENTITY_REQUIRED || x->problem == PROBLEM_INVALID_TOKEN)
+            challenge(n, x, reply);
         return HANDLER_REPLY;
     }
     switch (x->match.route) {

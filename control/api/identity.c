@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 enum { USER_MAX = 255 };
 
@@ -42,20 +43,42 @@ static enum identity_result only_field(const struct http1_head *head, const char
     return IDENTITY_GOOD;
 }
 
-enum identity_result identity_user(const struct http1_head *head, const char *header,
-                                   struct http1_slice *out)
+enum identity_result identity_check_user(const char *bytes, size_t length)
 {
-    enum identity_result result = only_field(head, header, out);
-    if (result != IDENTITY_GOOD)
-        return result;
-    if (out->length > USER_MAX)
+    if (length == 0)
+        return IDENTITY_MISSING;
+    if (length > USER_MAX)
         return IDENTITY_TOO_LONG;
-    for (size_t i = 0, step; i < out->length; i += step) {
-        step = printable_length((const uint8_t *)out->at + i, out->length - i);
+    for (size_t i = 0, step; i < length; i += step) {
+        step = printable_length((const uint8_t *)bytes + i, length - i);
         if (!step)
             return IDENTITY_MALFORMED;
     }
     return IDENTITY_GOOD;
+}
+
+enum identity_result identity_user(const struct http1_head *head, const char *header,
+                                   struct http1_slice *out)
+{
+    enum identity_result result = only_field(head, header, out);
+    return result == IDENTITY_GOOD ? identity_check_user(out->at, out->length) : result;
+}
+
+enum identity_result identity_bearer(const struct http1_head *head, struct http1_slice *out)
+{
+    static const char scheme[] = "Bearer";
+    const size_t length = sizeof scheme - 1;
+    enum identity_result result = only_field(head, "Authorization", out);
+    if (result != IDENTITY_GOOD)
+        return result;
+    if (out->length < length || strncasecmp(out->at, scheme, length) != 0 ||
+        (out->length > length && out->at[length] != ' '))
+        return IDENTITY_MISSING;
+    const char *at = out->at + length, *end = out->at + out->length;
+    while (at < end && *at == ' ')
+        at++;
+    *out = (struct http1_slice){at, (size_t)(end - at)};
+    return at == end || memchr(at, ' ', out->length) ? IDENTITY_MALFORMED : IDENTITY_GOOD;
 }
 
 /* RFC 8941: printable ASCII between quotes; a backslash may only stand before a quote or a

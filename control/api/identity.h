@@ -22,6 +22,15 @@ enum identity_result {
 enum identity_result identity_user(const struct http1_head *head, const char *header,
                                    struct http1_slice *out);
 
+/** Whether these bytes may be a user: IDENTITY_GOOD, IDENTITY_MISSING (none), IDENTITY_TOO_LONG or
+ * IDENTITY_MALFORMED. */
+enum identity_result identity_check_user(const char *bytes, size_t length);
+
+/** The token of the one Authorization field, "Bearer TOKEN" (RFC 6750 section 2.1); the scheme's
+ * case does not matter. IDENTITY_MISSING also for another scheme, IDENTITY_MALFORMED for a token
+ * with spaces or none. `out` points into the head. */
+enum identity_result identity_bearer(const struct http1_head *head, struct http1_slice *out);
+
 enum { IDEMPOTENCY_KEY_MAX = 255 };
 
 struct idempotency_key {

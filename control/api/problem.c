@@ -11,6 +11,7 @@ const struct problem_row PROBLEM_ROWS[PROBLEMS] = {
     [PROBLEM_MISSING_KEY] = {"missing-key", 400, "An Idempotency-Key is required"},
     [PROBLEM_BAD_USER] = {"bad-user", 400, "The user is not valid"},
     [PROBLEM_IDENTITY_REQUIRED] = {"identity-required", 401, "It is not known who is asking"},
+    [PROBLEM_INVALID_TOKEN] = {"invalid-token", 401, "The token does not show who is asking"},
     [PROBLEM_NOT_FOUND] = {"not-found", 404, "There is no such path"},
     [PROBLEM_METHOD_NOT_ALLOWED] = {"method-not-allowed", 405,
                                     "This path does not know that method"},

@@ -64,8 +64,6 @@ void reply_problem(struct reply *reply, enum problem problem, const char *detail
                "{\"type\":\"" PROBLEM_TYPE_PREFIX "%s\",\"title\":\"%s\",\"status\":%d%s%s%s}",
                row->name, row->title, row->status, detail ? ",\"detail\":\"" : "",
                detail ? detail : "", detail ? "\"" : "");
-    if (problem == PROBLEM_IDENTITY_REQUIRED) /* RFC 9110 section 15.5.2 wants a challenge */
-        reply_field(reply, "WWW-Authenticate", "Dropgate realm=\"reservations\"");
 }
 
 void reply_not_open(struct reply *reply, int64_t opens_at, int retry_after)

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 
+#include "control/api/token.h"
 #include "control/catalog/catalog.h"
 #include "control/ledger/ledger.h"
 #include "control/ledger/lookup.h"
@@ -19,6 +20,7 @@ struct server;
 /** What the handlers work with; all of it outlives the server. */
 struct api_context {
     const struct settings *settings;
+    const struct token_keys *tokens; /* NULL unless identity = jwt */
     struct catalog *catalog;
     struct ledger *ledger;
     struct lookup *lookup;

@@ -57,8 +57,14 @@ static void the_sample_with_a_dsn_is_good(void **state)
 static void what_is_not_built_yet_is_refused_by_name(void **state)
 {
     (void)state;
-    assert_refused("identity = jwt", "dbname=shop", "identity = jwt is not built yet");
     assert_refused("queue = redis", "dbname=shop", "queue = redis is not built yet");
+}
+
+static void tokens_without_a_key_are_refused(void **state)
+{
+    (void)state;
+    assert_refused("identity = jwt", "dbname=shop",
+                   "[control] identity = jwt: there is no key; a [jwt NAME] section");
 }
 
 static void a_password_in_the_dsn_is_refused(void **state)
@@ -90,6 +96,7 @@ int main(void)
         cmocka_unit_test(a_dsn_is_enough),
         cmocka_unit_test(the_sample_with_a_dsn_is_good),
         cmocka_unit_test(what_is_not_built_yet_is_refused_by_name),
+        cmocka_unit_test(tokens_without_a_key_are_refused),
         cmocka_unit_test(a_password_in_the_dsn_is_refused),
         cmocka_unit_test(a_dsn_that_libpq_does_not_understand_is_refused),
         cmocka_unit_test(bounds_that_contradict_each_other_are_refused),
