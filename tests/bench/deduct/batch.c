@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/lab/tools/crowd.h"
 #include "tests/lab/tools/ledger_client.h"
@@ -40,7 +41,8 @@ struct lane {
     size_t size, head; /* shoppers, and the one that has waited longest */
     uint64_t random;
     unsigned long requests, grants, units, batches;
-    unsigned *waits; /* histogram */
+    double server_cpu; /* seconds that the session behind this connection has computed */
+    unsigned *waits;   /* histogram */
     int error;
 };
 
@@ -108,6 +110,24 @@ static int one_batch(struct lane *lane)
     return 0;
 }
 
+/** Processor seconds of the session's own process so far (proc(5): utime and stime), or 0 if it is
+ * not on this machine. Unlike rates this is comparable between runs on a busy machine. */
+static double server_cpu(const struct lane *lane)
+{
+    char path[64];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat",
+             PQbackendPID(ledger_client_connection(lane->client)));
+    FILE *stat = fopen(path, "r");
+    if (!stat)
+        return 0;
+    if (fscanf(stat, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &system) != 2)
+        user = system = 0;
+    fclose(stat);
+    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
 static void *run_lane(void *argument)
 {
     struct lane *lane = argument;
@@ -116,8 +136,10 @@ static void *run_lane(void *argument)
         new_shopper(lane, i);
         lane->since[i] = now;
     }
+    lane->server_cpu = server_cpu(lane);
     while (!lane->error && !atomic_load(&stop))
         lane->error = one_batch(lane);
+    lane->server_cpu = server_cpu(lane) - lane->server_cpu;
     return NULL;
 }
 
@@ -163,7 +185,9 @@ static double quantile(const struct lane *lanes, unsigned long requests, double 
 static void print_result(const struct lane *lanes, double seconds)
 {
     unsigned long requests = 0, grants = 0, units = 0, batches = 0;
+    double cpu = 0;
     for (int64_t i = 0; i < options.connections; i++) {
+        cpu += lanes[i].server_cpu;
         requests += lanes[i].requests;
         grants += lanes[i].grants;
         units += lanes[i].units;
@@ -175,6 +199,7 @@ static void print_result(const struct lane *lanes, double seconds)
            grants, units, batches);
     printf("\"seconds\": %.3f, \"grants_per_s\": %.0f, \"statements_per_s\": %.0f, ", seconds,
            (double)grants / seconds, (double)batches / seconds);
+    printf("\"cpu_us_per_grant\": %.1f, ", grants ? cpu * 1e6 / (double)grants : 0);
     printf("\"p50_ms\": %.2f, \"p99_ms\": %.2f}\n", quantile(lanes, requests, 0.50),
            quantile(lanes, requests, 0.99));
 }
