@@ -14,7 +14,7 @@ begin
     perform lock_sale(p_sale);
     t := clock_timestamp();
     update reservation r set expires_at = greatest(t, r.granted_at + interval '1 microsecond')
-        where r.id = any (array(select d.id from reservation d where d.sale = p_sale and d.state = 'held' and d.expires_at > t
+        where r.sale = p_sale and r.id = any (array(select d.id from reservation d where d.sale = p_sale and d.state = 'held' and d.expires_at > t
                                 order by d.expires_at limit p_limit));
     get diagnostics changed = row_count;
     return changed;

@@ -52,6 +52,9 @@ language plpgsql volatile security definer set search_path = pg_catalog, dropgat
 declare k stock;
 begin
     perform lock_sale(p_id);
+    if exists (select from retired r where r.sale = p_id) then
+        raise 'sale %: has been retired, and its number is not used again', p_id using errcode = 'unique_violation';
+    end if;
     select * into k from stock where stock.sale = p_id for update;
     if k.total - k.avail > p_total then
         raise 'sale %: % units are out, the total cannot be %', p_id, k.total - k.avail, p_total using errcode = 'check_violation';
@@ -65,6 +68,7 @@ begin
     on conflict (id) do update set item = excluded.item, per_user = excluded.per_user,
         per_user_highest = greatest(sale.per_user_highest, excluded.per_user), hold = excluded.hold, unit_price = excluded.unit_price,
         currency = excluded.currency, opens_at = excluded.opens_at, closes_at = excluded.closes_at;
+    perform partition_make(p_id, p_total);
     insert into stock as old (sale, total, avail) values (p_id, p_total, p_total)
     on conflict (sale) do update set total = p_total, avail = old.avail + p_total - old.total;
 end $$;

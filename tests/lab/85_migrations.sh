@@ -41,6 +41,40 @@ echo '-- a second thought' >>"$shut/sql/001_ledger.sql"
 expect_match "an applied migration that was edited is refused by name" "001_ledger.sql was applied with other content" "$(migrate 2>&1 || true)"
 if migrate 2>/dev/null; then fail "with an exit status"; else ok "with an exit status"; fi
 
+# A ledger that was filled before reservations were partitioned, brought up to date: every row as it was, in its sale's partition, and
+# an old key gets its old answer.
+old=$shut/old
+mkdir -p "$old/sql/functions" "$old/scripts"
+cp "$ROOT/scripts/migrate" "$old/scripts/"
+cp "$ROOT/sql/001_ledger.sql" "$old/sql/"
+psql -Xqd "$dsn dbname=postgres" -c 'create database filled'
+filled=${dsn/dbname=dropgate/dbname=filled}
+"$old/scripts/migrate" "$filled" >"$shut/filled" 2>&1 || cat "$shut/filled"
+psql -Xqd "$filled" -v ON_ERROR_STOP=1 >/dev/null <<'SQL'
+insert into dropgate.item values ('thing', 'A thing', '');
+insert into dropgate.sale select id, 'thing', 3, 3, '1 hour', 100, 'EUR', '2020-01-01' from unnest(array[1, 1023, 1024, 70000, 2147483647]) id;
+insert into dropgate.stock (sale, total, avail, held, granted, released, entry) select id, 1000, 800, 200, 300, 100, 3 from dropgate.sale;
+insert into dropgate.reservation (id, sale, user_id, fingerprint, quantity, unit_price, currency, granted_at, expires_at, granted_entry, released_entry, state)
+    select md5(s.id || '/' || i)::uuid, s.id, 'user-' || i, md5('body')::uuid, 1, 100, 'EUR', '2020-01-02', '2099-01-01', 1,
+           case when i % 3 = 0 then 2 end, case when i % 3 = 0 then 'expired' else 'held' end::dropgate.reservation_state
+    from dropgate.sale s, generate_series(1, 300) i;
+SQL
+rows() {
+    psql -XAtqd "$filled" -c "select md5(string_agg((id, sale, user_id, fingerprint, quantity, unit_price, currency, granted_at, expires_at,
+        granted_entry, released_entry, state, render)::text, ' ' order by id)) from dropgate.reservation"
+}
+before=$(rows)
+expect "a filled ledger of the first days is brought up to date" "$ROOT/scripts/migrate" "$filled"
+expect_equal "with every reservation as it was" "$before" "$(rows)"
+expect_equal "each in its sale's partition" "reservation_0 600
+reservation_1024 300
+reservation_2147482624 300
+reservation_69632 300" "$(psql -XAtqF ' ' -d "$filled" -c "select tableoid::regclass::text, count(*) from dropgate.reservation group by 1 order by 1" | sed 's/^dropgate\.//')"
+expect_equal "all invariants hold" "" "$(psql -XAtqd "$filled" -f "$ROOT/sql/invariants.sql" | grep -v 't$')"
+expect_equal "an old key gets its old answer, a new one a new" "201 201 2020" "$(psql -XAtqF ' ' -d "$filled" -c "
+    select (array_agg(status order by ord))[1], (array_agg(status order by ord))[2], min(extract(year from granted_at))
+    from dropgate.reserve_batch(70000, array[md5('70000/1'), md5('new')]::uuid[], array['user-1', 'new'], array[md5('body'), md5('body')]::uuid[], '{1,1}')")"
+
 # The server is somewhere that its user can reach, and a killed one is cleaned up by the next start.
 expect "the server runs although its directory is closed to it" psql -Xqd "$dsn" -c 'select'
 pg_kill9 "$shut/ledger"
