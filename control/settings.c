@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/ledger/hosts.h"
+
 static const char *const IDENTITY_CHOICES[] = {"none", "header", "jwt", NULL};
 static const char *const ALGORITHM_CHOICES[] = {"HS256", "RS256", NULL};
 static const char *const QUEUE_CHOICES[] = {"memory", "redis", NULL};
@@ -110,8 +112,13 @@ static const struct conf_row ROWS[] = {
     {"jwt", "key_id", CONF_STRING, IN_JWT(key_id), 0, 255, "", NULL, CONF_BOOT,
      "The kid of tokens signed with this key; empty: whatever they name."},
     {"database", "dsn", CONF_STRING, IN_DATABASE(dsn), 1, 2048, NULL, NULL, CONF_BOOT,
-     "libpq connection string of the primary, without a password: passwords come from passfile= or "
-     "PGPASSFILE."},
+     "libpq connection string of the primary and its standbys (host=a,b), without a password: "
+     "passwords come from passfile= or PGPASSFILE. Of all primaries that answer the one of the "
+     "highest timeline is used."},
+    {"database", "timeline_file", CONF_STRING, IN_DATABASE(timeline_file), 0, 4000, "", NULL,
+     CONF_BOOT,
+     "Where the highest timeline ever seen is kept, so that a restart does not fall for an old "
+     "primary while the new one is down; empty: it is not kept."},
     {"database", "lock_timeout", CONF_DURATION, IN_DATABASE(lock_timeout), 10, MINUTE, "1s", NULL,
      CONF_BOOT,
      "How long a batch waits for its sale's lock before it is put back and the sale moves to the "
@@ -128,16 +135,15 @@ static const struct conf_row ROWS[] = {
 /* A secret in the configuration ends up in backups and in --show-config, so it is refused here. */
 static int check_dsn(const char *dsn, char *why, size_t why_size)
 {
-    char *error = NULL;
-    PQconninfoOption *options = PQconninfoParse(dsn, &error);
-    if (!options) {
-        snprintf(why, why_size, "[database] dsn: %s", error ? error : "out of memory");
-        why[strcspn(why, "\n")] = '\0';
-        PQfreemem(error);
+    char reason[CONF_WHY];
+    struct hosts hosts;
+    if (hosts_parse(&hosts, dsn, reason, sizeof reason)) {
+        snprintf(why, why_size, "[database] dsn: %.*s", CONF_WHY - 64, reason);
         return -EINVAL;
     }
-    int status = 0;
-    for (const PQconninfoOption *o = options; o->keyword; o++)
+    PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+    int status = options ? 0 : -EINVAL;
+    for (const PQconninfoOption *o = options; o && o->keyword; o++)
         if (o->val && (!strcmp(o->keyword, "password") || !strcmp(o->keyword, "sslpassword")))
             status = -EINVAL;
     PQconninfoFree(options);

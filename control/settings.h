@@ -34,6 +34,7 @@ struct control_settings {
 
 struct database_settings {
     char *dsn;
+    char *timeline_file; /* NULL: not kept */
     int64_t lock_timeout, connect_timeout;
 };
 

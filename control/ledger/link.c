@@ -44,6 +44,7 @@ void link_open(struct link *link, struct connector *connector, struct mailbox *o
     link->connector = connector;
     link->owner = owner;
     link->listens = listens;
+    connector_adopt(connector, link);
     connector_ask(connector, link);
 }
 
@@ -128,6 +129,7 @@ static enum link_event take_offer(struct link *link)
     if (!conn)
         return LINK_NOTHING;
     link->conn = conn;
+    link->timeline = link->offered_timeline;
     link->state = LINK_IDLE;
     clear_result(link);
     PQsetNoticeReceiver(conn, on_notice, link);
@@ -138,6 +140,9 @@ enum link_event link_advance(struct link *link)
 {
     if (link->state == LINK_DOWN)
         return take_offer(link);
+    if (link->timeline < connector_timeline(link->connector))
+        return lost(link); /* another primary has taken over: even an answer that is here already
+                              may be the old one's */
     if (!PQconsumeInput(link->conn) || PQflush(link->conn) < 0)
         return lost(link);
     if (link->state == LINK_IDLE)

@@ -5,7 +5,8 @@
  * time. No pipeline mode (a statement sent without Sync would hold the sale's lock with no
  * server-side time-out) and never a PQcancel (a cancelled wait for a synchronous standby is
  * reported as success). A lost connection is replaced by the connector thread; what was in flight
- * is then unknown, and the owner decides what to send again. */
+ * is then unknown, and the owner decides what to send again. A connection to a primary that has
+ * been superseded counts as lost. */
 #ifndef DROPGATE_CONTROL_LEDGER_LINK_H
 #define DROPGATE_CONTROL_LEDGER_LINK_H
 
@@ -44,8 +45,11 @@ struct link {
     bool listens;      /* LISTEN dropgate_catalog on every new connection */
     struct connector *connector;
     struct mailbox *owner;     /* woken when a connection is handed over */
+    uint32_t timeline;         /* of the primary that `conn` leads to */
     _Atomic(PGconn *) offered; // connector: w, owner: takes
-    struct link *next;         // connector's list, under its lock
+    uint32_t offered_timeline; // connector: w, before `offered`
+    struct link *next;         // connector's list of those that ask, under its lock
+    struct link *known;        // connector's list of all links, under its lock
 };
 
 enum { LINK_PARAMETERS = 5 };
