@@ -11,6 +11,13 @@
 #   pg_stop  DIR                 fast shutdown; the data stays
 #   pg_kill9 DIR                 SIGKILL to the postmaster and all its processes: a crash
 #   pg_drop  DIR                 stop and remove the data
+#
+# Two or more of them as a primary and its standbys:
+#
+#   pg_standby DIR OF NAME [NAME=VALUE…]   a copy of OF that follows it under the application name NAME, and runs
+#   pg_rejoin  DIR OF NAME [NAME=VALUE…]   what was a primary of the same lineage becomes a standby of OF (pg_rewind)
+#   pg_freeze  DIR                         SIGSTOP to all its processes: connections stay, nothing is answered
+#   pg_thaw    DIR                         … and on again
 
 pg__say() { printf 'postgres: %s\n' "$*" >&2; }
 
@@ -104,6 +111,7 @@ pg__configure()
         echo "fsync = on"
         echo "synchronous_commit = on"
         echo "full_page_writes = on"
+        echo "wal_log_hints = on"
         echo "log_line_prefix = '%m [%p] %u '"
         echo "timezone = 'UTC'"
         for setting in "$@"; do echo "${setting%%=*} = '${setting#*=}'"; done
@@ -175,4 +183,46 @@ pg_drop()
     rm -rf -- "${home:?}/data" "$home/data.new" "$home/postgres.log"
     if [ -L "$dir/home" ]; then rm -rf -- "${home:?}" "$dir/home"; fi
     rmdir --ignore-fail-on-non-empty "$dir"
+}
+
+# Every process of the instance: the postmaster, then its children.
+pg__processes()
+{
+    local pid
+    pid=$(pg__pid "$1") || { pg__say "nothing runs in $1"; return 1; }
+    # shellcheck disable=SC2046 # one word per pid
+    echo "$pid" $(ps -o pid= --ppid "$pid")
+}
+
+# The postmaster first, so that it starts nothing anew meanwhile.
+# shellcheck disable=SC2046
+pg_freeze() { kill -STOP $(pg__processes "$1"); }
+# shellcheck disable=SC2046
+pg_thaw() { kill -CONT $(pg__processes "$1"); }
+
+pg_standby()
+{
+    local dir=$1 of=$2 name=$3 home bin
+    shift 3
+    bin=$(pg__bin) || return 1
+    pg__prepare "$dir" || return 1
+    home=$(pg__home "$dir")
+    pg__as rm -rf "$home/data.new"
+    pg__as "$bin/pg_basebackup" -D "$home/data.new" -R -X stream -c fast \
+        -d "host=$(pg__home "$of") port=5432 user=postgres application_name=$name" || return 1
+    pg__as mv "$home/data.new" "$home/data"
+    pg_start "$dir" "$@"
+}
+
+# As docs/failover.md says to do it. A cluster that crashed recovers first: pg_rewind does that itself.
+pg_rejoin()
+{
+    local dir=$1 of=$2 name=$3 home bin
+    shift 3
+    bin=$(pg__bin) || return 1
+    home=$(pg__home "$dir")
+    pg_stop "$dir"
+    pg__as "$bin/pg_rewind" --target-pgdata="$home/data" --write-recovery-conf \
+        --source-server="host=$(pg__home "$of") port=5432 user=postgres dbname=postgres application_name=$name" || return 1
+    pg_start "$dir" "$@"
 }
