@@ -31,7 +31,9 @@ select is((select count(*) from pg_index where indrelid = 'dropgate.stock'::regc
 -- Privileges.
 select is((select array_agg(p.proname::text order by p.proname::text) from pg_proc p where p.pronamespace = 'dropgate'::regnamespace
            and has_function_privilege('dropgate_service', p.oid, 'execute')),
-          array['catalog', 'reservation_cancel', 'reservation_get', 'reserve_batch'], 'the service may execute these functions and no other');
+          array['catalog', 'payment_action', 'payment_authorised', 'payment_backlog', 'payment_begin', 'payment_captured', 'payment_checked',
+                'payment_declined', 'payment_due', 'payment_prune', 'payment_refunded', 'payment_unknown', 'payment_voided', 'payment_webhook',
+                'reservation_cancel', 'reservation_get', 'reserve_batch'], 'the service may execute these functions and no other');
 select is((select count(*) from pg_class c where c.relnamespace = 'dropgate'::regnamespace and c.relkind = 'r'
            and has_table_privilege('dropgate_service', c.oid, 'select, insert, update, delete, truncate, references, trigger')),
           0::bigint, 'the service may touch no table');

@@ -30,7 +30,7 @@ select is(test.stock(2), '2 0 2 2', 'and never again by expiry');
 select is((select state from dropgate.reservation_get(test.id(2, 'ann', 'k'), 'ann')), 'expired', 'it ended by time, not by will');
 
 -- What is being paid or is paid is not the canceller's any more.
-update dropgate.reservation set state = 'paying' where user_id = 'bob';
+select test.begin(1, 'bob', 'k', 'card');
 select is(test.cancel(1, 'bob', 'k'), 409, 'a reservation in payment cannot be cancelled');
 select is(test.stock(1), '0 5 8 3', 'and keeps its stock');
 

@@ -52,7 +52,7 @@ select test.expire(1200000);
 select throws_ok('select dropgate.sale_retire(1200000)', '55000', null, 'a hold that is due is not over before it is released');
 select test.ask(1200000);
 set local session_replication_role = replica;
-update dropgate.reservation set state = 'unknown', released_entry = null where sale = 1200000 and user_id = 'ann';
+update dropgate.reservation set state = 'unknown', attempt = id, released_entry = null where sale = 1200000 and user_id = 'ann';
 set local session_replication_role = origin;
 select throws_ok('select dropgate.sale_retire(1200000)', '55000', 'sale 1200000: 0 of its reservations are held and 1 in payment', 'nor one with a payment under way');
 update dropgate.reservation set state = 'paid' where sale = 1200000 and user_id = 'ann';
