@@ -89,7 +89,8 @@
     V(ACK_COVERED,        "ack_covered",          "a backend's acknowledgement of bytes that the gateway has acknowledged itself: noted, not passed on") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
     V(SCAN_GAP,           "scan_gap",             "out of order while a request head is being read; the client sends it again") \
-    V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection: dropped, or reset once all was answered") \
+    V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection: acknowledged and discarded") \
+    V(AFTER_LAST_RESET,   "after_last_reset",     "more of that than anyone can have sent unaware, and all was answered: reset") \
     V(REQUEST_MALFORMED,  "request_malformed",    "a later request, or a chunked body, that the strict parser refuses: both sides were reset") \
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \

@@ -125,6 +125,7 @@ void deliver_first(struct shard *shard, struct frame *frame, const struct packet
         flow->from_client.end = flow->from_client.fin;
     flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
     flow->delivering = true;
+    flow->after_last = scan_ended(&flow->scan);
     if (delivered(flow, entry))
         finish(shard, flow);
     else

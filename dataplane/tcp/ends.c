@@ -54,6 +54,8 @@ struct segment flow_to_client(const struct shard *shard, const struct flow *flow
         .seq = flow->from_client.acked,
         .ack = flow_acknowledged(flow),
         .flags = TCP_ACK,
+        .window = window_field(flow->from_client.limit - flow->from_backend.acked,
+                               flow->splice.scale_told_client),
         .options = NO_OPTIONS,
     };
     segment.options.timestamps = flow->timestamps;
@@ -79,6 +81,7 @@ void flow_reset_client(struct shard *shard, const struct flow *flow)
     if (seq_before(reset.ack, flow->from_client.end))
         reset.ack = flow->from_client.end;
     reset.flags = TCP_RST | TCP_ACK;
+    reset.window = 0;
     reset.options = NO_OPTIONS;
     shard_send(shard, OUTSIDE, &reset);
 }
@@ -129,7 +132,7 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
     struct tombstone stone = {
         .tuple = flow_hash(shard->flows, &flow->client, flow->client_port) ^ flow->service,
         .client_isn = flow->client_isn,
-        .client_end = flow->from_client.end,
+        .client_end = surplus_shown(flow, flow->from_client.end),
         .server_end = flow->from_backend.end,
         .reset = reset,
     };

@@ -38,6 +38,7 @@ struct flow {
     bool held_fin;         /* a FIN has come before the backend answered; at from_client.fin */
     struct mac client_mac; /* last hop towards the client, from its own packets */
     bool delivering;       /* open, but held bytes are still to be delivered */
+    bool after_last;       /* its last request is complete: what follows is surplus */
     struct splice splice;
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
     uint32_t newest;  /* the client's highest TSval */
@@ -46,7 +47,7 @@ struct flow {
     uint32_t client_isn;
     uint32_t held;      /* entry in the slab of held requests, or HELD_NONE */
     uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
-                           up to there it is ours to deliver */
+                           up to there it is ours to deliver, or (surplus.h) was discarded */
     uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
     /* 128 */
     struct wheel_node timer;

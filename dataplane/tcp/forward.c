@@ -5,16 +5,6 @@
  * translated in place, sent on. And how flows end. */
 #include "dataplane/tcp/shard.h"
 
-static bool backend_fin_seen(enum flow_state state)
-{
-    return state >= FLOW_BACKEND_FIN;
-}
-
-static bool client_fin_seen(enum flow_state state)
-{
-    return state >= FLOW_CLIENT_FIN && state != FLOW_BACKEND_FIN && state != FLOW_BACKEND_FIN_ACKED;
-}
-
 uint32_t forward_patience(const struct limits *limits, enum flow_state state)
 {
     switch (state) {
@@ -141,7 +131,34 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
     send_on(shard, frame, packet, flow, from);
     if (delivering)
         deliver_raise(shard, frame->bytes, packet, flow, segment);
+    if (flow->after_last && from == FROM_BACKEND)
+        surplus_raise(frame->bytes, packet, flow, segment);
     return VERDICT_FORWARDED;
+}
+
+/* What is left of a segment that lay behind the last request: its acknowledgement, for which its
+ * sender expects one. The backend only hears of it if it says something new: without the bytes it
+ * would be a duplicate, which asks for data (RFC 5681). */
+static enum verdict pass_surplus(struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, struct flow *flow,
+                                 const struct window_segment *segment, uint32_t tsecr)
+{
+    const uint32_t acked = flow->from_client.acked, limit = flow->from_backend.limit;
+    window_note(&flow->from_client, &flow->from_backend, segment);
+    bool news = flow->from_client.acked != acked || flow->from_backend.limit != limit;
+    if (news)
+        pass(shard, frame, packet, flow, FROM_CLIENT, segment);
+    if (flow->delivering || seq_before(flow->from_backend.acked, flow->scan.next))
+        return VERDICT_AFTER_LAST; /* the backend's own will do */
+    struct segment ack = flow_to_client(shard, flow);
+    if (seq_before(ack.options.tsval,
+                   tsecr)) /* it has what we did not see acknowledged until now */
+        ack.options.tsval = tsecr;
+    if (news)
+        shard_send(shard, OUTSIDE, &ack);
+    else
+        shard_replace(frame, OUTSIDE, &ack);
+    return VERDICT_AFTER_LAST;
 }
 
 /* A client that still uses our window has done nothing wrong, though its backend's be smaller: that
@@ -170,6 +187,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct side *mine = from == FROM_CLIENT ? &flow->from_client : &flow->from_backend;
     struct side *other = from == FROM_CLIENT ? &flow->from_backend : &flow->from_client;
     struct window_segment segment = flow_segment(flow, packet, &options, from);
+    if (flow->after_last && from == FROM_CLIENT)
+        surplus_strip(flow, &segment);
     enum verdict verdict = check(shard, flow, from, &segment);
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
@@ -178,10 +197,11 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct packet shorter;
     if (from == FROM_CLIENT)
         verdict = requests_read(shard, frame, &packet, &shorter, flow, &segment);
-    if (verdict != VERDICT_FORWARDED)
+    const bool surplus = verdict == VERDICT_AFTER_LAST;
+    if (verdict != VERDICT_FORWARDED && !surplus)
         return verdict;
     bool other_fin =
-        from == FROM_CLIENT ? backend_fin_seen(flow->state) : client_fin_seen(flow->state);
+        from == FROM_CLIENT ? states_backend_ended(flow->state) : states_client_ended(flow->state);
     enum segment_class class = window_class(mine, other, &segment, other_fin);
     if (class == SEGMENT_RST_WINDOW && flow->delivering && from == FROM_CLIENT &&
         deliver_resets(shard, flow, segment.seq)) {
@@ -192,8 +212,12 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct transition next = states_next(flow->state, from, class);
     switch (next.action) {
     case ACTION_FORWARD:
-        window_note(mine, other, &segment);
-        verdict = pass(shard, frame, packet, flow, from, &segment);
+        if (surplus) {
+            verdict = pass_surplus(shard, frame, packet, flow, &segment, options.tsecr);
+        } else {
+            window_note(mine, other, &segment);
+            verdict = pass(shard, frame, packet, flow, from, &segment);
+        }
         enter(shard, flow, next.next);
         return verdict;
     case ACTION_RESET:

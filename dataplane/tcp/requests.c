@@ -13,11 +13,11 @@ struct reading {
     struct window_segment *segment;
 };
 
-/* Leaves `length` bytes of it, beginning at `seq`. */
-static void cut(struct reading *r, uint32_t seq, uint32_t length)
+/* Leaves `length` bytes of it, beginning at `seq`, and a FIN only if `fin`. */
+static void cut(struct reading *r, uint32_t seq, uint32_t length, bool fin)
 {
     *r->shorter = **r->packet;
-    translate_cut(r->frame->bytes, r->shorter, seq, (uint16_t)length);
+    translate_cut(r->frame->bytes, r->shorter, seq, (uint16_t)length, fin);
     *r->packet = r->shorter;
     r->segment->seq = seq;
     r->segment->length = length;
@@ -37,9 +37,9 @@ static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
     /* A probe of a closed window is one byte whose fate is open; the byte before it asks as well.
      */
     if (!seq_before(s->seq, limit))
-        cut(r, limit - 1, 0);
+        cut(r, limit - 1, 0, false);
     else
-        cut(r, s->seq, limit - s->seq);
+        cut(r, s->seq, limit - s->seq, false);
     return VERDICT_FORWARDED;
 }
 
@@ -58,18 +58,56 @@ static void reset_both(struct shard *shard, struct flow *flow, const struct wind
     flow_end(shard, flow, true);
 }
 
-/* Some or all of it lies behind the last request. Who still sends that after all answers were taken
- * would do so for ever, and is told as a closed socket would. */
-static enum verdict behind_last(struct shard *shard, struct flow *flow, struct reading *r,
-                                enum verdict verdict)
+/* A segment that brings nothing new but what it acknowledges. It never gets ahead of what the
+ * backend was sent: a receiver takes no window from a segment that begins before the one that it
+ * had its last one from (RFC 9293 section 3.10.7.4), and what is missing here may never go on. */
+static void bare(const struct flow *flow, struct reading *r)
 {
-    if (flow->state == FLOW_BACKEND_FIN_ACKED || flow->state == FLOW_BOTH_BACKEND_ACKED) {
-        reset_both(shard, flow, r->segment);
-        return VERDICT_AFTER_LAST;
+    uint32_t seq = r->segment->seq, end = flow->from_client.end;
+    seq = seq_before(end, seq) ? end : seq;
+    if (seq != (*r->packet)->seq || (*r->packet)->length != 0)
+        cut(r, seq, 0, false);
+}
+
+/* Some or all of it lies behind the last request. What follows that without a gap is discarded,
+ * also before the backend has it all: no acknowledgement is raised until then. While held bytes are
+ * being delivered it is dropped, and comes again. */
+static enum verdict behind_last(struct shard *shard, struct flow *flow, struct reading *r)
+{
+    const struct window_segment *s = r->segment;
+    uint32_t last = flow->scan.next;
+    bool ended = flow->state == FLOW_BACKEND_FIN_ACKED, fin = (s->flags & TCP_FIN) != 0;
+    bool follows =
+        !seq_before(last, s->seq) && !flow->delivering && !states_client_ended(flow->state);
+    if (follows && !surplus_discard(flow, s->seq + s->length - last)) {
+        if (ended) {
+            reset_both(shard, flow, s);
+            return VERDICT_AFTER_LAST_RESET;
+        }
+        follows = false; /* for now: who waits for an answer may still stop */
     }
-    if (verdict == VERDICT_FORWARDED)
-        cut(r, r->segment->seq, flow->scan.next - r->segment->seq);
-    return verdict;
+    if (seq_before(s->seq, last) || (follows && fin)) {
+        cut(r, s->seq, last - s->seq, follows && fin);
+        return VERDICT_FORWARDED;
+    }
+    bare(flow, r);
+    return VERDICT_AFTER_LAST;
+}
+
+/* A segment behind the last request that has lost what was discarded before. What asks for nothing
+ * but to be acknowledged again is answered by us. */
+static enum verdict stripped(const struct flow *flow, struct reading *r)
+{
+    const struct packet *whole = *r->packet;
+    const uint8_t flags = r->segment->flags;
+    uint32_t left = flags & TCP_RST ? 0 : r->segment->length;
+    if (left != 0 || (flags & (TCP_FIN | TCP_RST))) {
+        cut(r, r->segment->seq, left, (flags & TCP_FIN) != 0);
+        return VERDICT_FORWARDED;
+    }
+    bare(flow, r);
+    bool asks = whole->length != 0 || seq_before(whole->seq, flow->owned_end);
+    return asks ? VERDICT_AFTER_LAST : VERDICT_FORWARDED;
 }
 
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
@@ -79,23 +117,30 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     struct reading r = {frame, packet, shorter, segment};
     enum verdict verdict = VERDICT_FORWARDED;
     uint32_t heads;
-    if ((segment->flags & (TCP_SYN | TCP_RST)) ||
-        (segment->length == 0 && !(segment->flags & TCP_FIN)) ||
+    const uint32_t end = segment->seq + segment->length;
+    bool empty = segment->length == 0 && !(segment->flags & (TCP_SYN | TCP_FIN | TCP_RST));
+    bool changed = segment->seq != (*packet)->seq || segment->length != (*packet)->length;
+    if (changed && (empty || (segment->flags & TCP_RST) || !seq_before(flow->scan.next, end)))
+        return stripped(flow, &r);
+    if (empty)
+        bare(flow, &r);
+    if (empty || (segment->flags & (TCP_SYN | TCP_RST)) ||
         shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
         return VERDICT_FORWARDED;
-    if (scan_reads(&flow->scan, segment->seq + segment->length))
+    if (scan_reads(&flow->scan, end))
         verdict = hold_to_window(&r, flow);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
                            segment->length, &heads);
     shard->requests += heads;
+    flow->after_last = scan_ended(&flow->scan);
     switch (verdict) {
     case VERDICT_FORWARDED:
         if (!seq_before(flow->scan.next, segment->seq + segment->length))
             return verdict;
-        return behind_last(shard, flow, &r, verdict);
-    case VERDICT_AFTER_LAST: return behind_last(shard, flow, &r, verdict);
+        return behind_last(shard, flow, &r);
+    case VERDICT_AFTER_LAST: return behind_last(shard, flow, &r);
     case VERDICT_SCAN_GAP: return verdict;
     default: reset_both(shard, flow, segment); return verdict;
     }

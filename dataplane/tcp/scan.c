@@ -39,8 +39,7 @@ static enum verdict read_bytes(struct scan *scan, const uint8_t *bytes, uint32_t
     return scan->heads == 0 ? VERDICT_HEAD_MALFORMED : VERDICT_REQUEST_MALFORMED;
 }
 
-/* Whether nothing may follow; tells it as soon as the last byte of the last request is there. */
-static bool at_last(struct scan *scan)
+bool scan_ended(struct scan *scan)
 {
     const void *data;
     size_t used, data_length;
@@ -69,5 +68,5 @@ enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes,
         scan->next = seq;
         return read_bytes(scan, bytes, length, heads);
     }
-    return at_last(scan) ? VERDICT_AFTER_LAST : VERDICT_SCAN_GAP;
+    return scan_ended(scan) ? VERDICT_AFTER_LAST : VERDICT_SCAN_GAP;
 }

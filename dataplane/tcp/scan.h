@@ -36,10 +36,10 @@ void scan_begin(struct scan *scan, uint32_t first);
  * `*heads` says how many request heads these bytes have completed. A FIN without data behind a hole
  * is asked about with a length of 0.
  * VERDICT_FORWARDED: may pass. Bytes at and behind `next` afterwards, if there are any, follow the
- *   connection's last request ("Connection: close", HTTP/1.0): they are nobody's and to be cut off.
+ *   connection's last request ("Connection: close", HTTP/1.0): they are nobody's (surplus.h).
  * SCAN_GAP: begins behind `next` while a head or a chunk's frame is being read: to be dropped, the
  *   client sends it again. Within a known body it is no gap: all up to its end passes unread.
- * AFTER_LAST: lies as a whole behind the last request: to be dropped.
+ * AFTER_LAST: lies as a whole behind the last request, and behind a hole there.
  * HEAD_MALFORMED, REQUEST_MALFORMED (the first head; all that follows it): the connection is to be
  *   reset.
  * Bytes below `next` are never read again. Only FORWARDED and the last two change anything. */
@@ -48,5 +48,8 @@ enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes,
 
 /** Whether the bytes up to `end` hold any that would have to be read: not old, not body. */
 bool scan_reads(const struct scan *scan, uint32_t end);
+
+/** Whether the connection's last request is complete, so that all that follows is nobody's. */
+bool scan_ended(struct scan *scan);
 
 #endif

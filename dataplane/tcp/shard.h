@@ -13,6 +13,7 @@
  *   opening.c  a held request and its backend: SYN, SYN-ACK
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
+ *   surplus.c  what follows the last of them
  *   forward.c  packets of an open flow, either direction
  *   ends.c     what is said in the name of either end; how flows end
  *   inside.c   backends: flows, probes, strays
@@ -34,6 +35,7 @@
 #include "dataplane/tcp/held.h"
 #include "dataplane/tcp/linger.h"
 #include "dataplane/tcp/miss.h"
+#include "dataplane/tcp/surplus.h"
 #include "dataplane/tcp/tombstone.h"
 #include "dataplane/tcp/wheel.h"
 #include "dataplane/tls/ja4.h"
@@ -283,8 +285,9 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
                             struct flow *flow, enum direction from);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
  * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
- * `*shorter`. A malformed request, or bytes behind the last one when all was answered, have reset
- * both sides and ended the flow. */
+ * `*shorter`. AFTER_LAST: the same, and all that is left is what it acknowledges; the client is to
+ * be answered by us. A malformed request, or too many bytes behind the last one, have reset both
+ * sides and ended the flow. */
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment);
@@ -304,11 +307,13 @@ uint32_t flow_granted(const struct shard *shard, const struct flow *flow);
 static inline uint32_t flow_acknowledged(const struct flow *flow)
 {
     uint32_t backend = flow->from_backend.acked;
-    return seq_before(backend, flow->owned_end) ? flow->owned_end : backend;
+    if (seq_before(backend, flow->owned_end) && surplus_count(flow) == 0)
+        return flow->owned_end;
+    return surplus_shown(flow, backend);
 }
 
-/** An ACK in the name of the other end with all that was seen of it: numbers, timestamps and (to
- * the backend) the window are filled in, and may be changed. */
+/** An ACK in the name of the other end with all that was seen of it: numbers, timestamps and window
+ * are filled in, and may be changed. */
 struct segment flow_to_backend(const struct shard *shard, const struct flow *flow);
 struct segment flow_to_client(const struct shard *shard, const struct flow *flow);
 /** The latter with the window that the client was announced last, of a flow with a held entry. */

@@ -7,6 +7,7 @@
 #ifndef DROPGATE_DATAPLANE_TCP_STATES_H
 #define DROPGATE_DATAPLANE_TCP_STATES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum flow_state {
@@ -64,6 +65,17 @@ struct transition {
 /** What to do. All arguments must be in range. */
 struct transition states_next(enum flow_state state, enum direction from,
                               enum segment_class segment);
+
+/** Whether that end has sent its FIN, in the states of an open flow. */
+static inline bool states_client_ended(enum flow_state state)
+{
+    return state >= FLOW_CLIENT_FIN && state != FLOW_BACKEND_FIN && state != FLOW_BACKEND_FIN_ACKED;
+}
+
+static inline bool states_backend_ended(enum flow_state state)
+{
+    return state >= FLOW_BACKEND_FIN;
+}
 
 const char *states_name(enum flow_state state);
 

@@ -151,15 +151,15 @@ void translate_to_backend(uint8_t *frame, const struct packet *packet, const str
     update_checksum(tcp + 16, &sums);
 }
 
-void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length)
+void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length, bool fin)
 {
     uint8_t *ip = frame + packet->l3, *tcp = frame + packet->l4;
     packet->seq = seq;
     packet->length = length;
     packet->end = (uint16_t)(packet->payload + length);
-    packet->flags &= (uint8_t)~TCP_FIN;
+    packet->flags &= (uint8_t) ~(fin ? 0 : TCP_FIN);
     store32(tcp + 4, seq);
-    tcp[13] &= (uint8_t)~TCP_FIN;
+    tcp[13] &= (uint8_t) ~(fin ? 0 : TCP_FIN);
     if (packet->v4) {
         struct sums sums = {.removed = checksum_add(0, ip + 2, 2)};
         store16(ip + 2, (uint16_t)(packet->end - packet->l3));

@@ -54,9 +54,10 @@ static inline uint16_t translate_window(uint16_t window, uint8_t from, uint8_t t
 void translate_to_backend(uint8_t *frame, const struct packet *packet, const struct splice *splice,
                           const struct endpoint *backend);
 
-/** Leaves `length` bytes of the segment's payload, as if it began at `seq`, without what followed
- * and without its FIN; `packet`, parsed from this frame, follows. Both checksums are put right. */
-void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length);
+/** Leaves `length` bytes of the segment's payload, as if it began at `seq`, without what followed;
+ * a FIN stays only if `fin`. `packet`, parsed from this frame, follows. Both checksums are put
+ * right. */
+void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length, bool fin);
 
 /** Rewrites a backend's segment for the client: source, sequence, TSval, window; likewise. The TTL
  * stays the backend's, less one. */

@@ -16,10 +16,13 @@ refused() { # a head beyond 8,192 bytes is beyond the announced window, too
 }
 
 corpus "the control service says of each request what the corpus says" server 198.18.128.2 8080
-before=$(refused)
+sent_again() { client nstat -asz TcpRetransSegs | awk '/TcpRetransSegs/ { print $2 }'; }
+before=$(refused) again=$(sent_again)
 corpus "the gateway says the same over IPv4" client --gateway "$VIP4" 80
-wanted=$(grep -o '[0-9]* to be refused' <<<"$SENT")
-expect_equal "it refused what it should, once each" "${wanted% to be refused}" $(($(refused) - before))
+wanted=$(grep -o '[0-9]* to be refused' <<<"$SENT") wanted=${wanted% to be refused} seen=$(($(refused) - before))
+expect_at_least "it refused what it should" "$wanted" "$seen"
+# What is refused leaves nothing behind: on a machine so busy that a client sends its request again, it is refused again.
+expect_at_most "once each" $((wanted + $(sent_again) - again)) "$seen"
 corpus "the gateway says the same over IPv6" client --gateway "$VIP6" 80
 
 sale=$(new_sale 1)

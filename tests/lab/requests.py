@@ -97,8 +97,7 @@ def judge_service(heads, verdict, statuses, reason, before):
 def judge_gateway(heads, verdict, statuses, reason, reset, before):
     """The same through the gateway: it resets what the service would refuse."""
     if verdict in ("ok", "last", "more", "large"):
-        # Behind the last request nothing is due any more: a client that still sends when it has all answers may be reset.
-        return (not reset or verdict == "last") and judge_service(heads, verdict, statuses, reason, before)
+        return not reset and judge_service(heads, verdict, statuses, reason, before)
     if verdict == "body_too_large" and reason:  # digits that the service's own bound refuses come first
         return judge_service(heads, verdict, statuses, reason, before)
     return reset and reason == "" and len(statuses) <= before + heads

@@ -182,7 +182,7 @@ static uint32_t body_size(struct world *w)
     }
 }
 
-static void put_head(struct world *w, struct text *t, const char *first, uint32_t most)
+static void put_head(struct world *w, struct text *t, const char *first, uint32_t most, bool last)
 {
     char line[160];
     snprintf(line, sizeof line, "%s /v1/items/%u HTTP/1.1\r\nHost: shop.example\r\n", first,
@@ -195,6 +195,8 @@ static void put_head(struct world *w, struct text *t, const char *first, uint32_
             t->bytes[t->length++] = (uint8_t)('a' + i % 26);
         put(t, "\r\n");
     }
+    if (last)
+        put(t, "Connection: close\r\n");
 }
 
 static void put_chunks(struct world *w, struct text *t)
@@ -220,24 +222,24 @@ static uint32_t find_head_end(const struct text *t, uint32_t from)
 }
 
 static void put_request(struct world *w, struct text *t, struct shop_request *request,
-                        uint32_t most)
+                        uint32_t most, bool last)
 {
     const uint32_t from = t->length;
     char line[64];
     switch (below(w, 4)) {
     case 0:
-        put_head(w, t, "POST", most);
+        put_head(w, t, "POST", most, last);
         put_chunks(w, t);
         break;
     case 1: {
         const uint32_t size = body_size(w);
-        put_head(w, t, "POST", most);
+        put_head(w, t, "POST", most, last);
         snprintf(line, sizeof line, "Content-Length: %u\r\n\r\n", size);
         put(t, line);
         put_bytes(w, t, size);
         break;
     }
-    default: put_head(w, t, "GET", most); put(t, "\r\n");
+    default: put_head(w, t, "GET", most, last); put(t, "\r\n");
     }
     request->head_end = find_head_end(t, from);
     request->end = t->length;
@@ -261,6 +263,17 @@ static void put_malformed(struct world *w, struct text *t, struct shop_request *
     request->end = t->length;
 }
 
+/* What a client may send behind its last request: it has not heard that it is, or does not care. */
+static void put_surplus(struct world *w, struct text *t)
+{
+    if (one_in(w, 2))
+        put(t, "\r\n");
+    else if (one_in(w, 2))
+        put(t, "GET /v1/items/1 HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    else
+        put_bytes(w, t, between(w, 1, one_in(w, 4) ? 12000 : 1500));
+}
+
 static uint8_t *copy(const uint8_t *bytes, uint32_t length)
 {
     uint8_t *out = malloc(length + 1);
@@ -277,18 +290,22 @@ static void plan_requests(struct world *w, struct attempt *a)
     const uint32_t heads = w->split_first ? 3000 : 300;
     text.length = 0;
     a->requests = one_in(w, 2) ? 1 : between(w, 1, SHOP_REQUESTS);
+    const bool surplus = w->wire != NULL && one_in(w, 8);
     for (uint32_t i = 0; i < a->requests; i++) {
         a->malformed = one_in(w, 40);
         if (a->malformed) {
             put_malformed(w, &text, &a->request[i]);
             a->requests = i + 1;
         } else
-            put_request(w, &text, &a->request[i], heads);
+            put_request(w, &text, &a->request[i], heads, surplus && i + 1 == a->requests);
         a->answer_length += one_in(w, 8) ? between(w, 4000, 20000) : between(w, 1, 1500);
         if (a->client->traits.buffer < 200 && a->answer_length > 600) /* it would take hours */
             a->answer_length = 600 + i;
         a->request[i].answer_end = a->answer_length;
     }
+    a->requests_length = text.length;
+    if (surplus && !a->malformed)
+        put_surplus(w, &text);
     a->ask_length = text.length;
     a->ask = copy(text.bytes, text.length);
     a->answer = copy(text.bytes, 0);

@@ -274,9 +274,10 @@ static void check_owned(struct schedule *s, const struct wire_segment *out)
             a->socket->remote.port != out->source_port || out->seq - a->socket->irs > NEAR ||
             out->ack - a->socket->iss > NEAR)
             continue;
+        const uint32_t last = a->socket->iss + 1 + a->requests_length; /* no backend gets more */
         if (s->judged_leg == LEG_TO_GATEWAY_OUT) {
             if (a->owned == 0 || model_before(a->owned, out->ack))
-                a->owned = out->ack;
+                a->owned = model_before(last, out->ack) ? last : out->ack;
             continue;
         }
         if (a->covered == 0 || model_before(a->covered, s->judged.ack))
@@ -415,12 +416,14 @@ static bool heads_were_reset(const struct schedule *s)
     return verdicts[VERDICT_HELD_EVICTED] + verdicts[VERDICT_HEAD_TIMEOUT] != 0;
 }
 
-/* Only a link that loses very much loses that many in a row. */
-static bool undelivered(const struct schedule *s)
+/* Only a link that loses very much loses that many in a row. A backend that got nothing may give up
+ * before the gateway does: its keep-alives are not for a client that has been told more. */
+static bool undelivered(const struct schedule *s, const struct attempt *a)
 {
     const struct world *w = s->world;
+    bool gave_up = a->server != NULL && a->server->end == MODEL_TIMED_OUT && a->taken == 0;
     return w->wire != NULL && w->link[INSIDE].lost > 80 &&
-           w->wire->shard->verdicts[VERDICT_UNDELIVERED] != 0;
+           (gave_up || w->wire->shard->verdicts[VERDICT_UNDELIVERED] != 0);
 }
 
 /* The second half of a first segment that is sent again, overtaking its first half, may look like a
@@ -443,7 +446,7 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
         shop_excuse(a, "its head took too long, or too much room");
-    if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s))
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s, a))
         shop_excuse(a, "what is acknowledged is sent five times, and each of them was lost");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && a->taken == 0 && split_again(s))
         shop_excuse(a, "the network split what was sent again where a segment had begun before");
@@ -458,13 +461,14 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         return;
     /* Its last segment, sent again after the gateway has forgotten the closed connection, may be
      * answered by a reset: nothing is lost by that. */
-    const bool all = a->received == a->answer_length && a->taken == a->ask_length && a->saw_end;
+    const bool all =
+        a->received == a->answer_length && a->taken == a->requests_length && a->saw_end;
     if (a->socket == NULL ||
         (a->socket->end != MODEL_DONE && !(all && a->socket->end == MODEL_RESET)))
         shop_wrong(&s->shop, a, "a client's connection did not end well, for no reason");
     else if (a->received != a->answer_length || !a->saw_end)
         shop_wrong(&s->shop, a, "a client has not got all of its answers");
-    else if (a->taken != a->ask_length)
+    else if (a->taken != a->requests_length)
         shop_wrong(&s->shop, a, "the backend has not got all of a client's requests");
 }
 

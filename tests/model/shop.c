@@ -94,7 +94,8 @@ static void client_writes(struct attempt *a, uint64_t now, uint64_t *next)
     for (;;) {
         const uint32_t current =
             a->pipelined ? a->requests - 1 : smaller(answered, a->requests - 1);
-        const uint32_t allowed = a->request[current].end;
+        const uint32_t allowed =
+            current == a->requests - 1 ? a->ask_length : a->request[current].end;
         if (a->asked >= allowed)
             return;
         if (!a->pipelined && a->thought < current) { /* the next request: after a while */
@@ -254,8 +255,8 @@ static void server_step(struct shop *shop, struct attempt *a, uint64_t *next)
     check_extra(shop, a);
     if (s == NULL || (s->state == MODEL_CLOSED && s->end != MODEL_DONE))
         return;
-    a->taken += read_some(s, m, a->ask, a->asked, a->taken, &a->server_stalled, &a->server_reads_ms,
-                          now, next, &wrong);
+    a->taken += read_some(s, m, a->ask, smaller(a->asked, a->requests_length), a->taken,
+                          &a->server_stalled, &a->server_reads_ms, now, next, &wrong);
     if (wrong != NULL)
         shop_wrong(shop, a, wrong);
     for (; a->executed < a->requests; a->executed++) {
@@ -270,10 +271,11 @@ static void server_step(struct shop *shop, struct attempt *a, uint64_t *next)
         return;
     }
     server_writes(a, now, next);
-    const bool answered = a->answered == a->answer_length && a->taken == a->ask_length;
+    const bool answered = a->answered == a->answer_length && a->taken == a->requests_length;
     if (model_at_end(s) && answered && !s->finish)
         model_write(s, a->answer, a->answered, true);
-    else if (model_at_end(s) && a->taken < a->ask_length && !s->finish) /* it went away early */
+    else if (model_at_end(s) && a->taken < a->requests_length &&
+             !s->finish) /* it went away early */
         model_write(s, a->answer, a->answered, true);
 }
 

@@ -44,6 +44,7 @@ struct attempt {
     uint32_t requests;
     uint8_t *ask, *answer; /* the two streams */
     uint32_t ask_length, answer_length;
+    uint32_t requests_length; /* of the first stream; what is behind them nobody may read */
     bool pipelined, whole_head, close_for_good;
     bool answers_early; /* the server does not wait for bodies */
     bool malformed;     /* its last request is: nobody but the gateway may see all of its head */

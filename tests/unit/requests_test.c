@@ -3,7 +3,7 @@
  *
  * Requests on open connections, where TCP makes them hard to follow: old bytes, probes, holes,
  * segments that a backend could refuse, ends in the middle, urgent data. The corpus has what HTTP
- * makes hard. */
+ * makes hard; what follows a last request is surplus_test's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,6 @@
 #include "tests/unit/wire.h"
 
 #define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-#define LAST "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
 
 /* An open connection between two requests; the first is counted. */
@@ -362,49 +361,6 @@ static void urgent_bytes_are_read_like_any_others(void **state)
 
 /* ---- ends ---- */
 
-static void what_follows_the_last_request_is_cut_off(void **state)
-{
-    struct wire *w = wire_of(state);
-    struct wire_talk t = open_idle(w);
-    struct wire_segment s = client_data(&t, LAST "\r\n");
-    s.flags |= TCP_FIN;
-    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
-    const struct wire_segment seen = wire_out(w, INSIDE);
-    assert_int_equal(seen.length, sizeof LAST - 1);
-    assert_memory_equal(seen.payload, LAST, seen.length);
-    assert_int_equal(seen.flags, TCP_ACK | TCP_PSH);
-    t.client.next += seen.length;
-    t.server.expects += seen.length;
-    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
-    s = client_data(&t, GET);
-    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED); /* what it acknowledges */
-    assert_int_equal(wire_out(w, INSIDE).length, 0);
-    s.seq++;
-    expect_dropped(w, &s, VERDICT_AFTER_LAST);
-    assert_int_equal(w->shard->requests, 2);
-    wire_close(w, &t, FROM_BACKEND); /* without the FIN that lay behind */
-    wire_expect_tables(w, 1, 0);
-}
-
-static void whoever_sends_on_after_the_last_answer_is_reset(void **state)
-{
-    struct wire *w = wire_of(state);
-    struct wire_talk t = open_idle(w);
-    const struct wire_segment s = client_data(&t, LAST "\r\n");
-    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
-    t.server.expects += wire_out(w, INSIDE).length;
-    wire_pass(w, &t, FROM_BACKEND, TCP_FIN | TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
-    struct wire_segment again = client_data(&t, LAST "\r\n");
-    assert_int_equal(wire_send(w, &again, FROM_CLIENT), VERDICT_FORWARDED); /* takes the answer */
-    assert_int_equal(wire_out(w, INSIDE).length, sizeof LAST - 1);
-    again.options.tsval++;
-    assert_int_equal(wire_send(w, &again, FROM_CLIENT), VERDICT_AFTER_LAST);
-    assert_int_equal(wire_out(w, INSIDE).seq, t.server.expects);
-    assert_int_equal(wire_out(w, OUTSIDE).seq, t.client.expects);
-    wire_quiet(w);
-    wire_expect_tables(w, 0, 0);
-}
-
 static void a_first_request_that_is_the_last_goes_on_alone(void **state)
 {
     struct wire *w = wire_of(state);
@@ -476,8 +432,6 @@ int main(void)
         WIRE_TEST(where_bytes_are_on_their_way_a_reset_goes_to_either_end_of_them),
         WIRE_TEST(a_bad_request_behind_a_good_one_in_the_first_segment_opens_nothing),
         WIRE_TEST(urgent_bytes_are_read_like_any_others),
-        WIRE_TEST(what_follows_the_last_request_is_cut_off),
-        WIRE_TEST(whoever_sends_on_after_the_last_answer_is_reset),
         WIRE_TEST(a_first_request_that_is_the_last_goes_on_alone),
         WIRE_TEST(an_end_in_the_middle_of_a_head_or_a_body_is_an_end),
         WIRE_TEST(an_end_behind_a_hole_in_a_head_is_dropped_and_comes_again),
