@@ -39,10 +39,11 @@ struct endpoint {
 /** Room for any printed form: "[v6]:port" or "v6/128", with the terminator. */
 enum { ADDR_TEXT = 64 };
 
-/** The v4-mapped form of an IPv4 address given in network byte order. */
+/** The v4-mapped form of an IPv4 address given in network byte order. Written in the width in which
+ * addresses are compared and hashed: what is read in another one waits for the store buffer. */
 static inline struct addr addr_from_v4(uint32_t be)
 {
-    return (struct addr){.words = {0, 0, htobe32(0xffff), be}};
+    return (struct addr){.quads = {0, htobe64(UINT64_C(0xffff) << 32 | be32toh(be))}};
 }
 
 /** The IPv6 address whose 16 bytes stand at `bytes`. */
