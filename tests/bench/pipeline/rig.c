@@ -61,16 +61,16 @@ void rig_start(const char *cores, uint32_t workers)
                     "net_null0",
                     "--vdev",
                     "net_null1"};
-    struct port_settings settings[PORT_SIDES] = {
-        {.device = "net_null0", .rx_descriptors = 64, .tx_descriptors = 64},
-        {.device = "net_null1", .rx_descriptors = 64, .tx_descriptors = 64}};
+    struct settings settings = {
+        .gateway.buffers = BUFFERS,
+        .port = {{.device = "net_null0", .rx_descriptors = 64, .tx_descriptors = 64},
+                 {.device = "net_null1", .rx_descriptors = 64, .tx_descriptors = 64}}};
     if (rte_eal_init((int)(sizeof argv / sizeof *argv), argv) < 0)
         errx(1, "DPDK does not start");
-    pool = rte_pktmbuf_pool_create("packets", BUFFERS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                                   SOCKET_ID_ANY);
+    pool = ports_pool(&settings); /* the gateway's own: how buffers lie in memory counts */
     if (pool == NULL ||
-        ports_open(&ports[OUTSIDE], &settings[OUTSIDE], "outside", pool, workers) != 0 ||
-        ports_open(&ports[INSIDE], &settings[INSIDE], "inside", pool, workers) != 0)
+        ports_open(&ports[OUTSIDE], &settings.port[OUTSIDE], "outside", pool, workers) != 0 ||
+        ports_open(&ports[INSIDE], &settings.port[INSIDE], "inside", pool, workers) != 0)
         errx(1, "no memory for packet buffers");
 }
 
