@@ -576,6 +576,36 @@ static void extension_headers_lead_no_client_to_another_worker(void **state)
     rig_free(r);
 }
 
+/* Frames that are for nobody, in buffers of which only the first is like those that ports give. */
+static void what_is_dropped_goes_back_to_its_pool_unless_somebody_else_holds_it(void **state)
+{
+    (void)state;
+    enum { OTHERS = 7 };
+    static const uint8_t nothing[ETHERNET_HEADER + IPV4_HEADER];
+    struct rig *r = rig_new(1, 1);
+    struct rte_mempool *other =
+        rte_pktmbuf_pool_create("other", OTHERS, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    struct rte_mbuf *foreign = rte_pktmbuf_alloc(other), *rest = rte_pktmbuf_alloc(pool);
+    assert_true(foreign != NULL && rest != NULL);
+    receive(OUTSIDE, 0, nothing, sizeof nothing);
+    struct rte_mbuf *held = receive(OUTSIDE, 0, nothing, sizeof nothing);
+    rte_mbuf_refcnt_update(held, 1);
+    struct rte_mbuf *chained = receive(OUTSIDE, 0, nothing, sizeof nothing);
+    assert_int_equal(rte_pktmbuf_chain(chained, rest), 0);
+    assert_non_null(rte_pktmbuf_append(foreign, sizeof nothing));
+    memset(rte_pktmbuf_mtod(foreign, void *), 0, sizeof nothing);
+    assert_int_equal(rte_ring_enqueue(in[OUTSIDE][0], foreign), 0);
+    run(r, 1);
+    assert_int_equal(counted(r, VERDICT_NOT_FOR_US), 3);
+    assert_int_equal(counted(r, VERDICT_MULTI_SEGMENT), 1);
+    assert_int_equal(rte_mempool_avail_count(other), OTHERS);
+    assert_int_equal(rte_mempool_avail_count(pool), BUFFERS - 1);
+    assert_int_equal(rte_mbuf_refcnt_read(held), 1);
+    rte_pktmbuf_free(held);
+    rte_mempool_free(other);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +620,7 @@ int main(void)
         cmocka_unit_test(an_error_goes_to_the_worker_of_the_client_that_it_quotes),
         cmocka_unit_test(neighbors_are_answered_by_the_first_worker_within_the_vlan),
         cmocka_unit_test(extension_headers_lead_no_client_to_another_worker),
+        cmocka_unit_test(what_is_dropped_goes_back_to_its_pool_unless_somebody_else_holds_it),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
 }
