@@ -123,7 +123,7 @@ pg__initialise()
 {
     local home=$1 bin=$2
     pg__as rm -rf "$home/data.new"
-    pg__as "$bin/initdb" -D "$home/data.new" -U postgres --auth=trust --encoding=UTF8 --locale=C >/dev/null
+    pg__as "$bin/initdb" -D "$home/data.new" -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync >/dev/null
     pg__as mv "$home/data.new" "$home/data"
 }
 
@@ -160,6 +160,7 @@ pg_stop()
     local home bin
     home=$(pg__home "$1")
     pg__pid "$1" >/dev/null || return 0
+    pg_thaw "$1" 2>/dev/null || true
     bin=$(pg__bin)
     pg__as "$bin/pg_ctl" stop -D "$home/data" -m fast -w -t 30 >/dev/null 2>&1 ||
         pg__as "$bin/pg_ctl" stop -D "$home/data" -m immediate -w -t 30 >/dev/null 2>&1 || pg_kill9 "$1"
@@ -208,7 +209,7 @@ pg_standby()
     pg__prepare "$dir" || return 1
     home=$(pg__home "$dir")
     pg__as rm -rf "$home/data.new"
-    pg__as "$bin/pg_basebackup" -D "$home/data.new" -R -X stream -c fast \
+    pg__as "$bin/pg_basebackup" -D "$home/data.new" -R -X stream -c fast --no-sync \
         -d "host=$(pg__home "$of") port=5432 user=postgres application_name=$name" || return 1
     pg__as mv "$home/data.new" "$home/data"
     pg_start "$dir" "$@"
@@ -222,7 +223,7 @@ pg_rejoin()
     bin=$(pg__bin) || return 1
     home=$(pg__home "$dir")
     pg_stop "$dir"
-    pg__as "$bin/pg_rewind" --target-pgdata="$home/data" --write-recovery-conf \
+    pg__as "$bin/pg_rewind" --target-pgdata="$home/data" --write-recovery-conf --no-sync \
         --source-server="host=$(pg__home "$of") port=5432 user=postgres dbname=postgres application_name=$name" || return 1
     pg_start "$dir" "$@"
 }
