@@ -103,11 +103,12 @@ service_log() {
 
 # lab_config NAME OUT: tests/lab/NAME with the places of this lab filled in.
 lab_config() {
-    sed -e "s|@DSN@|$(pg_dsn "$LAB_DIR/postgres" dropgate_service)|" -e "s|@LAB@|$DROPGATE_LAB|" \
+    sed -e "s|@DSN@|${LEDGER_DSN:-$(pg_dsn "$LAB_DIR/postgres" dropgate_service)}|" -e "s|@LAB@|$DROPGATE_LAB|" \
         -e "s|@DRIVER@|$DRIVER|" "$ROOT/tests/lab/$1" >"$2"
 }
 
-sql() { psql -XAtqv ON_ERROR_STOP=1 -d "$(pg_dsn "$LAB_DIR/postgres")" "$@"; }
+# The shared ledger, or the one in LEDGER where a scenario has its own (with LEDGER_DSN for the service).
+sql() { psql -XAtqv ON_ERROR_STOP=1 -d "$(pg_dsn "${LEDGER:-$LAB_DIR/postgres}")" "$@"; }
 
 start_postgres() {
     pg_start "$LAB_DIR/postgres" || return 1
