@@ -64,27 +64,28 @@ class Line:
         self.reader = self.writer = None
 
 
-def remember(wish, op, status, body):
+def remember(wish, op, invoked, status, body):
     kind = ""
     if body and status >= 400:
         kind = json.loads(body)["type"].rsplit("/", 1)[-1]
     history.write(json.dumps({"user": wish.user, "sale": SALE, "op": op, "key": wish.key, "quantity": wish.quantity,
-                              "answered": time.time_ns(), "status": status, "type": kind, "id": wish.id or "",
+                              "invoked": invoked, "answered": time.time_ns() // 1000, "status": status, "type": kind, "id": wish.id or "",
                               "hash": hashlib.sha256(body).hexdigest()[:16]}) + "\n")
     return kind
 
 
 async def until_known(line, wish, op, request):
-    """Asks the same thing until the outcome is known; (status, body)."""
+    """Asks the same thing until the outcome is known; (when, status, body)."""
     while time.monotonic() < DEADLINE:
+        invoked = time.time_ns() // 1000
         answer = await line.ask(request, lose=chance.random() < LOST_ON_PURPOSE)
         if answer and answer[0] != 503:
-            return answer
+            return invoked, *answer
         counts["unknown"] += 1
-        remember(wish, op, 0 if not answer else 503, b"" if not answer else answer[1])
+        remember(wish, op, invoked, 0 if not answer else 503, b"" if not answer else answer[1])
         await asyncio.sleep(chance.uniform(0.01, 0.1))
     counts["unanswered"] += 1
-    return 0, b""
+    return time.time_ns() // 1000, 0, b""
 
 
 def reservation(wish):
@@ -94,10 +95,10 @@ def reservation(wish):
 
 
 async def reserve(line, wish):
-    status, body = await until_known(line, wish, "reserve", reservation(wish))
+    invoked, status, body = await until_known(line, wish, "reserve", reservation(wish))
     if status == 201:
         wish.id = json.loads(body)["id"]
-    kind = remember(wish, "reserve", status, body)
+    kind = remember(wish, "reserve", invoked, status, body)
     wish.refused = kind in ("sold-out", "insufficient-stock")
     counts["granted" if status == 201 else "refused"] += 1
     if status == 201:
@@ -112,15 +113,15 @@ async def reserve(line, wish):
 
 async def cancel(line, wish):
     request = f"DELETE /v1/reservations/{wish.id} HTTP/1.1\r\nHost: shop\r\nX-Dropgate-User: {wish.user}\r\n\r\n".encode()
-    status, body = await until_known(line, wish, "cancel", request)
-    remember(wish, "cancel", status, body)
+    invoked, status, body = await until_known(line, wish, "cancel", request)
+    remember(wish, "cancel", invoked, status, body)
     wish.cancelled = status == 204
     counts["cancelled"] += wish.cancelled
 
 
 async def replay(line, wish):
-    status, body = await until_known(line, wish, "replay", reservation(wish))
-    remember(wish, "replay", status, body)
+    invoked, status, body = await until_known(line, wish, "replay", reservation(wish))
+    remember(wish, "replay", invoked, status, body)
     counts["replayed"] += 1
     counts["changed"] += (status, body) != (201, wish.body)
 

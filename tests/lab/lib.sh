@@ -231,9 +231,12 @@ reserve() {
 # ledger_json SALE: the ledger as history.py reads it, in one look.
 ledger_json() {
     sql <<SQL
-select json_build_object('total', k.total, 'avail', k.avail, 'per_user', s.per_user_highest, 'rows', coalesce((
+select json_build_object('sale', s.id, 'total', k.total, 'avail', k.avail, 'per_user', s.per_user_highest,
+    'opens_at', (extract(epoch from s.opens_at) * 1000000)::bigint, 'rows', coalesce((
     select json_agg(json_build_object('id', r.id, 'user', r.user_id, 'quantity', r.quantity, 'state', r.state,
-        'granted', r.granted_entry, 'released', r.released_entry)) from dropgate.reservation r where r.sale = s.id), '[]'))
+        'granted', r.granted_entry, 'released', r.released_entry,
+        'granted_at', (extract(epoch from r.granted_at) * 1000000)::bigint,
+        'expires_at', (extract(epoch from r.expires_at) * 1000000)::bigint)) from dropgate.reservation r where r.sale = s.id), '[]'))
 from dropgate.sale s join dropgate.stock k on k.sale = s.id where s.id = $1
 SQL
 }
