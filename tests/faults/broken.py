@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026, the Dropgate authors
+#
+# The test of the fault runs' own eyes: ledgers with a known defect, each of which must be found by the check that is there for
+# it, while the same load finds nothing wrong with the sound ledger. The defects are put around or into the functions as they
+# are, so they outlive their rewriting.
+
+import asyncio
+import os
+
+from menu import Fault, LockHeld
+from service import ROOT, run
+from shoppers import Line, Shopper
+
+BATCH = "dropgate.reserve_batch(int, uuid[], text[], uuid[], int[])"
+BATCH_SOUND = "dropgate.reserve_batch_sound(int, uuid[], text[], uuid[], int[])"
+BATCH_AROUND = f"""
+alter function {BATCH} rename to reserve_batch_sound;
+create function dropgate.reserve_batch(p_sale int, p_id uuid[], p_user text[], p_fingerprint uuid[], p_quantity int[])
+returns table (ord int, status int, quantity int, unit_price bigint, currency text, granted_at timestamptz, expires_at timestamptz, render smallint)
+language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
+#variable_conflict use_column
+declare
+    known uuid[] := array(select r.id from reservation r where r.sale = p_sale and r.id = any (p_id));
+    cut int := (select k.avail from stock k where k.sale = p_sale);
+begin
+    %s
+end $$;
+grant execute on function {BATCH} to dropgate_service;
+"""
+
+DOUBLE_RELEASE = """
+alter function dropgate.reservation_cancel(uuid, text) rename to reservation_cancel_sound;
+create function dropgate.reservation_cancel(p_id uuid, p_user text) returns int
+language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
+declare
+    r record;
+    answer int;
+begin
+    select x.sale, x.state, x.quantity into r from reservation x where x.id = p_id and x.user_id = p_user;
+    answer := reservation_cancel_sound(p_id, p_user);
+    if answer = 204 and r.state >= 'expired' then -- as long as no constraint notices
+        update stock k set avail = k.avail + r.quantity, held = k.held - r.quantity, released = k.released + r.quantity, entry = k.entry + 1
+            where k.sale = r.sale and k.held >= r.quantity and k.avail + r.quantity <= k.total;
+    end if;
+    return answer;
+end $$;
+grant execute on function dropgate.reservation_cancel(uuid, text) to dropgate_service;
+"""
+
+LOST_REPLAY = BATCH_AROUND % """
+    return query select b.ord, case when b.status = 201 and p_id[b.ord] = any (known) then 410 else b.status end, b.quantity,
+        b.unit_price, b.currency, b.granted_at, b.expires_at, b.render
+        from reserve_batch_sound(p_sale, p_id, p_user, p_fingerprint, p_quantity) b;"""
+
+OLD_CLOCK = f"""
+do $do$ begin
+    execute replace(pg_get_functiondef('{BATCH}'::regprocedure), 'clock_timestamp()', 'now()');
+    if pg_get_functiondef('{BATCH}'::regprocedure) not like '%now()%' then raise 'the clock is read elsewhere'; end if;
+end $do$;
+"""
+
+# As many requests as there are units are considered, whoever made them; the rest is told that it is sold out.
+DUPLICATES_COUNT = BATCH_AROUND % """
+    return query select * from reserve_batch_sound(p_sale, p_id[:cut], p_user[:cut], p_fingerprint[:cut], p_quantity[:cut]);
+    return query select o, 410, null::int, null::bigint, null::text, null::timestamptz, null::timestamptz, null::smallint
+        from generate_series(cut + 1, cardinality(p_id)) o;"""
+
+
+class LockAtOpening(Fault):
+    """All who wait for the opening come to stand in one batch."""
+
+    async def strike(self, world):
+        await world.postgres.sql(f"begin; select dropgate.lock_sale({world.sale}) \\g /dev/null\n"
+                                 "select pg_sleep(0.9) \\g /dev/null\ncommit;")
+
+
+class Eager(Shopper):
+    """Asks for everything at once, though a user may have one unit."""
+
+    async def live(self):
+        lines = [Line(self.shop.addresses[0]) for _ in self.wishes]
+        await asyncio.gather(*(self.reserve(wish, line=line) for wish, line in zip(self.wishes, lines)))
+        for line in lines:
+            line.hang_up()
+        self.hang_up()
+
+
+def unchanged(world):
+    world.settings.update(deadline="5s", batch_max=256)
+    world.lock_timeout, world.hold, world.opens_in = "2s", "10 minutes", 0
+
+
+def eager(world):
+    unchanged(world)
+    world.total, world.per_user, world.opens_in, world.shopper = 10, 1, 0.4, Eager
+
+
+def plenty(world):
+    unchanged(world)
+    world.total = 5000
+
+
+LEDGERS = [
+    ("a cancellation releases twice", DOUBLE_RELEASE, LockHeld("hold the sale's lock", ""), unchanged, "H3"),
+    ("a replay is lost", LOST_REPLAY, LockHeld("hold the sale's lock", ""), unchanged, "H2"),
+    ("the time is the transaction's", OLD_CLOCK, LockHeld("hold the sale's lock", ""), plenty, "H3"),
+    ("duplicates use up the stock", DUPLICATES_COUNT, LockAtOpening("hold the lock at the opening", ""), eager, "H4"),
+]
+
+
+async def restore(postgres):
+    """The functions as they are in the tree."""
+    await postgres.sql(f"""
+        do $$ begin
+            if to_regprocedure('{BATCH_SOUND}') is not null then
+                drop function {BATCH};
+                alter function {BATCH_SOUND} rename to reserve_batch;
+            end if;
+            if to_regprocedure('dropgate.reservation_cancel_sound(uuid, text)') is not null then
+                drop function dropgate.reservation_cancel(uuid, text);
+                alter function dropgate.reservation_cancel_sound(uuid, text) rename to reservation_cancel;
+            end if;
+        end $$;""")
+    folder = os.path.join(ROOT, "sql/functions")
+    for name in sorted(os.listdir(folder)):
+        await run("psql", "-XAtq1d", postgres.dsn(), "-v", "ON_ERROR_STOP=1", "-f", os.path.join(folder, name))
+
+
+async def one(seed, sql, fault, arrange, make, world_of):
+    """The checks that found something, and the lines."""
+    world = world_of(seed, fault)
+    arrange(world)
+    if sql:
+        await world.postgres.sql("set role dropgate_owner;" + sql)
+    try:
+        return await make(world)
+    finally:
+        if sql:
+            # What a broken ledger has done to its sale must not be found again behind it.
+            await world.postgres.sql(f"""set session_replication_role = replica;
+                delete from dropgate.reservation where sale = {world.sale}; delete from dropgate.stock where sale = {world.sale};
+                delete from dropgate.sale where id = {world.sale};""")
+            await restore(world.postgres)
+
+
+def run_all(make, world_of):
+    failed = 0
+    for seed, (name, sql, fault, arrange, check) in enumerate(LEDGERS, 1):
+        for broken in False, True:
+            names, wrong = asyncio.run(one(seed, sql if broken else "", fault, arrange, make, world_of))
+            good = check in names if broken else not wrong
+            what = f"{check} finds it" if broken else "nothing is found in the sound ledger"
+            print(f"{'ok' if good else 'FAIL'}  {name}: {what}", flush=True)
+            if not good:
+                failed += 1
+                print("".join(f"    {line}\n" for line in [f"found by: {', '.join(sorted(names)) or 'nothing'}"] + wrong), end="")
+    return 1 if failed else 0

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Copyright (c) 2026, the Dropgate authors
+#
+# The faults, one per run. Each says where it stands in the ledger's crash table, strikes while shoppers trade, shows that it
+# did, and puts right what an operator or a supervisor would: it starts what has died, and nothing else.
+
+import asyncio
+import os
+import random
+import signal
+
+from relay import Relay
+from service import ROOT, Trouble, run
+from shoppers import now
+
+FIRES_WITHIN = 20  # seconds
+
+NOTHING_SENT = "before the batch is sent"
+COMMIT_UNKNOWN = "batch sent, commit unknown"
+ANSWER_LOST = "committed, answer lost"
+INSTANCE_KILLED = "control instance killed"
+NOT_IN_TABLE = "-"
+
+
+async def until(what, condition):
+    deadline = asyncio.get_running_loop().time() + FIRES_WITHIN
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            raise Trouble(f"the fault did not fire: {what}")
+        await asyncio.sleep(0.01)
+
+
+class Fault:
+    """`prepare` comes before the instances start, `strike` while shoppers trade; it returns when the fault is over and put
+    right. `chance` is the run's own source of choices."""
+
+    def __init__(self, name, row):
+        self.name, self.row = name, row
+
+    def failpoints(self, chance):
+        """For the first instance; "" for none."""
+        return ""
+
+    async def prepare(self, world):
+        """May change world.control_dsn."""
+
+    async def strike(self, world):
+        raise NotImplementedError
+
+
+class Failpoint(Fault):
+    """The first instance stops at a place of its source: for ever, or for a while."""
+
+    def __init__(self, name, row, place, action, last_passage):
+        super().__init__(name, row)
+        self.place, self.action, self.last_passage = place, action, last_passage
+
+    def failpoints(self, chance):
+        passage = chance.randint(1, self.last_passage)
+        milliseconds = f":{chance.randint(100, 1500)}" if self.action == "sleep" else ""
+        return f"{self.place}={self.action}{milliseconds}:{passage}"
+
+    async def strike(self, world):
+        control = world.controls[0]
+        await until(f"{self.place} was not passed", lambda: control.logged('"failpoint"', f"{self.place} {self.action}"))
+        if self.action == "abort":
+            status = await control.ended()
+            if status != -signal.SIGKILL:
+                raise Trouble(f"the instance ended with {status}")
+            await asyncio.sleep(world.chance.uniform(0, 0.3))
+            await control.start()
+        elif self.action == "stop":
+            await asyncio.sleep(world.chance.uniform(0.1, 1.5))
+            control.signal(signal.SIGCONT)
+
+
+class InstanceKilled(Fault):
+    """At any time, not at a place."""
+
+    async def strike(self, world):
+        control = world.chance.choice(world.controls)
+        await world.shop.answered(world.chance.randint(1, 200))
+        control.signal(signal.SIGKILL)
+        status = await control.ended()
+        if status != -signal.SIGKILL:
+            raise Trouble(f"the instance ended with {status}")
+        await asyncio.sleep(world.chance.uniform(0, 0.3))
+        await control.start()
+
+
+class InstanceStopped(Fault):
+    async def strike(self, world):
+        control = world.chance.choice(world.controls)
+        await world.shop.answered(world.chance.randint(1, 200))
+        control.signal(signal.SIGSTOP)
+        await asyncio.sleep(world.chance.uniform(0.1, 1.5))
+        control.signal(signal.SIGCONT)
+
+
+class InstanceDrained(Fault):
+    """SIGTERM under load: it finishes what it has begun, ends well, and another takes its place."""
+
+    async def strike(self, world):
+        control = world.chance.choice(world.controls)
+        await world.shop.answered(world.chance.randint(1, 200))
+        await control.end()
+        await control.start()
+
+
+class PostgresCrashed(Fault):
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(1, 200))
+        before = world.postgres.postmaster()
+        await world.postgres.crash()
+        await asyncio.sleep(world.chance.choice((0, 0, 0.5)))
+        await world.postgres.start()
+        if world.postgres.postmaster() == before:
+            raise Trouble("the postmaster is still the same")
+
+
+class PostgresRestarted(Fault):
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(1, 200))
+        await world.postgres.stop()
+        await world.postgres.start()
+
+
+class PostgresStopped(Fault):
+    """All of its processes stand still; every connection stays open."""
+
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(1, 200))
+        world.postgres.signal_all(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(world.chance.uniform(0.1, 1.5))
+        finally:
+            world.postgres.signal_all(signal.SIGCONT)
+
+
+class BackendEnded(Fault):
+    """One session of an instance: by the administrator, or with SIGKILL, after which the server restarts all of them."""
+
+    def __init__(self, name, row, kill):
+        super().__init__(name, row)
+        self.kill = kill
+
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(1, 200))
+        pids = (await world.postgres.sql("select pid from pg_stat_activity where usename = 'dropgate_service' "
+                                         "and query like '%reserve_batch%' order by pid")).split()
+        if not pids:
+            raise Trouble("no session has sent a batch")
+        pid = int(world.chance.choice(pids))
+        if self.kill:
+            os.kill(pid, signal.SIGKILL)
+        elif await world.postgres.sql(f"select pg_terminate_backend({pid}, 5000)") != "t":
+            raise Trouble(f"backend {pid} did not end")
+
+
+class Relayed(Fault):
+    """The line between the first instance and PostgreSQL."""
+
+    def __init__(self, name, row, deed, message=b"reserve_batch", last_message=25):
+        super().__init__(name, row)
+        self.deed, self.message, self.last_message = deed, message, last_message
+
+    async def prepare(self, world):
+        def is_wanted(chunk):  # Bind of the prepared statement (its preparation begins with another letter)
+            return chunk[:1] == b"B" and self.message in chunk[:64]
+        self.relay = Relay(world.address, 5432, f"{world.postgres.home}/.s.PGSQL.5432", is_wanted,
+                           world.chance.randint(1, self.last_message), self.deed, world.chance.uniform(0.1, 1.5))
+        await self.relay.open()
+        world.closing.append(self.relay.close)
+        world.control_dsn[0] = world.postgres.dsn("dropgate_service", world.address)
+
+    async def strike(self, world):
+        await until(f"no {self.message} passed the relay", self.relay.fired.is_set)
+        await asyncio.wait_for(self.relay.over.wait(), FIRES_WITHIN)
+
+
+class LockHeld(Fault):
+    """An operator's session holds the sale's lock, perhaps longer than lock_timeout, and cancels a reservation in the end."""
+
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(60, 200))
+        answer = await world.postgres.sql(f"""
+            begin;
+            select dropgate.lock_sale({world.sale}) \\g /dev/null
+            select pg_sleep({world.chance.uniform(0.05, 1.2)}) \\g /dev/null
+            select (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+            select id, user_id, quantity, dropgate.reservation_cancel(id, user_id) from dropgate.reservation
+                where sale = {world.sale} and state = 'held' and expires_at > clock_timestamp() order by granted_at limit 1;
+            commit;""")
+        lines = answer.split("\n")
+        for line in lines[1:]:
+            ident, user, quantity, status = line.split("|")
+            world.shop.history.append({"user": user, "op": "cancel", "key": "", "quantity": int(quantity), "type": "", "hash": "",
+                                       "invoked": int(lines[0]), "answered": now(), "status": int(status), "id": ident})
+
+
+class FunctionsReplaced(Fault):
+    """The ledger's functions are replaced while batches run, as scripts/migrate does it."""
+
+    async def strike(self, world):
+        folder = os.path.join(ROOT, "sql/functions")
+        await world.shop.answered(world.chance.randint(1, 100))
+        for name in sorted(os.listdir(folder)):
+            await run("psql", "-XAtq1d", world.postgres.dsn(), "-v", "ON_ERROR_STOP=1", "-f", os.path.join(folder, name))
+
+
+FAULTS = [
+    Failpoint("die before sending", NOTHING_SENT, "ledger.send", "abort", 20),
+    Failpoint("die after sending", COMMIT_UNKNOWN, "ledger.sent", "abort", 20),
+    Failpoint("die before answering", ANSWER_LOST, "ledger.answered", "abort", 20),
+    Failpoint("die before replying", ANSWER_LOST, "reply.send", "abort", 150),
+    Failpoint("die before cancelling", NOTHING_SENT, "lookup.send", "abort", 4),
+    Failpoint("die while cancelling", COMMIT_UNKNOWN, "lookup.sent", "abort", 4),
+    Failpoint("die behind cancelling", ANSWER_LOST, "lookup.answered", "abort", 4),
+    Failpoint("stop before sending", NOTHING_SENT, "ledger.send", "stop", 20),
+    Failpoint("stop after sending", COMMIT_UNKNOWN, "ledger.sent", "stop", 20),
+    Failpoint("stop before answering", ANSWER_LOST, "ledger.answered", "stop", 20),
+    Failpoint("sleep before sending", NOTHING_SENT, "ledger.send", "sleep", 20),
+    Failpoint("sleep before answering", ANSWER_LOST, "ledger.answered", "sleep", 20),
+    InstanceKilled("kill an instance", INSTANCE_KILLED),
+    InstanceStopped("stop an instance", NOT_IN_TABLE),
+    InstanceDrained("drain an instance", NOT_IN_TABLE),
+    PostgresCrashed("crash PostgreSQL", COMMIT_UNKNOWN),
+    PostgresRestarted("restart PostgreSQL", COMMIT_UNKNOWN),
+    PostgresStopped("stop PostgreSQL", COMMIT_UNKNOWN),
+    BackendEnded("end a session", COMMIT_UNKNOWN, kill=False),
+    BackendEnded("kill a session", COMMIT_UNKNOWN, kill=True),
+    Relayed("cut before the batch", NOTHING_SENT, "cut before"),
+    Relayed("cut within the batch", NOTHING_SENT, "cut within"),
+    Relayed("cut behind the batch", COMMIT_UNKNOWN, "cut behind"),
+    Relayed("lose the answer", ANSWER_LOST, "lose answer"),
+    Relayed("halve the answer", ANSWER_LOST, "halve answer"),
+    Relayed("half-close towards the service", COMMIT_UNKNOWN, "half-close near"),
+    Relayed("half-close towards PostgreSQL", COMMIT_UNKNOWN, "half-close far"),
+    Relayed("stall the line", NOT_IN_TABLE, "stall"),
+    Relayed("stall and cut the line", ANSWER_LOST, "stall and cut"),
+    Relayed("refuse connections", NOTHING_SENT, "refuse"),
+    Relayed("cut behind a cancellation", COMMIT_UNKNOWN, "cut behind", b"reservation_cancel", 4),
+    Relayed("lose a cancellation's answer", ANSWER_LOST, "lose answer", b"reservation_cancel", 4),
+    LockHeld("hold the sale's lock", NOT_IN_TABLE),
+    FunctionsReplaced("replace the functions", NOT_IN_TABLE),
+]
+
+
+# What every change is tested with: the crash table's rows, each with a fixed seed.
+SHORT = [
+    (1, "die before sending"), (2, "die after sending"), (3, "die before replying"), (4, "kill an instance"),
+    (5, "crash PostgreSQL"), (6, "lose the answer"), (7, "cut within the batch"), (8, "stall and cut the line"),
+    (9, "hold the sale's lock"), (10, "lose a cancellation's answer"),
+]
+
+
+def fault_of(seed):
+    """Every stretch of as many seeds as there are faults has each of them once, in an order of its own."""
+    stretch, place = divmod(seed, len(FAULTS))
+    order = list(range(len(FAULTS)))
+    random.Random(f"stretch {stretch}").shuffle(order)
+    return FAULTS[order[place]]
+
+
+def fault_named(name):
+    found = [fault for fault in FAULTS if fault.name == name]
+    if not found:
+        raise SystemExit(f"no fault is named {name!r}: see --list")
+    return found[0]
