@@ -12,6 +12,7 @@
  *
  * Only the last one changes anything, but for the counts of SYNs, so the outcome is that of single
  * packets; the others see to it that nobody waits for memory or for one long chain of operations.
+ * A SYN has no need of flows: whatever its connection is in, it gets a cookie (states.c).
  */
 #include <assert.h>
 
@@ -26,7 +27,7 @@ struct burst {
     struct flow_batch tuples;
     struct cookie_batch cookies;
     uint32_t syns;
-    uint8_t syn[SHARD_BURST]; /* which of them are SYNs to a service */
+    uint8_t syn[SHARD_BURST]; /* which of the packets are SYNs to a service */
 };
 
 /* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
@@ -47,6 +48,7 @@ static enum verdict sort_frame(struct shard *shard, struct frame *frame, struct 
 {
     frame->to = PORT_NONE;
     sorted->for_flow = false;
+    sorted->for_cookie = false;
     enum verdict verdict = parse(shard, frame, &sorted->packet);
     if (verdict == VERDICT_FORWARDED && (frame->bytes[6] & 1))
         return VERDICT_BOGON; /* from a group: an answer would go to everybody */
@@ -68,9 +70,12 @@ static void sort_client(const struct shard *shard, struct burst *burst, uint32_t
     struct sorted *sorted = &burst->sorted[number];
     const struct packet *packet = &sorted->packet;
     sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
-    flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
-    if (!is_syn(packet))
+    if (!is_syn(packet)) {
+        flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
         return;
+    }
+    sorted->for_flow = false;
+    sorted->for_cookie = true;
     sorted->network = guard_network_of(&shard->guard, &packet->source, packet->v4);
     guard_fetch_source(&shard->guard, sorted->source);
     guard_fetch_network(&shard->guard, sorted->network);
@@ -170,6 +175,8 @@ static bool is_ours(const struct shard *shard, const struct frame *frame,
 static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
 {
     assert(is_ours(shard, frame, &sorted->packet));
+    if (sorted->for_cookie)
+        return outside_answer(frame, sorted);
     switch (sorted->packet.kind) {
     case PACKET_ARP: return local_arp(shard, frame, &sorted->packet);
     case PACKET_ICMP4:

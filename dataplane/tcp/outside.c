@@ -6,9 +6,12 @@
  * not at all. */
 #include "dataplane/tcp/shard.h"
 
-static uint64_t syn_hash(const struct guard *guard, const struct sorted *sorted)
+static uint64_t syn_hash(const struct shard *shard, const struct sorted *sorted)
 {
-    return guard_syn_hash(guard, sorted->hash, sorted->target, sorted->packet.seq);
+    const struct packet *packet = &sorted->packet;
+    return guard_syn_hash(&shard->guard,
+                          flow_hash(shard->flows, &packet->source, packet->source_port),
+                          sorted->target, packet->seq);
 }
 
 static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
@@ -23,14 +26,13 @@ enum verdict outside_judge(struct shard *shard, const struct sorted *sorted)
         return VERDICT_SOURCE_RATE;
     if (guard_network(guard, sorted->network))
         return VERDICT_FORWARDED;
-    seen_prefetch(&guard->seen, syn_hash(guard, sorted));
+    seen_prefetch(&guard->seen, syn_hash(shard, sorted));
     return VERDICT_REFLECTION_RATE;
 }
 
 enum verdict outside_again(struct shard *shard, const struct sorted *sorted)
 {
-    struct guard *guard = &shard->guard;
-    if (!guard_again(guard, syn_hash(guard, sorted), &shard->lease[LEASE_SYNS_AGAIN]))
+    if (!guard_again(&shard->guard, syn_hash(shard, sorted), &shard->lease[LEASE_SYNS_AGAIN]))
         return VERDICT_REFLECTION_RATE;
     shard_count(shard, VERDICT_SYN_REMEMBERED);
     return VERDICT_FORWARDED;
@@ -67,9 +69,7 @@ void outside_promise(const struct shard *shard, const struct frame *frame, struc
         cookie_batch_timestamp(batch, &packet->source, &packet->destination, &options->tsval);
 }
 
-/* SYN → SYN-ACK in the same buffer. It acknowledges no payload: that comes again, with the cookie.
- */
-static enum verdict answer_syn(struct frame *frame, const struct sorted *sorted)
+enum verdict outside_answer(struct frame *frame, const struct sorted *sorted)
 {
     if (sorted->bad_options)
         return VERDICT_BAD_OPTIONS;
@@ -266,15 +266,10 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
-    bool syn = (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-    if (flow == NULL && syn)
-        return answer_syn(frame, sorted);
     if (flow == NULL)
         return guard_source(&shard->guard, sorted->source)
                    ? without_flow(shard, frame, packet, &opening)
                    : VERDICT_SOURCE_RATE;
-    if (syn && states_next(flow->state, FROM_CLIENT, SEGMENT_SYN).action == ACTION_COOKIE)
-        return answer_syn(frame, sorted);
     enum verdict verdict = flow->state < FLOW_ESTABLISHED
                                ? reading_packet(shard, frame, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);

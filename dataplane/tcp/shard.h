@@ -54,12 +54,13 @@ struct frame {
 /** A frame of a burst on its way: parsed, and told apart as far as that needs no flow. */
 struct sorted {
     struct packet packet;
-    uint64_t hash;      /* flow_hash of the client */
+    uint64_t hash;      /* flow_hash of the client; not of a SYN */
     uint64_t source;    /* guard_source_of, from outside */
     uint64_t network;   /* guard_network_of, of a SYN */
     uint16_t target;    /* index of the service (outside) or backend (inside) */
     uint8_t verdict;    /* VERDICT_FORWARDED: goes on */
     bool for_flow;      /* hash and target are set: a flow is to be looked up */
+    bool for_cookie;    /* a SYN to a service */
     bool bad_options;   /* of a SYN to a service: it has no answer */
     struct syn_ack syn; /* of a SYN to a service: the answer */
 };
@@ -206,6 +207,11 @@ enum verdict outside_again(struct shard *shard, const struct sorted *sorted);
 void outside_promise(const struct shard *shard, const struct frame *frame, struct sorted *sorted,
                      struct cookie_batch *batch);
 
+/** SYN → SYN-ACK in the same buffer, as it was promised. It acknowledges no payload: that comes
+ * again, with the cookie. */
+enum verdict outside_answer(struct frame *frame, const struct sorted *sorted);
+
+/** Anything but a SYN. */
 enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet);
