@@ -112,6 +112,8 @@ struct service {
     struct ledger *ledger;
     struct lookup *lookup;
     struct refresh *refresh;
+    struct outbox *outbox;
+    struct events_token *events_token;
     struct catalog catalog;
     struct api_context context;
 };
@@ -122,6 +124,12 @@ static int start(struct service *s)
     bool tokens = s->settings->control.identity == IDENTITY_JWT;
     s->tokens = tokens ? token_keys_open(s->settings, why, sizeof why) : NULL;
     if (tokens && !s->tokens) {
+        log_error("cannot_start", "%s", why);
+        return -EINVAL;
+    }
+    const char *token_file = s->settings->events.token_file;
+    s->events_token = token_file ? events_token_open(token_file, why, sizeof why) : NULL;
+    if (token_file && !s->events_token) {
         log_error("cannot_start", "%s", why);
         return -EINVAL;
     }
@@ -136,8 +144,15 @@ static int start(struct service *s)
     s->refresh = s->lookup
                      ? refresh_start(&s->settings->catalog, s->connector, s->ledger, &s->catalog)
                      : NULL;
-    s->context = (struct api_context){s->settings, s->tokens, &s->catalog, s->ledger, s->lookup};
-    if (!s->refresh || server_start(s->server, &s->context)) {
+    s->outbox = s->refresh ? outbox_start(s->connector) : NULL;
+    s->context = (struct api_context){.settings = s->settings,
+                                      .tokens = s->tokens,
+                                      .events_token = s->events_token,
+                                      .catalog = &s->catalog,
+                                      .ledger = s->ledger,
+                                      .lookup = s->lookup,
+                                      .outbox = s->outbox};
+    if (!s->outbox || server_start(s->server, &s->context)) {
         log_error("cannot_start", "memory, threads or descriptors are short");
         return -ENOMEM;
     }
@@ -146,16 +161,20 @@ static int start(struct service *s)
 
 static void stop(struct service *s)
 {
+    outbox_hurry(s->outbox);
     server_drain(s->server);
     refresh_stop(s->refresh);
     ledger_stop(s->ledger);
     lookup_stop(s->lookup);
+    outbox_stop(s->outbox);
     connector_stop(s->connector);
     refresh_free(s->refresh);
+    outbox_free(s->outbox);
     lookup_free(s->lookup);
     ledger_free(s->ledger);
     server_free(s->server);
     token_keys_free(s->tokens);
+    events_token_free(s->events_token);
     catalog_discard(atomic_load(&s->catalog.current));
     libevent_global_shutdown();
 }

@@ -34,6 +34,8 @@ static const struct conf_section SECTIONS[] = {
      "PostgreSQL, the ledger."},
     {"catalog", 0, offsetof(struct settings, catalog), sizeof(struct catalog_settings), 0, 0,
      "The copy of items and sales in memory."},
+    {"events", 0, offsetof(struct settings, events), sizeof(struct events_settings), 0, 0,
+     "What other systems may hear of: GET /v1/events."},
     {"jwt", 1, offsetof(struct settings, jwt), sizeof(struct jwt_settings), 0, 16,
      "A key that may have signed the tokens of identity = jwt. To rotate: add the new key's "
      "section, "
@@ -130,6 +132,10 @@ static const struct conf_row ROWS[] = {
      10 * MINUTE, "1s", NULL, CONF_BOOT,
      "How often the catalogue is read again without being told of a change; also how often expiry "
      "runs."},
+    {"events", "token_file", CONF_STRING, offsetof(struct events_settings, token_file), 0, 1024, "",
+     NULL, CONF_BOOT,
+     "A file of mode 0600 with the token, 32 to 255 characters, that systems send to read events "
+     "(Authorization: Bearer); empty: nobody may read them."},
 };
 
 /* A secret in the configuration ends up in backups and in --show-config, so it is refused here. */

@@ -42,6 +42,10 @@ struct catalog_settings {
     int64_t refresh;
 };
 
+struct events_settings {
+    char *token_file; /* NULL: nobody may read events */
+};
+
 /** A key that may have signed tokens. */
 struct jwt_settings {
     char *name;
@@ -54,6 +58,7 @@ struct settings {
     struct control_settings control;
     struct database_settings database;
     struct catalog_settings catalog;
+    struct events_settings events;
     struct conf_list jwt; /* of struct jwt_settings */
 };
 

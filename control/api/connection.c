@@ -332,7 +332,7 @@ static bool on_complete(struct connection *c)
         here = respond(c, &reply);
     } else {
         c->state = WORK;
-        wait_anew(c, WAIT_LEDGER);
+        wait_anew(c, c->x.request->page.wait > 0 ? WAIT_EVENTS : WAIT_LEDGER);
     }
     catalog_leave(catalog);
     return here;
@@ -479,7 +479,8 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     (void)fd, (void)what;
     c->timed = false;
     switch (c->waits) {
-    case WAIT_LEDGER: on_deadline(c); break;
+    case WAIT_LEDGER:
+    case WAIT_EVENTS: on_deadline(c); break;
     case WAIT_HEAD:
         memset(&c->x, 0, sizeof c->x);
         reply_problem(&reply, PROBLEM_REQUEST_TIMEOUT, NULL, REPLY_NO_RETRY);

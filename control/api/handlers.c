@@ -5,6 +5,7 @@
  * together. */
 #include "control/api/handlers.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -107,9 +108,11 @@ static void read_user(struct network *n, const struct http1_head *head, struct e
 /* RFC 9110 section 15.5.2 wants a challenge beside a 401; RFC 6750 section 3 says which. */
 static void challenge(struct network *n, const struct exchange *x, struct reply *reply)
 {
-    bool bearer = n->context->settings->control.identity == IDENTITY_JWT;
+    bool events = x->match.route == ROUTE_EVENTS;
+    bool bearer = events || n->context->settings->control.identity == IDENTITY_JWT;
     char text[256];
-    snprintf(text, sizeof text, "%s realm=\"reservations\"%s%s%s", bearer ? "Bearer" : "Dropgate",
+    snprintf(text, sizeof text, "%s realm=\"%s\"%s%s%s", bearer ? "Bearer" : "Dropgate",
+             events ? "events" : "reservations",
              x->problem == PROBLEM_INVALID_TOKEN ? ", error=\"invalid_token\", error_description=\""
                                                  : "",
              x->problem == PROBLEM_INVALID_TOKEN ? x->detail : "",
@@ -178,6 +181,31 @@ static void read_ledger_head(struct network *n, const struct http1_head *head, s
         refuse(x, PROBLEM_MEDIA_TYPE, NULL);
 }
 
+/* Events are for systems, whoever the shoppers are. */
+static void read_events_head(struct network *n, const struct http1_head *head, struct exchange *x)
+{
+    const struct events_token *token = n->context->events_token;
+    struct http1_slice sent;
+    if (!token) {
+        refuse(x, PROBLEM_EVENTS_OFF, "No token is configured: [events] token_file.");
+        return;
+    }
+    enum identity_result result = identity_bearer(head, &sent);
+    if (result == IDENTITY_MISSING)
+        refuse(x, PROBLEM_IDENTITY_REQUIRED,
+               "Send the token: Authorization: Bearer and the token.");
+    else if (result != IDENTITY_GOOD || !events_token_is(token, &sent))
+        refuse(x, PROBLEM_INVALID_TOKEN, "This is not the token for events.");
+    else if (!(x->request = pool_take(&n->pool)))
+        refuse(x, PROBLEM_BUSY, "Memory is short.");
+    if (x->refused)
+        return;
+    x->request->kind = LEDGER_EVENTS;
+    const char *wrong = events_parse(&head->query, &x->request->page);
+    if (wrong)
+        refuse(x, PROBLEM_BAD_QUERY, wrong);
+}
+
 static void read_condition(const struct http1_head *head, struct exchange *x)
 {
     size_t count = 0;
@@ -202,6 +230,7 @@ void handler_head(struct network *n, const struct http1_head *head, struct excha
     case ROUTE_RESERVE:
     case ROUTE_RESERVATION:
     case ROUTE_CANCEL: read_ledger_head(n, head, x); break;
+    case ROUTE_EVENTS: read_events_head(n, head, x); break;
     default: break;
     }
 }
@@ -279,11 +308,14 @@ static enum handler_verdict ask(struct network *n, struct exchange *x, uint64_t 
     r->handle = handle;
     r->answers = &n->answers;
     r->invoked = clock_now();
-    int status =
-        lane ? ledger_offer(n->context->ledger, lane, r) : lookup_offer(n->context->lookup, r);
+    bool events = r->kind == LEDGER_EVENTS;
+    int status = lane     ? ledger_offer(n->context->ledger, lane, r)
+                 : events ? outbox_offer(n->context->outbox, r)
+                          : lookup_offer(n->context->lookup, r);
     if (!status)
         return HANDLER_ASKED;
-    reply_problem(reply, PROBLEM_BUSY, "Nothing happened. Repeat with the same key.",
+    reply_problem(reply, PROBLEM_BUSY,
+                  events ? "Ask again." : "Nothing happened. Repeat with the same key.",
                   retry_soon(n));
     return HANDLER_REPLY;
 }
@@ -332,6 +364,7 @@ enum handler_verdict handler_complete(struct network *n, struct exchange *x, con
     case ROUTE_HEALTH: reply_text(reply, 200, "ok\n"); return HANDLER_REPLY;
     case ROUTE_READY: complete_ready(n, reply); return HANDLER_REPLY;
     case ROUTE_RESERVE: return complete_reserve(n, x, body, length, handle, reply);
+    case ROUTE_EVENTS:
     case ROUTE_RESERVATION:
     case ROUTE_CANCEL: return ask(n, x, handle, NULL, reply);
     default: complete_view(n, x, reply); return HANDLER_REPLY;
@@ -360,6 +393,19 @@ static void answer_not_found(const struct ledger_request *r, struct reply *reply
                   REPLY_NO_RETRY);
 }
 
+/* What the reader needs to go on, in words; the number stands alone in them. */
+static void answer_position(const struct ledger_request *r, struct reply *reply)
+{
+    bool gone = r->status == LEDGER_PAGE_GONE;
+    char detail[128];
+    snprintf(detail, sizeof detail,
+             gone ? "Go on after=%" PRId64 ", and know that some are missing."
+                  : "The last position is %" PRId64 ": the database may have been restored.",
+             r->page.place);
+    reply_problem(reply, gone ? PROBLEM_EVENTS_GONE : PROBLEM_POSITION_AHEAD, detail,
+                  REPLY_NO_RETRY);
+}
+
 void handler_answer(struct network *n, const struct exchange *x, const struct ledger_request *r,
                     struct reply *reply)
 {
@@ -383,12 +429,20 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
         reply_problem(reply, PROBLEM_KEY_IN_FLIGHT, NULL, retry_soon(n));
         return;
     case LEDGER_CLOSED: reply_problem(reply, PROBLEM_SALE_CLOSED, NULL, REPLY_NO_RETRY); return;
+    case LEDGER_PAGE:
+        reply_begin(reply, 200, "application/json", "private, no-store", r->page.body,
+                    r->page.length);
+        return;
+    case LEDGER_PAGE_GONE:
+    case LEDGER_PAGE_AHEAD: answer_position(r, reply); return;
     case LEDGER_WRONG_STATE:
         reply_problem(reply, PROBLEM_WRONG_STATE, NULL, REPLY_NO_RETRY);
         return;
     case LEDGER_UNAVAILABLE:
         reply_problem(reply, PROBLEM_LEDGER_UNAVAILABLE,
-                      "Nothing happened. Repeat with the same key.", retry_soon(n));
+                      r->kind == LEDGER_EVENTS ? "Ask again."
+                                               : "Nothing happened. Repeat with the same key.",
+                      retry_soon(n));
         return;
     default: reply_problem(reply, PROBLEM_INTERNAL, NULL, REPLY_NO_RETRY);
     }
@@ -396,7 +450,7 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
 
 void handler_deadline(struct network *n, enum ledger_kind kind, bool waiting, struct reply *reply)
 {
-    if (waiting || kind == LEDGER_READ)
+    if (waiting || kind == LEDGER_READ || kind == LEDGER_EVENTS)
         reply_problem(reply, PROBLEM_LEDGER_UNAVAILABLE, "Nothing happened. Ask again.",
                       retry_soon(n));
     else if (kind == LEDGER_CANCEL)

@@ -32,7 +32,16 @@ struct slot {
 
 /** What a connection may be waiting for; each has one length, so that libevent can keep them in
  * queues. */
-enum wait { WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_LEDGER, WAIT_WRITE, WAIT_LINGER, WAITS };
+enum wait {
+    WAIT_IDLE,
+    WAIT_HEAD,
+    WAIT_BODY,
+    WAIT_LEDGER,
+    WAIT_EVENTS,
+    WAIT_WRITE,
+    WAIT_LINGER,
+    WAITS
+};
 
 struct network {
     struct server *server;

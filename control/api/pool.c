@@ -16,7 +16,7 @@ struct pool_slab {
 
 static void grow(struct pool *pool)
 {
-    struct pool_slab *slab = malloc(sizeof *slab);
+    struct pool_slab *slab = calloc(1, sizeof *slab);
     if (!slab)
         return;
     slab->next = pool->slabs;
@@ -39,6 +39,8 @@ struct ledger_request *pool_take(struct pool *pool)
 
 void pool_give(struct pool *pool, struct ledger_request *r)
 {
+    free(r->page.body);
+    r->page.body = NULL;
     r->next = pool->free;
     pool->free = r;
 }
@@ -47,6 +49,8 @@ void pool_free(struct pool *pool)
 {
     for (struct pool_slab *slab = pool->slabs, *next; slab; slab = next) {
         next = slab->next;
+        for (int i = 0; i < SLAB_REQUESTS; i++)
+            free(slab->requests[i].page.body);
         free(slab);
     }
     pool->slabs = NULL;

@@ -18,6 +18,7 @@ static const struct pattern {
     {{"healthz"}, "GET, HEAD", ROUTE_HEALTH, ROUTE_METHOD, ROUTE_METHOD},
     {{"readyz"}, "GET, HEAD", ROUTE_READY, ROUTE_METHOD, ROUTE_METHOD},
     {{"v1", "items", "{item}"}, "GET, HEAD", ROUTE_ITEM, ROUTE_METHOD, ROUTE_METHOD},
+    {{"v1", "events"}, "GET, HEAD", ROUTE_EVENTS, ROUTE_METHOD, ROUTE_METHOD},
     {{"v1", "sales", "{sale}"}, "GET, HEAD", ROUTE_SALE, ROUTE_METHOD, ROUTE_METHOD},
     {{"v1", "sales", "{sale}", "reservations"}, "POST", ROUTE_METHOD, ROUTE_RESERVE, ROUTE_METHOD},
     {{"v1", "reservations", "{reservation}"},

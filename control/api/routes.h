@@ -21,6 +21,7 @@ enum route {
     ROUTE_RESERVE,
     ROUTE_RESERVATION,
     ROUTE_CANCEL,
+    ROUTE_EVENTS,
 };
 
 enum { ROUTE_ITEM_MAX = 64 };

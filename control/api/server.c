@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "control/api/connection.h"
 #include "control/api/network.h"
+#include "control/outbox/page.h"
 
 enum {
     LISTEN_BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
@@ -225,9 +226,13 @@ static void *network_main(void *context)
 static int set_waits(struct network *n)
 {
     const struct control_settings *s = &n->server->settings->control;
-    const int64_t ms[WAITS] = {[WAIT_IDLE] = s->idle_timeout,   [WAIT_HEAD] = s->head_timeout,
-                               [WAIT_BODY] = s->body_timeout,   [WAIT_LEDGER] = s->deadline,
-                               [WAIT_WRITE] = s->write_timeout, [WAIT_LINGER] = LINGER_MS};
+    const int64_t ms[WAITS] = {[WAIT_IDLE] = s->idle_timeout,
+                               [WAIT_HEAD] = s->head_timeout,
+                               [WAIT_BODY] = s->body_timeout,
+                               [WAIT_LEDGER] = s->deadline,
+                               [WAIT_EVENTS] = s->deadline + PAGE_WAIT_MAX * 1000,
+                               [WAIT_WRITE] = s->write_timeout,
+                               [WAIT_LINGER] = LINGER_MS};
     for (int i = 0; i < WAITS; i++) {
         const struct timeval length = {ms[i] / 1000, ms[i] % 1000 * 1000};
         n->waits[i] = event_base_init_common_timeout(n->base, &length);

@@ -9,10 +9,12 @@
 
 #include <stddef.h>
 
+#include "control/api/events.h"
 #include "control/api/token.h"
 #include "control/catalog/catalog.h"
 #include "control/ledger/ledger.h"
 #include "control/ledger/lookup.h"
+#include "control/outbox/outbox.h"
 #include "control/settings.h"
 
 struct server;
@@ -20,10 +22,12 @@ struct server;
 /** What the handlers work with; all of it outlives the server. */
 struct api_context {
     const struct settings *settings;
-    const struct token_keys *tokens; /* NULL unless identity = jwt */
+    const struct token_keys *tokens;         /* NULL unless identity = jwt */
+    const struct events_token *events_token; /* NULL: nobody may read events */
     struct catalog *catalog;
     struct ledger *ledger;
     struct lookup *lookup;
+    struct outbox *outbox;
 };
 
 /** Binds and listens. NULL with the reason, naming the endpoint, in `why`. Nothing is accepted yet.

@@ -85,6 +85,11 @@ static const struct session_statement STATEMENTS[LINK_STATEMENTS] = {
         {"catalog", "SELECT sale, item, title, description, total, avail, held, per_user, hold_ms, "
                     "unit_price, currency, opens_at, closes_at, state, clock_timestamp() "
                     "FROM dropgate.catalog() ORDER BY sale"},
+    [LINK_RELAY] = {"outbox_relay", "SELECT dropgate.outbox_relay($1, $2)"},
+    [LINK_FORGET] = {"outbox_forget", "SELECT dropgate.outbox_forget()"},
+    [LINK_EVENTS] = {"events_read",
+                     "SELECT status, place, event FROM dropgate.events_read($1, $2, $3)"},
+    [LINK_EVENTS_LAST] = {"events_last", "SELECT dropgate.events_last()"},
 };
 
 const char *connector_statement_name(enum link_statement statement)

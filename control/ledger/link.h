@@ -25,7 +25,17 @@ enum link_state {
 };
 
 /** Prepared on every connection, under these numbers. */
-enum link_statement { LINK_RESERVE, LINK_READ, LINK_CANCEL, LINK_CATALOG, LINK_STATEMENTS };
+enum link_statement {
+    LINK_RESERVE,
+    LINK_READ,
+    LINK_CANCEL,
+    LINK_CATALOG,
+    LINK_RELAY,
+    LINK_FORGET,
+    LINK_EVENTS,
+    LINK_EVENTS_LAST,
+    LINK_STATEMENTS
+};
 
 enum link_event {
     LINK_NOTHING,
@@ -54,7 +64,7 @@ struct link {
 
 enum { LINK_PARAMETERS = 5 };
 
-/** A binary parameter. */
+/** A binary parameter; NULL bytes are a NULL. */
 struct link_parameter {
     const char *bytes;
     int length;

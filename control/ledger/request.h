@@ -13,7 +13,7 @@
 
 #include "control/mailbox.h"
 
-enum ledger_kind { LEDGER_RESERVE, LEDGER_READ, LEDGER_CANCEL };
+enum ledger_kind { LEDGER_RESERVE, LEDGER_READ, LEDGER_CANCEL, LEDGER_EVENTS };
 
 /** Who may still decide. WAITING: both; the one who exchanges it wins. TAKEN: it has been or is
  * being sent, so the outcome is the ledger's. ABANDONED: the network thread has answered or lost
@@ -39,7 +39,10 @@ enum ledger_status {
     LEDGER_KEY_IN_FLIGHT, /* the same key with another body, in the same batch */
     LEDGER_UNAVAILABLE,   /* PostgreSQL refused; nothing was done */
     LEDGER_FAILED,        /* PostgreSQL refuses this very request; nothing was done */
-    LEDGER_DROPPED,       /* was abandoned before it was sent */
+    LEDGER_PAGE,          /* events: page is filled in */
+    LEDGER_PAGE_GONE,  /* events behind `after` have been deleted; page.place: the last of them */
+    LEDGER_PAGE_AHEAD, /* `after` was never given; page.place: the last one that was */
+    LEDGER_DROPPED,    /* was abandoned before it was sent */
 };
 
 enum { LEDGER_USER_MAX = 255, LEDGER_STATE_MAX = 15 };
@@ -52,6 +55,16 @@ struct grant {
     int32_t sale, quantity;
     int16_t render; /* version of the rendering that this row was promised */
     char currency[4];
+};
+
+/** LEDGER_EVENTS only: what is asked for, and its answer. */
+struct ledger_page {
+    int64_t after;       /* events behind this position; -1: from the oldest that is left */
+    int32_t limit, wait; /* events at most; seconds to wait for one */
+    int32_t events;      /* how many there are */
+    int64_t place;       /* the position to go on from */
+    char *body;          /* the JSON; the pool frees it */
+    size_t length;
 };
 
 struct lane;
@@ -69,6 +82,7 @@ struct ledger_request {
     uint8_t id[16], fingerprint[16];
     enum ledger_status status; // ledger: rw until posted back; network: ro afterwards
     struct grant grant;
+    struct ledger_page page;
     char state[LEDGER_STATE_MAX + 1]; /* LEDGER_FOUND only */
     uint8_t user_length;
     char user[LEDGER_USER_MAX];

@@ -38,6 +38,14 @@ static inline char *wire_put32(char *at, uint32_t value)
     return at + sizeof value;
 }
 
+/** Writes eight bytes and returns the place behind them. */
+static inline char *wire_put64(char *at, uint64_t value)
+{
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
 /** Copies bytes and returns the place behind them. */
 static inline char *wire_put(char *at, const void *bytes, size_t length)
 {

@@ -32,6 +32,7 @@ static void every_call_of_the_api_is_known(void **state)
     (void)state;
     assert_int_equal(route("GET", "/healthz"), ROUTE_HEALTH);
     assert_int_equal(route("GET", "/readyz"), ROUTE_READY);
+    assert_int_equal(route("GET", "/v1/events"), ROUTE_EVENTS);
     assert_int_equal(route("GET", "/v1/items/lamp"), ROUTE_ITEM);
     assert_int_equal(route("GET", "/v1/sales/7"), ROUTE_SALE);
     assert_int_equal(route("POST", "/v1/sales/7/reservations"), ROUTE_RESERVE);
