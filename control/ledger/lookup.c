@@ -97,10 +97,13 @@ static void on_refused(struct desk *d)
     const char *state = link_sqlstate(&d->link);
     if (!strcmp(state, "55P03") || !strncmp(state, "40", 2))
         return; /* the lock, or a deadlock: again, until the deadline */
+    if (!strcmp(state, "25006") || !strcmp(state, "0A000") || !strcmp(state, "26000")) {
+        log_warn("lookup_session", "%s: opening another connection", link_message(&d->link));
+        link_drop(&d->link); /* read-only (a demoted primary), or a function was changed: again */
+        return;
+    }
     log_error("lookup_refused", "%s %s", state, link_message(&d->link));
     answer(d, LEDGER_UNAVAILABLE);
-    if (!strcmp(state, "25006") || !strcmp(state, "0A000") || !strcmp(state, "26000"))
-        link_drop(&d->link);
 }
 
 static void send_current(struct desk *d)
@@ -118,12 +121,7 @@ static void advance(struct lookup *l, struct desk *d)
     switch (link_advance(&d->link)) {
     case LINK_ANSWERED: on_answered(d); break;
     case LINK_REFUSED: on_refused(d); break;
-    case LINK_DOUBTFUL:
-        if (d->current->kind == LEDGER_READ)
-            on_answered(d);
-        break;
-    default:
-        break; /* lost, or a doubtful cancellation: `current` is still there and goes out again */
+    default: break; /* lost or doubtful: `current` is still there and goes out again */
     }
     if (d->link.state == LINK_BUSY)
         return;

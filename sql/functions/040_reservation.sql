@@ -21,6 +21,9 @@ begin
            case when r.state = 'held' and r.expires_at <= clock_timestamp() then 'expired' else r.state::text end,
            r.granted_at, r.expires_at, r.render
     from reservation r where r.id = p_id and r.user_id = p_user limit 1;
+    if found then
+        perform await_standby();
+    end if;
 end $$;
 
 -- 204 given back, now or before (also by expiry) · 404 none of this user's · 409 paying or paid. The stock is there for the
