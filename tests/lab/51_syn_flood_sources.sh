@@ -5,7 +5,9 @@
 # SYN-ACKs that it did not ask for with RSTs, as victims do.
 . "${0%/*}/lib.sh"
 needs control
-# What an earlier crowd of clients has left is still being closed: tens of thousands of connections that send FINs.
+# What an earlier crowd of clients has left is still being closed: tens of thousands of connections that send FINs. Their
+# kernel is told when the next device has no room, tries again every half second, all of them in step, and gives up after
+# ten times: a shopper's SYN among them would share that fate (TCPRetransFail, TCPAbortOnTimeout). No real line says so.
 until_true 60 bash -c "! ip netns exec $DROPGATE_LAB-client ss -Htn state fin-wait-1 state last-ack | grep -q ." || true
 
 cleanup() { proc_stop dataplane; } # the next scenario gets the limits that it expects
@@ -24,7 +26,7 @@ flooded() {
     shift
     sale=$(new_sale 200)
     BEFORE=$(telemetry /dropgate/verdicts)
-    start_flood --rate 30000 "$@"
+    start_flood --rate 60000 "$@"
     client "$TOOLS/shoppers" --to "$VIP4:80" --to "[$VIP6]:80" --sale "$sale" --shoppers 200 --within 4 --timeout 30 \
         --prefix "$name-" --history "$LAB_DIR/history-$sale.jsonl" --deadline 40 >"$LOGS/shoppers-$name.log" ||
         fail "$name: every shopper is served" "$(tail -n 1 "$LOGS/shoppers-$name.log")"
@@ -50,8 +52,7 @@ expect_equal "no shopper needed a second try" 0 "$(more syn_remembered)"
 
 flooded one-network --from 198.18.64.0/24 --from 2001:db8:1000::/48
 expect_at_least "what is over a network's rate is dropped" $((FLOOD_SENT / 2)) "$(more reflection_rate)"
-# Whose first tries were lost on the way, on a machine that is full of the flood, may have to begin anew: few.
-expect_at_most "one-network: nearly no connection failed" 10 "$FAILED"
+expect_equal "one-network: no connection failed" 0 "$FAILED"
 expect_at_least "its shoppers are answered at their second try" 100 "$(more syn_remembered)"
 expect_equal "no source in it was over its rate" 0 "$(more source_rate)"
 
