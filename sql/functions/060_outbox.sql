@@ -49,7 +49,7 @@ revoke all on function dropgate.outbox_put, dropgate.outbox_put_many, dropgate.u
 -- their ids tell each story in its order. What commits late gets a later position, never one that a reader has passed.
 create or replace function dropgate.outbox_relay(p_holds boolean, p_rows int) returns int
 language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp
-set enable_seqscan = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_mergejoin = off set jit = off as $$
 declare
     last bigint;
     published int;
@@ -88,7 +88,8 @@ end $$;
 -- standby has, so the answer's own commit record waits for one.
 create or replace function dropgate.events_read(p_after bigint, p_limit int, p_bytes int)
 returns table (status int, place bigint, event text)
-language plpgsql volatile security definer rows 100 set search_path = pg_catalog, dropgate, pg_temp set plan_cache_mode = force_custom_plan as $$
+language plpgsql volatile security definer rows 100 set search_path = pg_catalog, dropgate, pg_temp
+set plan_cache_mode = force_custom_plan set jit = off as $$
 declare
     answered int;
 begin
@@ -133,7 +134,8 @@ $$;
 
 -- Deletes published rows that are older than the operators want them kept, oldest first, 1,000 at most. Returns how many.
 create or replace function dropgate.outbox_forget() returns int
-language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp set enable_seqscan = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp
+set enable_seqscan = off set jit = off as $$
 declare
     head outbox_head;
     cut timestamptz;
