@@ -57,6 +57,12 @@ static void suspect_all(struct source_filter *filter, const struct endpoints *ma
             suspect(filter, &map->slot[i].addr);
 }
 
+bool policy_forged_there(const struct services *services, const struct addr *source, bool v4)
+{
+    return packet_bogon(source, v4) || policy_own(services, OUTSIDE, source) ||
+           policy_behind(services, source);
+}
+
 void services_note_sources(struct services *services)
 {
     /* ff00::/8 is told by its first byte; the other bogons of IPv6 begin with zeros. */

@@ -162,6 +162,9 @@ static inline uint32_t source_piece(const struct addr *a, bool v4)
     return v4 ? first >> 20 : (first ^ first >> 12 ^ first >> 24) % SOURCE_PIECES;
 }
 
+/** Looks up what the filter does not answer. */
+bool policy_forged_there(const struct services *services, const struct addr *source, bool v4);
+
 /** Whether nobody outside can have that address: a bogon, one of ours, or one behind us. */
 static inline bool policy_forged(const struct services *services, const struct addr *source,
                                  bool v4)
@@ -170,8 +173,7 @@ static inline bool policy_forged(const struct services *services, const struct a
     if (services->sources.harmless[v4][piece / 64] >> piece % 64 & 1 &&
         (v4 || source->bytes[0] != 0xff))
         return false;
-    return packet_bogon(source, v4) || policy_own(services, OUTSIDE, source) ||
-           policy_behind(services, source);
+    return policy_forged_there(services, source, v4);
 }
 
 /** Fills the filter, once own[OUTSIDE], behind and inside_link are complete. */

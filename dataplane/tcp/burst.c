@@ -3,31 +3,45 @@
  *
  * The packet walk begins here. A burst goes through it in stages, each over all of its packets:
  *
- *   sort     parsed; its service or backend found; bogons, strangers and the malformed go; tuples
- *            are hashed, side by side, and the buckets that they name are fetched
+ *   sort     plain SYNs are told apart; all else is parsed, its service or backend found; bogons,
+ *            strangers and the malformed go; tuples are hashed, side by side, and the buckets that
+ *            they name are fetched
  *   judge    SYNs are counted against their sources and networks
- *   promise  cookies and timestamps for all SYNs that may be answered, side by side
+ *   lane     plain SYNs are answered, side by side (syn_lane.c)
+ *   promise  cookies and timestamps for the other SYNs that may be answered, side by side
  *   fetch    the flows that the buckets name
  *   decide   one after the other, in the order in which they came
  *
  * Only the last one changes anything, but for the counts of SYNs, so the outcome is that of single
  * packets; the others see to it that nobody waits for memory or for one long chain of operations.
- * A SYN has no need of flows: whatever its connection is in, it gets a cookie (states.c).
+ * A SYN has no need of flows: in whatever state its connection is, it gets a cookie and changes
+ * nothing (states.c), so it does not matter whether it is answered before its turn.
  */
 #include <assert.h>
 
 #include "dataplane/net/extension.h"
 #include "dataplane/net/steer.h"
 #include "dataplane/tcp/shard.h"
+#include "dataplane/tcp/syn_lane.h"
 
 _Static_assert((int)SHARD_BURST <= (int)SIPHASH_BATCH, "a burst is hashed at once");
 
+/* A SYN to a service. */
+struct syn {
+    uint64_t source, network; /* hashes by which it is counted */
+    uint8_t number;           /* of its packet in the burst */
+    uint8_t lane;             /* service in the lane; SYN_LANE_NONE: it goes the general path */
+};
+
 struct burst {
-    struct sorted sorted[SHARD_BURST];
+    uint32_t generals; /* packets that go the general path, */
+    uint8_t general[SHARD_BURST];
+    struct sorted sorted[SHARD_BURST]; /* where they are described, by number in the burst */
     struct flow_batch tuples;
     struct cookie_batch cookies;
+    struct syn_lane lane;
     uint32_t syns;
-    uint8_t syn[SHARD_BURST]; /* which of the packets are SYNs to a service */
+    struct syn syn[SHARD_BURST]; /* in the order in which they came */
 };
 
 /* Reads the frame. What stands between IPv6 and TCP is removed, or names why the packet goes. */
@@ -64,22 +78,46 @@ static bool is_syn(const struct packet *packet)
     return (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
+static void add_syn(const struct shard *shard, struct burst *burst, uint32_t number, uint32_t lane,
+                    const struct addr *source, bool v4)
+{
+    struct syn *syn = &burst->syn[burst->syns++];
+    syn->source = guard_source_of(&shard->guard, source, v4);
+    syn->network = guard_network_of(&shard->guard, source, v4);
+    syn->number = (uint8_t)number;
+    syn->lane = (uint8_t)lane;
+    guard_fetch_source(&shard->guard, syn->source);
+    guard_fetch_network(&shard->guard, syn->network);
+}
+
 /* A client's packet: what it will be looked up and counted by. */
 static void sort_client(const struct shard *shard, struct burst *burst, uint32_t number)
 {
     struct sorted *sorted = &burst->sorted[number];
     const struct packet *packet = &sorted->packet;
-    sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
-    if (!is_syn(packet)) {
-        flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
+    sorted->for_cookie = is_syn(packet);
+    sorted->for_flow = !sorted->for_cookie;
+    if (sorted->for_cookie) {
+        add_syn(shard, burst, number, SYN_LANE_NONE, &packet->source, packet->v4);
         return;
     }
-    sorted->for_flow = false;
-    sorted->for_cookie = true;
-    sorted->network = guard_network_of(&shard->guard, &packet->source, packet->v4);
-    guard_fetch_source(&shard->guard, sorted->source);
-    guard_fetch_network(&shard->guard, sorted->network);
-    burst->syn[burst->syns++] = (uint8_t)number;
+    sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
+    flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
+}
+
+static void sort_general(struct shard *shard, struct burst *burst, struct frame *frame,
+                         uint32_t number)
+{
+    struct sorted *sorted = &burst->sorted[number];
+    burst->general[burst->generals++] = (uint8_t)number;
+    sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
+    if (!sorted->for_flow)
+        return;
+    if (frame->side == OUTSIDE)
+        sort_client(shard, burst, number);
+    else
+        flow_batch_add(&burst->tuples, number, &sorted->packet.destination,
+                       sorted->packet.destination_port);
 }
 
 /* Sorts the frames from `first` up to `end`, and lists the tuples whose flows are to be found. */
@@ -88,23 +126,25 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
 {
     flow_batch_begin(&burst->tuples);
     for (uint32_t i = first; i < end; i++) {
-        struct sorted *sorted = &burst->sorted[i];
-        sorted->verdict = (uint8_t)sort_frame(shard, &frames[i], sorted);
-        if (!sorted->for_flow)
+        const uint32_t lane = frames[i].side == OUTSIDE
+                                  ? syn_lane_takes(&burst->lane, shard, &frames[i])
+                                  : SYN_LANE_NONE;
+        if (lane == SYN_LANE_NONE) {
+            sort_general(shard, burst, &frames[i], i);
             continue;
-        if (frames[i].side == OUTSIDE)
-            sort_client(shard, burst, i);
-        else
-            flow_batch_add(&burst->tuples, i, &sorted->packet.destination,
-                           sorted->packet.destination_port);
+        }
+        const bool v4 = burst->lane.service[lane].v4;
+        const struct addr source = syn_lane_source(&frames[i], v4);
+        add_syn(shard, burst, i, lane, &source, v4);
     }
 }
 
-static void hash_some(const struct shard *shard, struct burst *burst, uint32_t first, uint32_t end)
+static void hash_some(const struct shard *shard, struct burst *burst, uint32_t first)
 {
     uint64_t hash[SIPHASH_BATCH];
     flow_batch_hash(shard->flows, &burst->tuples, hash);
-    for (uint32_t i = first; i < end; i++) {
+    for (uint32_t k = first; k < burst->generals; k++) {
+        const uint32_t i = burst->general[k];
         if (!burst->sorted[i].for_flow)
             continue;
         burst->sorted[i].hash = hash[i];
@@ -117,41 +157,86 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
                        uint32_t count)
 {
     enum { AT_ONCE = 16 };
+    burst->generals = 0;
     burst->syns = 0;
+    syn_lane_begin(&burst->lane);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
+        const uint32_t generals = burst->generals;
         sort_some(shard, burst, frames, first, end);
-        hash_some(shard, burst, first, end);
+        hash_some(shard, burst, generals);
     }
 }
 
-static void judge_burst(struct shard *shard, struct burst *burst)
+/* A SYN of the lane that is only answered if it is a second try: the general path finds out. */
+static void leave_lane(struct shard *shard, struct burst *burst, struct frame *frame,
+                       struct syn *syn)
+{
+    struct sorted *sorted = &burst->sorted[syn->number];
+    sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
+    assert(sorted->verdict == VERDICT_FORWARDED); /* or the lane has taken what it must not */
+    sorted->for_flow = false;
+    sorted->for_cookie = true;
+    burst->general[burst->generals++] = syn->number;
+    syn->lane = SYN_LANE_NONE;
+}
+
+static void judge_general(struct shard *shard, struct sorted *sorted, enum verdict verdict)
+{
+    sorted->verdict = (uint8_t)verdict;
+    if (verdict == VERDICT_REFLECTION_RATE)
+        outside_fetch_again(shard, sorted);
+}
+
+static void judge_of_lane(struct shard *shard, struct burst *burst, struct frame *frame,
+                          const struct syn *syn, enum verdict verdict)
+{
+    if (verdict == VERDICT_FORWARDED) {
+        syn_lane_add(&burst->lane, syn->number, syn->lane);
+        return;
+    }
+    frame->to = PORT_NONE;
+    frame->verdict = (uint8_t)verdict;
+    shard_count(shard, verdict);
+}
+
+static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
     for (uint32_t i = 0; i < burst->syns; i++) {
-        struct sorted *sorted = &burst->sorted[burst->syn[i]];
-        sorted->verdict = (uint8_t)outside_judge(shard, sorted);
+        struct syn *syn = &burst->syn[i];
+        const enum verdict verdict = outside_judge(shard, syn->source, syn->network);
+        if (verdict == VERDICT_REFLECTION_RATE && syn->lane != SYN_LANE_NONE)
+            leave_lane(shard, burst, &frames[syn->number], syn);
+        if (syn->lane != SYN_LANE_NONE)
+            judge_of_lane(shard, burst, &frames[syn->number], syn, verdict);
+        else
+            judge_general(shard, &burst->sorted[syn->number], verdict);
     }
 }
 
 static void promise_burst(struct shard *shard, struct burst *burst, const struct frame *frames)
 {
-    if (burst->syns == 0)
+    if (burst->syns == 0 || burst->generals == 0)
         return;
     cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
     for (uint32_t i = 0; i < burst->syns; i++) {
-        struct sorted *sorted = &burst->sorted[burst->syn[i]];
+        const uint32_t number = burst->syn[i].number;
+        struct sorted *sorted = &burst->sorted[number];
+        if (burst->syn[i].lane != SYN_LANE_NONE)
+            continue;
         if (sorted->verdict == VERDICT_REFLECTION_RATE)
             sorted->verdict = (uint8_t)outside_again(shard, sorted);
         if (sorted->verdict == VERDICT_FORWARDED)
-            outside_promise(shard, &frames[burst->syn[i]], sorted, &burst->cookies);
+            outside_promise(shard, &frames[number], sorted, &burst->cookies);
     }
     cookie_batch_finish(&burst->cookies);
 }
 
 static void fetch_burst(const struct shard *shard, const struct burst *burst,
-                        const struct frame *frames, uint32_t count)
+                        const struct frame *frames)
 {
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t k = 0; k < burst->generals; k++) {
+        const uint32_t i = burst->general[k];
         const struct sorted *sorted = &burst->sorted[i];
         if (sorted->for_flow &&
             !flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0) &&
@@ -191,10 +276,12 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
 {
     struct burst burst;
     sort_burst(shard, &burst, frames, count);
-    judge_burst(shard, &burst);
+    judge_burst(shard, &burst, frames);
+    syn_lane_answer(&burst.lane, shard, frames);
     promise_burst(shard, &burst, frames);
-    fetch_burst(shard, &burst, frames, count);
-    for (uint32_t i = 0; i < count; i++) {
+    fetch_burst(shard, &burst, frames);
+    for (uint32_t k = 0; k < burst.generals; k++) {
+        const uint32_t i = burst.general[k];
         struct sorted *sorted = &burst.sorted[i];
         if (sorted->verdict == VERDICT_FORWARDED)
             sorted->verdict = (uint8_t)decide(shard, &frames[i], sorted);

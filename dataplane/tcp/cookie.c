@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The MAC's message is packed into three 64-bit words for IPv4 and four for IPv6, by value and not
- * by memory, so that gateways of any byte order agree; its length byte keeps the families apart. It
- * is SipHash-2-4 as published over 23 or 31 little-endian bytes. The epoch is in the key and, as
- * far as there is room, in the message. Nothing branches on a secret. */
+ * Keys, and what is made and checked under them. Nothing branches on a secret. */
 #include "dataplane/tcp/cookie.h"
 
 #include <endian.h>
 
-enum {
-    PARITY_SHIFT = 31,
-    CLASS_SHIFT = 29,
-    SCALE_SHIFT = 25,
-    SACK_SHIFT = 24,
-    MAC_MASK = 0xffffff,
-    IPV4_BYTES = 23, /* address 4, ISN 4, ports 4, service 4, data 1, epoch 6 */
-    IPV6_BYTES = 31, /* address 16, ISN 4, ports 4, service 4, data 1, epoch 2 */
-};
+#include "dataplane/tcp/cookie_words.h"
 
 /* What a derived key is for: the first word under the master, so that no two purposes share a key.
  */
@@ -75,34 +64,13 @@ uint16_t cookie_mss(uint8_t mss_class)
     return class_mss[mss_class & 3];
 }
 
-/* The MAC's message, its words `stride` apart; `data` is the cookie's upper byte. Returns how many
- * words there are. */
-static inline unsigned mac_words(const struct cookie_tuple *tuple, uint32_t client_isn,
-                                 uint64_t epoch, uint32_t data, uint64_t *words, size_t stride)
-{
-    const uint64_t ports = (uint64_t)tuple->client_port << 16 | tuple->service_port;
-    if (addr_is_v4(&tuple->client)) {
-        words[0] = (uint64_t)be32toh(addr_v4(&tuple->client)) << 32 | client_isn;
-        words[stride] = ports << 32 | tuple->service;
-        words[2 * stride] =
-            (uint64_t)IPV4_BYTES << 56 | (epoch & UINT64_C(0xffffffffffff)) << 8 | data;
-        return 3;
-    }
-    words[0] = be64toh(tuple->client.quads[0]);
-    words[stride] = be64toh(tuple->client.quads[1]);
-    words[2 * stride] = ports << 32 | client_isn;
-    words[3 * stride] =
-        (uint64_t)IPV6_BYTES << 56 | (epoch & 0xffff) << 40 | (uint64_t)tuple->service << 8 | data;
-    return 4;
-}
-
 /* The 24 bits. */
 static uint32_t cookie_mac(const struct siphash_key *key, const struct cookie_tuple *tuple,
                            uint32_t client_isn, uint64_t epoch, uint32_t data)
 {
     uint64_t words[4];
-    unsigned count = mac_words(tuple, client_isn, epoch, data, words, 1);
-    return (uint32_t)siphash24_packed(key, words, count) & MAC_MASK;
+    unsigned count = cookie_mac_words(tuple, client_isn, epoch, data, words, 1);
+    return (uint32_t)siphash24_packed(key, words, count) & COOKIE_MAC_MASK;
 }
 
 /* Where the key of an epoch stands. Outside the table it is one that the caller must not accept,
@@ -114,23 +82,14 @@ static uint64_t epoch_index(const struct cookie_keys *keys, uint64_t epoch, bool
     return index % COOKIE_EPOCHS;
 }
 
-/* The cookie without its MAC. */
-static uint32_t data_bits(uint64_t epoch, struct cookie_options options)
-{
-    return (uint32_t)(epoch & 1) << PARITY_SHIFT |
-           (uint32_t)(options.mss_class & 3) << CLASS_SHIFT |
-           (uint32_t)(options.window_scale & 15) << SCALE_SHIFT |
-           (uint32_t)options.sack << SACK_SHIFT;
-}
-
 uint32_t cookie_make(const struct cookie_keys *keys, const struct cookie_tuple *tuple,
                      uint32_t client_isn, struct cookie_options options, uint64_t unix_ms)
 {
     const uint64_t epoch = unix_ms / COOKIE_EPOCH_MS;
-    const uint32_t bits = data_bits(epoch, options);
+    const uint32_t bits = cookie_data(epoch, options);
     bool known;
     const struct siphash_key *key = &keys->epoch[epoch_index(keys, epoch, &known)];
-    return bits | cookie_mac(key, tuple, client_isn, epoch, bits >> SACK_SHIFT);
+    return bits | cookie_mac(key, tuple, client_isn, epoch, bits >> COOKIE_SACK_SHIFT);
 }
 
 /* What is asked of a cookie, under either master. */
@@ -146,8 +105,9 @@ static uint32_t made_in(const struct question *q, const struct siphash_key *epoc
 {
     bool known;
     const struct siphash_key *key = &epochs[epoch_index(q->keys, epoch, &known)];
-    const uint32_t mac = cookie_mac(key, q->tuple, q->client_isn, epoch, q->cookie >> SACK_SHIFT);
-    const uint32_t differing = (mac ^ q->cookie) & MAC_MASK;
+    const uint32_t mac =
+        cookie_mac(key, q->tuple, q->client_isn, epoch, q->cookie >> COOKIE_SACK_SHIFT);
+    const uint32_t differing = (mac ^ q->cookie) & COOKIE_MAC_MASK;
     return ((differing - 1) >> 31) & known;
 }
 
@@ -156,7 +116,7 @@ static uint32_t made_under(const struct question *q, const struct siphash_key *e
 {
     const uint64_t now = q->unix_ms / COOKIE_EPOCH_MS;
     const uint64_t behind =
-        (now ^ (q->cookie >> PARITY_SHIFT)) & 1; /* not of this epoch: the one before */
+        (now ^ (q->cookie >> COOKIE_PARITY_SHIFT)) & 1; /* not of this epoch: the one before */
 
     uint32_t good = made_in(q, epochs, now - behind);
     if (behind && q->unix_ms % COOKIE_EPOCH_MS >= COOKIE_EPOCH_MS - COOKIE_LEAD_MS)
@@ -174,35 +134,18 @@ bool cookie_check(const struct cookie_keys *keys, const struct cookie_tuple *tup
         good = made_under(&question, keys->previous);
 
     *options = (struct cookie_options){
-        .mss_class = cookie >> CLASS_SHIFT & 3,
-        .window_scale = cookie >> SCALE_SHIFT & 15,
-        .sack = cookie >> SACK_SHIFT & 1,
+        .mss_class = cookie >> COOKIE_CLASS_SHIFT & 3,
+        .window_scale = cookie >> COOKIE_SCALE_SHIFT & 15,
+        .sack = cookie >> COOKIE_SACK_SHIFT & 1,
     };
     return good;
-}
-
-/* The timestamp's message: the address pair. Likewise. */
-static inline unsigned pair_words(const struct addr *client, const struct addr *service,
-                                  uint64_t *words, size_t stride)
-{
-    if (addr_is_v4(client)) {
-        words[0] = (uint64_t)be32toh(addr_v4(client)) << 32 | be32toh(addr_v4(service));
-        words[stride] = UINT64_C(8) << 56;
-        return 2;
-    }
-    words[0] = be64toh(client->quads[0]);
-    words[stride] = be64toh(client->quads[1]);
-    words[2 * stride] = be64toh(service->quads[0]);
-    words[3 * stride] = be64toh(service->quads[1]);
-    words[4 * stride] = UINT64_C(32) << 56;
-    return 5;
 }
 
 uint32_t cookie_timestamp(const struct cookie_keys *keys, const struct addr *client,
                           const struct addr *service, uint64_t unix_ms)
 {
     uint64_t words[5];
-    unsigned count = pair_words(client, service, words, 1);
+    unsigned count = cookie_pair_words(client, service, words, 1);
     return (uint32_t)(unix_ms + siphash13_packed(&keys->timestamp, words, count));
 }
 
@@ -231,17 +174,18 @@ void cookie_batch_begin(struct cookie_batch *batch, const struct cookie_keys *ke
 void cookie_batch_make(struct cookie_batch *batch, const struct cookie_tuple *tuple,
                        uint32_t client_isn, struct cookie_options options, uint32_t *cookie)
 {
-    const uint32_t bits = data_bits(batch->epoch, options);
+    const uint32_t bits = cookie_data(batch->epoch, options);
     *cookie = bits;
-    mac_words(tuple, client_isn, batch->epoch, bits >> SACK_SHIFT,
-              batch_add(&batch->mac[!addr_is_v4(&tuple->client)], cookie), SIPHASH_BATCH);
+    cookie_mac_words(tuple, client_isn, batch->epoch, bits >> COOKIE_SACK_SHIFT,
+                     batch_add(&batch->mac[!addr_is_v4(&tuple->client)], cookie), SIPHASH_BATCH);
 }
 
 void cookie_batch_timestamp(struct cookie_batch *batch, const struct addr *client,
                             const struct addr *service, uint32_t *tsval)
 {
     *tsval = (uint32_t)batch->unix_ms;
-    pair_words(client, service, batch_add(&batch->pair[!addr_is_v4(client)], tsval), SIPHASH_BATCH);
+    cookie_pair_words(client, service, batch_add(&batch->pair[!addr_is_v4(client)], tsval),
+                      SIPHASH_BATCH);
 }
 
 void cookie_batch_finish(struct cookie_batch *batch)
@@ -255,11 +199,26 @@ void cookie_batch_finish(struct cookie_batch *batch)
         struct cookie_batch_part *mac = &batch->mac[v6], *pair = &batch->pair[v6];
         siphash24_lanes(key, &mac->messages, mac_count[v6], hash);
         for (uint32_t i = 0; i < mac->messages.count; i++)
-            *mac->out[i] |= (uint32_t)hash[i] & MAC_MASK;
+            *mac->out[i] |= (uint32_t)hash[i] & COOKIE_MAC_MASK;
         siphash13_lanes(&batch->keys->timestamp, &pair->messages, pair_count[v6], hash);
         for (uint32_t i = 0; i < pair->messages.count; i++)
             *pair->out[i] += (uint32_t)hash[i];
     }
+}
+
+void cookie_lane_finish(struct cookie_lane *lane)
+{
+    bool known;
+    uint64_t hash[SIPHASH_BATCH];
+    const struct siphash_key *key =
+        &lane->keys->epoch[epoch_index(lane->keys, lane->epoch, &known)];
+    siphash24_lanes(key, &lane->mac, lane->v4 ? COOKIE_IPV4_WORDS : COOKIE_IPV6_WORDS, hash);
+    for (uint32_t i = 0; i < lane->mac.count; i++)
+        lane->cookie[i] |= (uint32_t)hash[i] & COOKIE_MAC_MASK;
+    siphash13_lanes(&lane->keys->timestamp, &lane->pair,
+                    lane->v4 ? COOKIE_IPV4_PAIR : COOKIE_IPV6_PAIR, hash);
+    for (uint32_t i = 0; i < lane->pair.count; i++)
+        lane->tsval[i] = (uint32_t)(lane->unix_ms + hash[i]);
 }
 
 uint32_t cookie_sent(const struct cookie_keys *keys, const struct addr *client,
@@ -267,7 +226,7 @@ uint32_t cookie_sent(const struct cookie_keys *keys, const struct addr *client,
                      uint64_t unix_ms, bool *exact)
 {
     const uint64_t now = unix_ms / COOKIE_EPOCH_MS;
-    const uint64_t epoch = now - ((now ^ (cookie >> PARITY_SHIFT)) & 1);
+    const uint64_t epoch = now - ((now ^ (cookie >> COOKIE_PARITY_SHIFT)) & 1);
     *exact = false;
     if (echoed != NULL) {
         const uint32_t age = cookie_timestamp(keys, client, service, unix_ms) - *echoed;

@@ -19,15 +19,17 @@ static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
     return offered == COOKIE_NO_SCALE || announced == COOKIE_NO_SCALE ? COOKIE_NO_SCALE : offered;
 }
 
-enum verdict outside_judge(struct shard *shard, const struct sorted *sorted)
+enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network)
 {
     struct guard *guard = &shard->guard;
-    if (!guard_source(guard, sorted->source))
+    if (!guard_source(guard, source))
         return VERDICT_SOURCE_RATE;
-    if (guard_network(guard, sorted->network))
-        return VERDICT_FORWARDED;
-    seen_prefetch(&guard->seen, syn_hash(shard, sorted));
-    return VERDICT_REFLECTION_RATE;
+    return guard_network(guard, network) ? VERDICT_FORWARDED : VERDICT_REFLECTION_RATE;
+}
+
+void outside_fetch_again(const struct shard *shard, const struct sorted *sorted)
+{
+    seen_prefetch(&shard->guard.seen, syn_hash(shard, sorted));
 }
 
 enum verdict outside_again(struct shard *shard, const struct sorted *sorted)

@@ -8,6 +8,7 @@
  *
  * The walk, in the order to read it:
  *   burst.c    parse, sort by side and protocol, hash, fetch, decide
+ *   syn_lane.c the SYNs that most clients send, together
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
  *   reading.c  what a client sends before its backend has answered, kept and judged
  *   opening.c  a held request and its backend: SYN, SYN-ACK
@@ -55,8 +56,7 @@ struct frame {
 struct sorted {
     struct packet packet;
     uint64_t hash;      /* flow_hash of the client; not of a SYN */
-    uint64_t source;    /* guard_source_of, from outside */
-    uint64_t network;   /* guard_network_of, of a SYN */
+    uint64_t source;    /* guard_source_of, from outside; not of a SYN */
     uint16_t target;    /* index of the service (outside) or backend (inside) */
     uint8_t verdict;    /* VERDICT_FORWARDED: goes on */
     bool for_flow;      /* hash and target are set: a flow is to be looked up */
@@ -196,10 +196,12 @@ uint64_t shard_random(struct shard *shard);
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted);
 enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
 
-/** Counts a SYN to a service against its source and network. Returns why it is to be dropped, or
- * VERDICT_FORWARDED. After REFLECTION_RATE outside_again has the last word: what it needs is being
- * fetched. */
-enum verdict outside_judge(struct shard *shard, const struct sorted *sorted);
+/** Counts a SYN to a service against its source and network, by their hashes. Returns why it is to
+ * be dropped, or VERDICT_FORWARDED. */
+enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network);
+
+/** After REFLECTION_RATE outside_again has the last word; the first fetches what it needs. */
+void outside_fetch_again(const struct shard *shard, const struct sorted *sorted);
 enum verdict outside_again(struct shard *shard, const struct sorted *sorted);
 
 /** Prepares the answer to a SYN: the options that it is granted now, cookie and timestamp when the

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The lane of SYNs is a short cut: whatever it answers, the general path answers to the same bytes.
+ * The other shard of these tests gets every frame with a byte of padding behind the packet, which
+ * means nothing, but keeps it out of the lane. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "dataplane/tcp/syn_lane.h"
+#include "tests/unit/random.h"
+#include "tests/unit/wire.h"
+
+enum { PADDING = 1 };
+
+/* A SYN with the options of Linux. */
+static uint32_t write_syn(uint8_t *out, const struct wire_talk *t, uint16_t mss, uint8_t scale,
+                          uint32_t tsval)
+{
+    struct wire_segment syn = wire_segment(t, FROM_CLIENT, TCP_SYN);
+    const uint8_t options[20] = {2, 4, 0, 0, 4, 2, 8, 10, [16] = 1, 3, 3, scale};
+    syn.options = NO_OPTIONS;
+    memcpy(syn.extra, options, sizeof options);
+    frame_put16(syn.extra + 2, mss);
+    frame_put32(syn.extra + 8, tsval);
+    syn.extra_length = sizeof options;
+    return wire_segment_write(out, &syn);
+}
+
+static struct frame frame_of(uint8_t *bytes, uint32_t length)
+{
+    return (struct frame){.bytes = bytes, .room = FRAME_ROOM, .length = length, .side = OUTSIDE};
+}
+
+static bool lane_takes(const struct wire *w, uint8_t *bytes, uint32_t length)
+{
+    struct syn_lane lane;
+    const struct frame frame = frame_of(bytes, length);
+    syn_lane_begin(&lane);
+    return syn_lane_takes(&lane, w->shard, &frame) != SYN_LANE_NONE;
+}
+
+static void the_lane_takes_the_syns_of_linux_and_nothing_longer(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    uint8_t bytes[FRAME_ROOM];
+    const uint32_t length = write_syn(bytes, &t, 1460, 7, 1);
+    wire_begin(w);
+    assert_true(lane_takes(w, bytes, length));
+    assert_false(lane_takes(w, bytes, length + PADDING));
+    wire_offer(w, t.service, 1460, 7, true, false); /* which it may not be granted */
+    wire_begin(w);
+    assert_false(lane_takes(w, bytes, length));
+}
+
+/* ---- the same through both ---- */
+
+struct both {
+    struct wire *lane, *general;
+    uint8_t bytes[2][SHARD_BURST][FRAME_ROOM];
+    struct frame frames[2][SHARD_BURST];
+    uint32_t count;
+};
+
+static struct both *both_of(void **state)
+{
+    struct both *b = calloc(1, sizeof *b);
+    assert_non_null(b);
+    b->lane = wire_of(state);
+    b->general = wire_new(b->lane->family, NULL);
+    return b;
+}
+
+static void both_free(struct both *b)
+{
+    wire_free(b->general);
+    free(b);
+}
+
+static void both_add(struct both *b, const uint8_t *bytes, uint32_t length, uint8_t checked)
+{
+    for (int i = 0; i < 2; i++) {
+        memcpy(b->bytes[i][b->count], bytes, length + PADDING);
+        b->frames[i][b->count] = frame_of(b->bytes[i][b->count], length + (i ? PADDING : 0));
+        b->frames[i][b->count].checked = checked;
+    }
+    b->count++;
+}
+
+/* Both shards decide, and agree about every byte and every count. */
+static void both_decide(struct both *b)
+{
+    shard_burst(b->lane->shard, b->frames[0], b->count);
+    shard_burst(b->general->shard, b->frames[1], b->count);
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct frame *a = &b->frames[0][i], *g = &b->frames[1][i];
+        assert_int_equal(a->verdict, g->verdict);
+        assert_int_equal(a->to, g->to);
+        if (a->to == PORT_NONE)
+            continue;
+        assert_int_equal(a->length, g->length);
+        assert_memory_equal(a->bytes, g->bytes, a->length);
+    }
+    assert_memory_equal(b->lane->shard->verdicts, b->general->shard->verdicts,
+                        sizeof b->lane->shard->verdicts);
+    b->count = 0;
+}
+
+static void both_begin(struct both *b, uint32_t ms)
+{
+    wire_step(b->lane, ms);
+    wire_step(b->general, ms);
+    wire_begin(b->lane);
+    wire_begin(b->general);
+}
+
+/* A client of either service, anywhere; some networks and sources come often. */
+static struct wire_talk some_talk(struct both *b, struct random *r)
+{
+    struct wire_talk t = wire_talk(b->lane);
+    wire_talk_to(b->lane, &t, (uint16_t)(t.service + 2 * random_below(r, 2)));
+    const bool v4 = addr_is_v4(&t.client.at.addr);
+    uint8_t *at = t.client.at.addr.bytes + (v4 ? 12 : 0);
+    if (random_below(r, 4) == 0) /* anything: also what nobody can have */
+        random_bytes(r, at, v4 ? 4 : 16);
+    else
+        at[v4 ? 3 : 7] = (uint8_t)random_below(r, 4);
+    t.client.at.port = (uint16_t)random_below(r, 65536);
+    t.client.isn = t.client.next = random_32(r);
+    return t;
+}
+
+static uint32_t last_of_length(uint32_t l4)
+{
+    return ETHERNET_HEADER + (l4 == ETHERNET_HEADER + IPV4_HEADER ? 3 : 5);
+}
+
+/* Most are plain; of others any bit differs from that, with or without right checksums. */
+static void add_some_syn(struct both *b, struct random *r)
+{
+    uint8_t bytes[FRAME_ROOM] = {0};
+    const struct wire_talk t = some_talk(b, r);
+    const uint32_t length = write_syn(bytes, &t, (uint16_t)(530 + random_below(r, 1000)),
+                                      (uint8_t)random_below(r, 17), random_32(r));
+    const uint32_t odd = random_below(r, 4), l4 = length - 40;
+    const uint32_t at = random_below(r, length);
+    if (odd >= 2 && at != last_of_length(l4)) /* the padding would belong to the packet */
+        bytes[at] ^= (uint8_t)(1U << random_below(r, 8));
+    if (odd == 3 && frame_map(bytes).l4 == l4 && frame_map(bytes).end == length)
+        frame_fix_checksums(bytes);
+    both_add(b, bytes, length, (uint8_t)random_below(r, 4));
+}
+
+static void a_flood_is_answered_by_the_lane_as_by_the_general_path(void **state)
+{
+    enum { BURSTS = 2000 };
+    struct both *b = both_of(state);
+    struct random r = {77};
+    for (int i = 0; i < BURSTS; i++) {
+        both_begin(b, random_below(&r, 50));
+        for (uint32_t n = 1 + random_below(&r, SHARD_BURST); n > 0; n--)
+            add_some_syn(b, &r);
+        both_decide(b);
+    }
+    const uint64_t *verdicts = b->lane->shard->verdicts;
+    assert_true(verdicts[VERDICT_SYN_COOKIE] > BURSTS);
+    assert_true(verdicts[VERDICT_BOGON] > 0 && verdicts[VERDICT_TCP_CHECKSUM] > 0);
+    assert_true(verdicts[VERDICT_NO_SERVICE] > 0 && verdicts[VERDICT_NOT_FOR_US] > 0);
+    both_free(b);
+}
+
+/* The limits are met within bursts: the same SYNs of the lane are refused, and answered when they
+ * come again. */
+static void limits_hold_in_the_lane_as_in_the_general_path(void **state)
+{
+    enum { BURSTS = 600, SOURCE_RATE = 40, NETWORK_RATE = 100 };
+    struct both *b = both_of(state);
+    b->lane->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
+    b->lane->limits.network_rate = b->general->limits.network_rate = NETWORK_RATE;
+    for (int i = 0; i < BURSTS; i++) {
+        both_begin(b, 30);
+        struct random again = {(uint64_t)i % 40}; /* the same once more after 1.2 s */
+        for (uint32_t n = 0; n < SHARD_BURST; n++)
+            add_some_syn(b, &again);
+        both_decide(b);
+    }
+    const uint64_t *verdicts = b->lane->shard->verdicts;
+    assert_true(verdicts[VERDICT_SOURCE_RATE] > 0 && verdicts[VERDICT_REFLECTION_RATE] > 0);
+    assert_true(verdicts[VERDICT_SYN_REMEMBERED] > 0);
+    both_free(b);
+}
+
+/* More services than the lane has room for: the others are answered by the general path. */
+static void a_burst_may_be_to_all_services_and_grants_change(void **state)
+{
+    struct both *b = both_of(state);
+    struct random r = {79};
+    for (unsigned bits = 0; bits < 16; bits++) {
+        for (int i = 0; i < 2; i++)
+            for (uint16_t service = 0; service < 4; service++)
+                wire_offer(i ? b->general : b->lane, service, bits & 8 ? 1460 : 0,
+                           bits & 1 ? 7 : COOKIE_NO_SCALE, bits & 2, bits & 4);
+        both_begin(b, 1);
+        for (uint32_t n = 0; n < SHARD_BURST; n++)
+            add_some_syn(b, &r);
+        both_decide(b);
+    }
+    both_free(b);
+}
+
+static void pitfall_27_a_syn_of_the_lane_changes_no_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    uint8_t bytes[FRAME_ROOM];
+    wire_open(w, &t);
+    struct wire_talk again = t;
+    again.client.isn = again.client.next = t.client.next + 1000000;
+    const uint32_t length = write_syn(bytes, &again, 1460, 7, 1);
+    assert_true(lane_takes(w, bytes, length));
+    assert_int_equal(wire_in_bytes(w, OUTSIDE, bytes, length), VERDICT_SYN_COOKIE);
+    wire_out(w, OUTSIDE);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK | TCP_PSH, "still there");
+    wire_expect_tables(w, 1, 0);
+}
+
+/* Room for the answer is what the general path asks for. */
+static void without_room_there_is_no_answer(void **state)
+{
+    struct wire *w = wire_of(state);
+    const struct wire_talk t = wire_talk(w);
+    uint8_t bytes[FRAME_ROOM];
+    struct frame frame = frame_of(bytes, write_syn(bytes, &t, 1460, 7, 1));
+    wire_begin(w);
+    frame.room = frame.length;
+    assert_int_equal(shard_packet(w->shard, &frame, 0), VERDICT_SYN_COOKIE);
+    assert_int_equal(frame.to, PORT_NONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WIRE_TEST(the_lane_takes_the_syns_of_linux_and_nothing_longer),
+        WIRE_TEST(a_flood_is_answered_by_the_lane_as_by_the_general_path),
+        WIRE_TEST(limits_hold_in_the_lane_as_in_the_general_path),
+        WIRE_TEST(a_burst_may_be_to_all_services_and_grants_change),
+        WIRE_TEST(pitfall_27_a_syn_of_the_lane_changes_no_flow),
+        WIRE_TEST(without_room_there_is_no_answer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
