@@ -218,7 +218,9 @@ static bool respond(struct connection *c, const struct reply *reply)
 {
     struct network *n = c->network;
     char head[REPLY_HEAD_MAX];
-    bool last = c->last || n->draining || !c->x.keep_alive;
+    /* From the announcement on, so that few connections are idle when the doors close. */
+    bool ending = atomic_load(&n->server->phase) != SERVER_RUNNING;
+    bool last = c->last || ending || !c->x.keep_alive;
     enum reply_connection how = last ? REPLY_CLOSE : c->x.http_1_0 ? REPLY_KEEP_1_0 : REPLY_KEEP;
     bool body = reply->content_type && !c->x.match.head_only;
     struct iovec parts[2] = {{head, reply_head(reply, network_date(n), how, head)},

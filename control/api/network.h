@@ -52,7 +52,7 @@ struct network {
     struct evconnlistener **listeners;
     struct mailbox answers; // ledger threads: post
     struct event *wake;
-    struct event *drain_end;
+    struct event *drain_end, *drain_idle;
     const struct timeval *waits[WAITS];
     struct slot *slots;
     uint32_t slot_count, free_slot; /* free_slot: SLOT_NONE if there is none */

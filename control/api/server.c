@@ -32,6 +32,7 @@ enum {
     REFUSE_SLACK =
         256, /* connections above the cap that are told so; beyond these they are just closed */
     LINGER_MS = 2000,
+    DRAIN_IDLE_MS = 200,   /* a request may be on its way on a connection that looks idle */
     ACCEPT_PAUSE_MS = 100, /* after running out of descriptors */
 };
 
@@ -183,19 +184,42 @@ static void free_listeners(struct network *n)
     n->listeners = NULL;
 }
 
-static void begin_drain(struct network *n)
+/* Who is in the queue has been told by the kernel that it is connected, and its request is there.
+ */
+static void accept_the_rest(struct network *n)
 {
-    int64_t ms = n->server->settings->control.drain_max;
-    const struct timeval end = {ms / 1000, ms % 1000 * 1000};
-    n->draining = true;
-    free_listeners(n);
+    for (size_t i = 0; i < n->server->endpoints; i++) {
+        evutil_socket_t from = evconnlistener_get_fd(n->listeners[i]);
+        for (int fd; (fd = accept4(from, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;)
+            on_accept(n->listeners[i], fd, NULL, 0, n);
+    }
+}
+
+static void on_drain_idle(evutil_socket_t fd, short what, void *context)
+{
+    struct network *n = context;
+    (void)fd, (void)what;
     for (uint32_t i = 0; i < n->slot_count; i++)
         if (n->slots[i].connection)
             connection_drain(n->slots[i].connection);
     if (n->connections == 0)
         event_base_loopbreak(n->base);
-    else
-        event_add(n->drain_end, &end);
+}
+
+static void begin_drain(struct network *n)
+{
+    int64_t ms = n->server->settings->control.drain_max;
+    const struct timeval end = {ms / 1000, ms % 1000 * 1000};
+    const struct timeval idle = {0, DRAIN_IDLE_MS * INT64_C(1000)};
+    accept_the_rest(n);
+    n->draining = true;
+    free_listeners(n);
+    if (n->connections == 0) {
+        event_base_loopbreak(n->base);
+        return;
+    }
+    event_add(n->drain_idle, &idle);
+    event_add(n->drain_end, &end);
 }
 
 /* ---- the thread ---- */
@@ -278,7 +302,8 @@ static int start_network(struct network *n, const struct api_context *context, i
         return -ENOMEM;
     n->wake = event_new(n->base, n->answers.wake, EV_READ | EV_PERSIST, on_wake, n);
     n->drain_end = evtimer_new(n->base, on_drain_end, n);
-    if (!n->wake || !n->drain_end || event_add(n->wake, NULL))
+    n->drain_idle = evtimer_new(n->base, on_drain_idle, n);
+    if (!n->wake || !n->drain_end || !n->drain_idle || event_add(n->wake, NULL))
         return -ENOMEM;
     int status = -pthread_create(&n->thread, NULL, network_main, n);
     n->started = status == 0;
@@ -324,6 +349,8 @@ static void free_network(struct network *n)
         event_free(n->wake);
     if (n->drain_end)
         event_free(n->drain_end);
+    if (n->drain_idle)
+        event_free(n->drain_idle);
     if (n->base)
         event_base_free(n->base);
     pool_free(&n->pool);
