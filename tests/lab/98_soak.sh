@@ -8,7 +8,7 @@ needs control dataplane
 
 rounds=${SOAK_ROUNDS:-24}
 resident() { awk '/^VmRSS/ { print $2 }' "/proc/$(proc_pid "$1")/status"; }
-settled() { tail -n 1 "$LOGS/shoppers-soak.log" | jq -e '.settled // true'; }
+settled() { tail -n 1 "$LOGS/shoppers-soak.log" | jq -e '.settled != false'; }
 
 start_flood --rate 20000
 for ((round = 1; round <= rounds; round++)); do

@@ -175,6 +175,16 @@ void shopper_on_time(struct shop *shop, struct shopper *shopper)
     begin_request(shop, shopper);
 }
 
+void shopper_on_rest(struct shopper *shopper)
+{
+    if (shopper->state != SHOPPER_AWAY)
+        return;
+    if (shopper->refused)
+        shopper->due = crowd_now() + random() % 500000;
+    else if (shopper->wish == WISH_CANCEL && shopper->tries == 0)
+        leave(shopper); /* what it gave back now, others would have been refused already */
+}
+
 static void measure(struct shop *shop, int64_t microseconds)
 {
     if (shop->latencies == shop->latency_room) {
@@ -213,7 +223,7 @@ static void on_granted(struct shop *shop, struct shopper *shopper)
     if (shopper->wish == WISH_RESERVE && has_trait(shopper, 1, shop->replay_percent)) {
         shopper->wish = WISH_REPLAY;
         wait_until(shopper, crowd_now() + jitter(milliseconds(RETRY_FIRST_MS)));
-    } else if (has_trait(shopper, 2, shop->cancel_percent)) {
+    } else if (!shop->at_rest && has_trait(shopper, 2, shop->cancel_percent)) {
         shopper->wish = WISH_CANCEL;
         wait_until(shopper, crowd_now() + jitter(milliseconds(CANCEL_AFTER_MS)));
     } else {

@@ -67,6 +67,10 @@ void shopper_init(struct shopper *shopper, unsigned number, int64_t due);
 /** Its time has come: arrives, asks again, or gives up on a request that took too long. */
 void shopper_on_time(struct shop *shop, struct shopper *shopper);
 
+/** The rest begins: it asks for the last time soon, if it was refused, and gives nothing back any
+ * more. */
+void shopper_on_rest(struct shopper *shopper);
+
 /** Its descriptor is ready. */
 void shopper_on_event(struct shop *shop, struct shopper *shopper, uint32_t events);
 

@@ -28,12 +28,14 @@ static const char usage[] =
     "  --timeout S      for one request (15)       --patience MS   cap on a Retry-After (2000)\n"
     "  --deadline S     all must be done by (120)  --history FILE  JSON lines of everything they "
     "were told\n"
-    "  --rest           nothing falls due from the start: a refusal is final\n";
+    "  --rest           nothing falls due from the start: a refusal is final\n"
+    "  --evenly         they arrive at one rate; without it most are there when the doors open\n";
 
 struct run {
     struct shop shop;
     unsigned shoppers;
     int64_t within;
+    bool evenly;
     struct shopper *crowd;
     int64_t start;
     int signals;
@@ -63,6 +65,7 @@ static void set_option(struct run *run, int option, const char *value)
     case 'd': shop->deadline = crowd_number("--deadline", value, 1, 86400) * 1000000; break;
     case 'h': open_history(run, value); break;
     case 'R': shop->at_rest = true; break;
+    case 'e': run->evenly = true; break;
     default: fputs(usage, stderr); exit(2);
     }
 }
@@ -74,7 +77,7 @@ static void read_options(struct run *run, int argc, char **argv)
         {"within", 1, NULL, 'w'},   {"quantity", 1, NULL, 'q'}, {"prefix", 1, NULL, 'x'},
         {"cancel", 1, NULL, 'c'},   {"replay", 1, NULL, 'r'},   {"timeout", 1, NULL, 'o'},
         {"patience", 1, NULL, 'p'}, {"deadline", 1, NULL, 'd'}, {"history", 1, NULL, 'h'},
-        {"rest", 0, NULL, 'R'},     {NULL, 0, NULL, 0},
+        {"rest", 0, NULL, 'R'},     {"evenly", 0, NULL, 'e'},   {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -108,7 +111,8 @@ static void gather(struct run *run)
     for (unsigned n = 0; n < run->shoppers; n++) {
         /* The doors open and most are there at once: the square of a uniform draw. */
         double draw = (double)random() / RAND_MAX;
-        shopper_init(&run->crowd[n], n, run->start + (int64_t)((double)run->within * draw * draw));
+        double at = run->evenly ? (double)n / run->shoppers : draw * draw;
+        shopper_init(&run->crowd[n], n, run->start + (int64_t)((double)run->within * at));
     }
 }
 
@@ -119,10 +123,8 @@ static void begin_rest(struct run *run)
     while (read(run->signals, &ignored, sizeof ignored) > 0)
         continue;
     run->shop.at_rest = true;
-    for (struct shopper *shopper = run->crowd; shopper < run->crowd + run->shoppers; shopper++) {
-        if (shopper->state == SHOPPER_AWAY && shopper->refused)
-            shopper->due = crowd_now() + random() % 500000;
-    }
+    for (struct shopper *shopper = run->crowd; shopper < run->crowd + run->shoppers; shopper++)
+        shopper_on_rest(shopper);
 }
 
 static unsigned act_on_time(struct run *run, int64_t now)
