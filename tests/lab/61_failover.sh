@@ -15,7 +15,7 @@ start_control "$(control_conf)" || fail "the service starts"
 needs dataplane
 
 answered() { (($(tail -n 1 "$LOGS/shoppers-failover.log" | jq -r '.answered // 999') >= $1)); }
-settled() { tail -n 1 "$LOGS/shoppers-failover.log" | jq -e '.settled // true'; }
+settled() { tail -n 1 "$LOGS/shoppers-failover.log" | jq -e '.settled != false'; }
 
 fail_over() { # fail_over ROUND
     local sale before result from history=$LAB_DIR/history-failover-$1.jsonl

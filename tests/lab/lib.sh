@@ -206,7 +206,7 @@ verdict() { # verdict NAME: how many packets had it so far
 
 # --- the ledger's own account -----------------------------------------------------------------------------------
 
-# new_sale UNITS [PER_USER [HOLD]]: opens a sale, waits until the service knows it, prints its number.
+# new_sale UNITS [PER_USER [HOLD]]: opens a sale, waits until the service (SHOP_API) knows it, prints its number.
 new_sale() {
     local sale
     sale=$(sql -c "select coalesce(max(id), 0) + 1 from dropgate.sale")
@@ -214,7 +214,7 @@ new_sale() {
 select dropgate.item_put('item-$sale', 'Item $sale', 'Sold in the laboratory.');
 select dropgate.sale_put($sale, 'item-$sale', $1, ${2:-1}, '${3:-10 minutes}', 4900, 'EUR', clock_timestamp(), null);
 SQL
-    until_true 10 server curl -fsS -m 2 -o /dev/null "http://198.18.128.2:8080/v1/sales/$sale" ||
+    until_true 10 server curl -fsS -m 2 -o /dev/null "http://${SHOP_API:-198.18.128.2:8080}/v1/sales/$sale" ||
         fail "the service knows sale $sale"
     printf '%s' "$sale"
 }
