@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 90
+# limit: 180
 # The synchronous standby is cut off. Whatever is tried then (waiting, a wait that is cancelled, a lost connection, an instance
 # that is killed, a repetition, a look), nobody is told of a grant that the standby does not have. When it is back everybody
 # learns what was theirs, once. Then the primary dies while another grant waits, and the standby takes over; the old primary is
