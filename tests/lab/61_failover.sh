@@ -2,17 +2,21 @@
 # limit: 150
 # The database primary is killed in the middle of a sale and its synchronous standby promoted; then the old primary comes
 # back as it was. Every grant that a shopper was told of is there, everything is sold once, nobody is left without an answer,
-# and the old primary is never written to. Then it rejoins by pg_rewind, and the same goes the other way round.
+# and the old primary is never written to; a reader of the events hears of everything once, at positions without a gap. Then it rejoins by pg_rewind, and the same goes the other way round.
 # FAILOVERS=10 does it ten times.
 . "${0%/*}/lib.sh"
 . "${0%/*}/failover.sh"
 cleanup() {
     proc_stop shoppers
+    proc_stop reader
     clusters_drop
 }
 clusters_start
 start_control "$(control_conf)" || fail "the service starts"
 needs dataplane
+EVENTS_TOKEN=$CLUSTERS/events.token # control_conf made it in a process of its own
+proc_start reader "$LOGS/reader-failover.log" ip netns exec "$DROPGATE_LAB-server" "$ROOT/tests/lab/events_reader.py" 0 "$EVENTS_TOKEN" \
+    "$CLUSTERS/stop" "$LAB_DIR/events-failover.jsonl" 198.18.128.2:8080
 
 answered() { (($(tail -n 1 "$LOGS/shoppers-failover.log" | jq -r '.answered // 999') >= $1)); }
 settled() { tail -n 1 "$LOGS/shoppers-failover.log" | jq -e '.settled != false'; }
@@ -49,3 +53,12 @@ for round in $(seq 1 "${FAILOVERS:-2}"); do
     fail_over "$round"
     if ((round < ${FAILOVERS:-2})); then rejoin; fi
 done
+
+published() { [[ $(sql -c 'select count(*) from dropgate.outbox_pending') == 0 ]]; }
+expect "all events are published" until_true 20 published
+: >"$CLUSTERS/stop"
+if proc_wait reader; then ok "a reader found every position once, in order"; else fail "a reader found every position once, in order" "$(tail -n 1 "$LOGS/reader-failover.log")"; fi
+jq -r 'select(.reservation) | "\(.kind) \(.reservation)"' "$LAB_DIR/events-failover.jsonl" | LC_ALL=C sort >"$LAB_DIR/events-heard"
+sql -F ' ' -c "select 'reservation.granted', id from dropgate.reservation union all
+    select 'reservation.' || state, id from dropgate.reservation where state >= 'expired'" | LC_ALL=C sort >"$LAB_DIR/events-true"
+expect "and heard of every grant and every end of one, once" diff "$LAB_DIR/events-true" "$LAB_DIR/events-heard"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # limit: 180
 # The synchronous standby is cut off. Whatever is tried then (waiting, a wait that is cancelled, a lost connection, an instance
-# that is killed, a repetition, a look), nobody is told of a grant that the standby does not have. When it is back everybody
-# learns what was theirs, once. Then the primary dies while another grant waits, and the standby takes over; the old primary is
-# not written to by an instance that has just started either, not even while the new primary is down.
+# that is killed, a repetition, a look, the events), nobody is told of a grant that the standby does not have. When it is back
+# everybody learns what was theirs, once. Then the primary dies while another grant waits, and the standby takes over; the old
+# primary is not written to by an instance that has just started either, not even while the new primary is down.
 . "${0%/*}/lib.sh"
 . "${0%/*}/failover.sh"
 api=http://198.18.128.2:8090
@@ -38,12 +38,16 @@ is_here() { [[ $(rows "$1") == 1 ]]; }
 clusters_start
 sed -e "s|@DSN@|$LEDGER_DSN|" -e 's/^deadline = .*/deadline = 2s/' -e 's/^ledger_threads = .*/ledger_threads = 1/' \
     -e "s|^\[database\]|&\ntimeline_file = $TIMELINE_FILE|" "$ROOT/tests/lab/control_http.conf" >"$conf"
+events_token "$conf"
+hear() { server curl -sS -m 10 -w ' %{http_code}' -H "Authorization: Bearer $(<"$EVENTS_TOKEN")" "$api/v1/events" 2>&1 | grep -oE '"user":"[a-z]+"|[0-9]{3}$' | paste -sd' '; }
+heard_of_ann() { [[ $(hear) == '"user":"ann" 200' ]]; }
 sale=1
 sql -o /dev/null -c "select dropgate.item_put('cut', 'Cut', ''); select dropgate.sale_put(1, 'cut', 100, 1, '10 minutes', 100, 'EUR', clock_timestamp())"
 start_cut
 
 ann=$(buy ann)
 expect_match "with the standby there a purchase is granted" '^201 ' "$ann"
+expect "and heard of" until_true 5 heard_of_ann
 pg_freeze "$(cluster "$STANDBY")"
 expect_match "without it nobody is told of a grant" '^503 .*outcome-unknown' "$(buy bob)"
 expect "the purchase waits for the standby" until_true 5 somebody_waits
@@ -59,6 +63,7 @@ expect "since the repetition waits, too" until_true 5 somebody_waits
 sql -o /dev/null -c "select pg_terminate_backend(pid) from unnest(array[$(waiting | paste -sd,)]) pid"
 expect_match "nor after a lost connection" '^503 ' "$(buy bob)"
 expect_match "nor is ann told again of what she was told" '^503 ' "$(buy ann)"
+expect_equal "readers of events hear nothing, not even what they have heard before" 503 "$(hear)"
 expect_match "a look tells nothing, either" '^503 ' "$(look_at ann "${ann#* }")"
 
 # A fresh instance has never heard of a wait.
@@ -71,6 +76,8 @@ granted() { [[ $(buy "$1") == 201\ * ]]; }
 expect "when the standby is back, bob is told" until_true 15 granted bob
 expect_equal "and ann the same as before" "$ann" "$(buy ann)"
 expect_equal "a look tells as well" "200 ${ann#* }" "$(look_at ann "${ann#* }")"
+heard_of_both() { [[ $(hear) == '"user":"ann" "user":"bob" 200' ]]; }
+expect "readers of events hear of both" until_true 10 heard_of_both
 expect_equal "bob has one" 1 "$(rows bob)"
 
 # The same, but the primary never comes back: cid's grant was there only.

@@ -62,7 +62,7 @@ def take(page, out):
 
 
 turn = 0
-end = time.monotonic() + 150
+end = time.monotonic() + 600
 with open(OUT, "w") as out:
     while True:
         last = os.path.exists(STOP)

@@ -66,9 +66,17 @@ rejoin() {
     synchronous
 }
 
+# events_token CONF: appends a token for reading events to CONF; it is in the file EVENTS_TOKEN.
+events_token() {
+    EVENTS_TOKEN=$CLUSTERS/events.token
+    (umask 077 && echo "the-token-of-the-laboratory-$RANDOM" >"$EVENTS_TOKEN")
+    printf '[events]\ntoken_file = %s\n' "$EVENTS_TOKEN" >>"$1"
+}
+
 # control_conf: the service of the laboratory with both clusters, and a memory.
 control_conf() {
     lab_config control.conf "$LAB_DIR/control-failover.conf"
     sed -i -e "s|^dsn = .*|&\ntimeline_file = $TIMELINE_FILE|" "$LAB_DIR/control-failover.conf"
+    events_token "$LAB_DIR/control-failover.conf"
     printf '%s' "$LAB_DIR/control-failover.conf"
 }
