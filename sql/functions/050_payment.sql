@@ -33,6 +33,13 @@ language sql volatile set search_path = pg_catalog, dropgate, pg_temp as $$
     select p_state::text
 $$;
 
+-- When to look at an attempt again: p_next_ms from now (NULL: never), or at once as before, if a look was due already. So what an
+-- event has asked for is not forgotten by somebody who asked the provider before it.
+create or replace function dropgate.payment_look(p_check_at timestamptz, p_next_ms bigint) returns timestamptz
+language sql volatile set search_path = pg_catalog, dropgate, pg_temp as $$
+    select case when p_check_at <= clock_timestamp() then p_check_at else clock_timestamp() + p_next_ms * interval '1 millisecond' end
+$$;
+
 -- Others hear of it. `reservation` in the body is the one that the attempt was made for; the event's own is the one it is about.
 create or replace function dropgate.payment_told(p_kind text, p dropgate.payment, r dropgate.reservation, p_id uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, dropgate, pg_temp as $$
@@ -136,7 +143,7 @@ begin
         return payment_repeated(p.state);
     end if;
     update payment x set state = p_state, tries = 0, action = null, reason = coalesce(p_reason, x.reason),
-            check_at = clock_timestamp() + p_look_ms * interval '1 millisecond'
+            check_at = payment_look(x.check_at, p_look_ms)
         where x.attempt = p_attempt returning x.* into p;
     if r.attempt = p_attempt and r.state in ('paying', 'capturing', 'unknown') then
         update reservation x set state = 'held', attempt = null, pay_deadline = null
@@ -177,7 +184,7 @@ begin
     elsif p.state is null or p.state <> 'unknown' then
         return payment_repeated(p.state);
     end if;
-    update payment x set state = 'unknown', check_at = clock_timestamp() + p_next_ms * interval '1 millisecond' where x.attempt = p_attempt;
+    update payment x set state = 'unknown', check_at = payment_look(x.check_at, p_next_ms) where x.attempt = p_attempt;
     return 'unknown';
 end $$;
 
@@ -267,7 +274,7 @@ begin
     if p.state is distinct from 'begun' then
         return payment_repeated(p.state);
     end if;
-    update payment x set action = p_action, check_at = least(x.deadline, clock_timestamp() + p_next_ms * interval '1 millisecond')
+    update payment x set action = p_action, check_at = least(x.deadline, payment_look(x.check_at, p_next_ms))
         where x.attempt = p_attempt;
     return 'begun';
 end $$;
@@ -277,10 +284,12 @@ create or replace function dropgate.payment_checked(p_attempt uuid, p_next_ms bi
 language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
 declare
     p payment;
-    later timestamptz := clock_timestamp() + p_next_ms * interval '1 millisecond';
+    later timestamptz;
 begin
     select x.* into p from payment x where x.attempt = p_attempt for update;
-    update payment x set check_at = case when p.state = 'begun' then least(p.deadline, coalesce(later, p.deadline))
+    later := payment_look(p.check_at, p_next_ms);
+    update payment x set check_at = case when p.state in ('captured', 'refunded') then null -- it has become final meanwhile
+                                         when p.state = 'begun' then least(p.deadline, coalesce(later, p.deadline))
                                          when later is null and p.state in ('capturing', 'unknown', 'voiding', 'refunding') then x.check_at
                                          else later end
         where x.attempt = p_attempt;
@@ -300,7 +309,7 @@ begin
     with due as materialized (
         select x.attempt from payment x where x.check_at <= t order by x.check_at limit p_limit for update skip locked)
     update payment p
-    set check_at = t + p_lease_ms * interval '1 millisecond', tries = least(p.tries + 1, 1000)::smallint,
+    set check_at = t + p_lease_ms * interval '1 millisecond', tries = case when p.state = 'begun' and p.deadline <= t then 0 else least(p.tries + 1, 1000) end,
         action = case when p.deadline > t then p.action end,
         state = case when p.state = 'begun' and p.deadline <= t then 'voiding' else p.state end
     from due where p.attempt = due.attempt
@@ -393,7 +402,7 @@ begin
     return 'expired';
 end $$;
 
-revoke all on function dropgate.payment_lock, dropgate.payment_repeated, dropgate.payment_told, dropgate.payment_begin, dropgate.payment_authorised,
+revoke all on function dropgate.payment_lock, dropgate.payment_repeated, dropgate.payment_look, dropgate.payment_told, dropgate.payment_begin, dropgate.payment_authorised,
     dropgate.payment_end, dropgate.payment_declined, dropgate.payment_voided, dropgate.payment_unknown, dropgate.payment_place,
     dropgate.payment_captured, dropgate.payment_refunded, dropgate.payment_action, dropgate.payment_checked, dropgate.payment_due,
     dropgate.payment_webhook, dropgate.payment_prune, dropgate.payment_backlog, dropgate.reservation_resolve from public;

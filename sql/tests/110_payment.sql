@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- Payments, one session: every state, and every event in a state that does not expect it.
 begin;
-select plan(100);
+select plan(102);
 select string_agg(line, E'\n') as invariants from regexp_split_to_table(pg_read_file(:'sql' || '/invariants.sql'), E'\n') line \gset
 create function pg_temp.all_hold(p_query text) returns boolean language plpgsql as $$
 declare r bool;
@@ -184,6 +184,12 @@ select is(dropgate.payment_webhook('e2', gen_random_uuid(), 'authorised'), 404, 
 select dropgate.payment_authorised(test.attempt(9, 'ann', 'k', 'p'), 1000), dropgate.payment_captured(test.attempt(9, 'ann', 'k', 'p'));
 select is(dropgate.payment_webhook('e0', test.attempt(9, 'ann', 'k', 'p'), 'authorised'), 201, 'an older event that comes later is taken');
 select ok((select check_at is null from dropgate.payment where attempt = test.attempt(9, 'ann', 'k', 'p')), 'and moves nothing that is final');
+select test.ask(9, 'bob/k/1');
+select test.begin(9, 'bob', 'k', 'p');
+select dropgate.payment_webhook('e3', test.attempt(9, 'bob', 'k', 'p'), 'captured'), dropgate.payment_declined(test.attempt(9, 'bob', 'k', 'p'), 'no');
+select is((select state from dropgate.payment_due(10, 1000) where reservation = test.id(9, 'bob', 'k')), 'declined', 'a look that an event asks for is not forgotten by who has asked before');
+select dropgate.payment_checked(test.attempt(9, 'ann', 'k', 'p'), 1000);
+select ok((select check_at is null from dropgate.payment where attempt = test.attempt(9, 'ann', 'k', 'p')), 'nor does somebody who has not heard of it');
 select is(array[dropgate.payment_prune(3600000, 100), dropgate.payment_prune(0, 2)], array[0, 2], 'old events can be forgotten');
 
 select * from finish();
