@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "control/api/server.h"
 #include "control/catalog/refresh.h"
+#include "control/payment/engine.h"
 #include "control/settings.h"
 
 enum { EXIT_USAGE = 2, DESCRIPTORS_BESIDE = 512 };
@@ -111,6 +112,7 @@ struct service {
     struct connector *connector;
     struct ledger *ledger;
     struct lookup *lookup;
+    struct payments *payments; /* NULL: none are taken */
     struct refresh *refresh;
     struct outbox *outbox;
     struct events_token *events_token;
@@ -124,6 +126,12 @@ static int start(struct service *s)
     bool tokens = s->settings->control.identity == IDENTITY_JWT;
     s->tokens = tokens ? token_keys_open(s->settings, why, sizeof why) : NULL;
     if (tokens && !s->tokens) {
+        log_error("cannot_start", "%s", why);
+        return -EINVAL;
+    }
+    bool payments = s->settings->payment.provider != PAYMENT_PROVIDER_NONE;
+    s->payments = payments ? payments_open(&s->settings->payment, why, sizeof why) : NULL;
+    if (payments && !s->payments) {
         log_error("cannot_start", "%s", why);
         return -EINVAL;
     }
@@ -151,8 +159,10 @@ static int start(struct service *s)
                                       .catalog = &s->catalog,
                                       .ledger = s->ledger,
                                       .lookup = s->lookup,
-                                      .outbox = s->outbox};
-    if (!s->outbox || server_start(s->server, &s->context)) {
+                                      .outbox = s->outbox,
+                                      .payments = s->payments};
+    if (!s->outbox || (s->payments && payments_start(s->payments, s->connector)) ||
+        server_start(s->server, &s->context)) {
         log_error("cannot_start", "memory, threads or descriptors are short");
         return -ENOMEM;
     }
@@ -167,10 +177,12 @@ static void stop(struct service *s)
     ledger_stop(s->ledger);
     lookup_stop(s->lookup);
     outbox_stop(s->outbox);
+    payments_stop(s->payments);
     connector_stop(s->connector);
     refresh_free(s->refresh);
     outbox_free(s->outbox);
     lookup_free(s->lookup);
+    payments_free(s->payments);
     ledger_free(s->ledger);
     server_free(s->server);
     token_keys_free(s->tokens);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "control/ledger/hosts.h"
+#include "control/payment/http_provider.h"
 
 static const char *const IDENTITY_CHOICES[] = {"none", "header", "jwt", NULL};
 static const char *const ALGORITHM_CHOICES[] = {"HS256", "RS256", NULL};
@@ -23,7 +24,10 @@ static const char *const LEVEL_CHOICES[] = {"debug", "info", "warning", "error",
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
 
-#define IN_CONTROL(field)  offsetof(struct control_settings, field)
+#define IN_CONTROL(field) offsetof(struct control_settings, field)
+static const char *const PROVIDER_CHOICES[] = {"none", "http", NULL};
+
+#define IN_PAYMENT(field)  offsetof(struct payment_settings, field)
 #define IN_JWT(field)      offsetof(struct jwt_settings, field)
 #define IN_DATABASE(field) offsetof(struct database_settings, field)
 
@@ -36,6 +40,8 @@ static const struct conf_section SECTIONS[] = {
      "The copy of items and sales in memory."},
     {"events", 0, offsetof(struct settings, events), sizeof(struct events_settings), 0, 0,
      "What other systems may hear of: GET /v1/events."},
+    {"payment", 0, offsetof(struct settings, payment), sizeof(struct payment_settings), 0, 0,
+     "Who takes the money. Without a provider reservations are held, and cannot be paid here."},
     {"jwt", 1, offsetof(struct settings, jwt), sizeof(struct jwt_settings), 0, 16,
      "A key that may have signed the tokens of identity = jwt. To rotate: add the new key's "
      "section, "
@@ -136,7 +142,62 @@ static const struct conf_row ROWS[] = {
      NULL, CONF_BOOT,
      "A file of mode 0600 with the token, 32 to 255 characters, that systems send to read events "
      "(Authorization: Bearer); empty: nobody may read them."},
+    {"payment", "provider", CONF_ENUM, IN_PAYMENT(provider), 0, 0, "none", PROVIDER_CHOICES,
+     CONF_BOOT,
+     "none: payment calls are refused; http: JSON over HTTP, as docs/payments.md has it."},
+    {"payment", "base_url", CONF_STRING, IN_PAYMENT(base_url), 0, 1024, "", NULL, CONF_BOOT,
+     "What comes before /payments in the provider's addresses, https only; http to a loopback "
+     "address, for tests."},
+    {"payment", "credentials", CONF_STRING, IN_PAYMENT(credentials), 0, 1024, "", NULL, CONF_BOOT,
+     "A file of mode 0600 with the provider's API key, sent as Authorization: Bearer."},
+    {"payment", "ca_file", CONF_STRING, IN_PAYMENT(ca_file), 0, 1024, "", NULL, CONF_BOOT,
+     "The certificates (PEM) that the provider's must lead to; empty: the system's."},
+    {"payment", "timeout", CONF_DURATION, IN_PAYMENT(timeout), 100, MINUTE, "10s", NULL, CONF_BOOT,
+     "How long one call to the provider may take; then its outcome is unknown, and asked for "
+     "later."},
+    {"payment", "connections", CONF_INT, IN_PAYMENT(connections), 1, 256, "32", NULL, CONF_BOOT,
+     "Calls to the provider at once; others wait. Connections are kept."},
+    {"payment", "database_connections", CONF_INT, IN_PAYMENT(database_connections), 1, 64, "4",
+     NULL, CONF_BOOT, "PostgreSQL connections for payments."},
+    {"payment", "queue", CONF_INT, IN_PAYMENT(queue), 1, 1000000, "4096", NULL, CONF_BOOT,
+     "Payments in work or waiting; one more is told 503 with Retry-After."},
+    {"payment", "patience", CONF_DURATION, IN_PAYMENT(patience), SECOND, 24 * HOUR, "15m", NULL,
+     CONF_BOOT,
+     "How long an attempt to pay may take, the shopper's bank included; the reservation is kept "
+     "meanwhile. What is not "
+     "authorised by then is made void before its units go back."},
+    {"payment", "reconcile", CONF_DURATION, IN_PAYMENT(reconcile), 50, MINUTE, "1s", NULL,
+     CONF_BOOT, "How often attempts are looked for that nobody follows up."},
+    {"payment", "webhook_secret", CONF_STRING, IN_PAYMENT(webhook_secret), 0, 1024, "", NULL,
+     CONF_BOOT,
+     "A file of mode 0600 with the secret (16 to 1,024 bytes) under which the provider signs its "
+     "events; empty: they are refused."},
+    {"payment", "webhook_secret_old", CONF_STRING, IN_PAYMENT(webhook_secret_old), 0, 1024, "",
+     NULL, CONF_BOOT, "Another one that counts too, while the secret is being changed."},
+    {"payment", "webhook_tolerance", CONF_DURATION, IN_PAYMENT(webhook_tolerance), SECOND, HOUR,
+     "5m", NULL, CONF_BOOT,
+     "How old an event's signature may be, and how far ahead of this machine's clock."},
 };
+
+/* What belongs together is there together. */
+static int check_payment(const struct settings *s, char *why, size_t why_size)
+{
+    const struct payment_settings *p = &s->payment;
+    if (p->provider == PAYMENT_PROVIDER_NONE)
+        return 0;
+    const char *wrong =
+        !p->base_url ? "base_url is missing"
+        : !http_provider_accepts(p->base_url)
+            ? "base_url is neither https://HOST[:PORT][/PATH] nor http:// to a loopback address"
+        : !p->credentials ? "credentials is missing: the file of the provider's API key"
+        : p->webhook_secret_old && !p->webhook_secret
+            ? "webhook_secret_old stands without webhook_secret"
+        : p->patience <= 2 * p->timeout ? "patience must be more than twice the timeout of a call"
+                                        : NULL;
+    if (wrong)
+        snprintf(why, why_size, "[payment] %s", wrong);
+    return wrong ? -EINVAL : 0;
+}
 
 /* A secret in the configuration ends up in backups and in --show-config, so it is refused here. */
 static int check_dsn(const char *dsn, char *why, size_t why_size)
@@ -203,6 +264,8 @@ static int check(const void *root, char *why, size_t why_size)
                  (long long)s->database.lock_timeout, (long long)s->control.deadline);
         return -EINVAL;
     }
+    if (check_payment(s, why, why_size))
+        return -EINVAL;
     return check_dsn(s->database.dsn, why, why_size);
 }
 

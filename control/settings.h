@@ -54,12 +54,25 @@ struct jwt_settings {
     char *key_id; /* NULL: any */
 };
 
+enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP };
+
+struct payment_settings {
+    int provider;                              /* enum payment_provider */
+    char *base_url, *credentials;              /* NULL: without a provider */
+    char *ca_file;                             /* NULL: the system's */
+    char *webhook_secret, *webhook_secret_old; /* NULL: none */
+    int64_t webhook_tolerance;
+    int64_t timeout, connections, database_connections;
+    int64_t patience, reconcile, queue;
+};
+
 struct settings {
     struct control_settings control;
     struct database_settings database;
     struct catalog_settings catalog;
     struct events_settings events;
     struct conf_list jwt; /* of struct jwt_settings */
+    struct payment_settings payment;
 };
 
 /** The schema for conf_load, conf_show and conf_sample. */

@@ -469,7 +469,7 @@ static void on_deadline(struct connection *c)
     enum ledger_kind kind = c->x.request->kind; /* the request is soon not ours any more */
     struct reply reply;
     bool waiting = forget_request(c);
-    handler_deadline(c->network, kind, waiting, &reply);
+    handler_deadline(c->network, &c->x, kind, waiting, &reply);
     if (respond(c, &reply))
         process(c);
 }

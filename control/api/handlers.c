@@ -13,6 +13,7 @@
 
 #include "control/api/body.h"
 #include "control/api/identity.h"
+#include "control/api/payment_handlers.h"
 #include "control/api/token.h"
 #include "control/clock.h"
 #include "control/ledger/key.h"
@@ -40,11 +41,21 @@ static int retry_soon(struct network *n)
 
 /* ---- heads ---- */
 
-static void refuse(struct exchange *x, enum problem problem, const char *detail)
+int handler_retry_soon(struct network *n)
+{
+    return retry_soon(n);
+}
+
+void handler_refuse(struct exchange *x, enum problem problem, const char *detail)
 {
     x->refused = true;
     x->problem = problem;
     x->detail = detail;
+}
+
+static void refuse(struct exchange *x, enum problem problem, const char *detail)
+{
+    handler_refuse(x, problem, detail);
 }
 
 static void read_trusted_header(const char *name, const struct http1_head *head, struct exchange *x)
@@ -126,8 +137,9 @@ static void read_key(const struct http1_head *head, struct exchange *x)
     struct ledger_request *r = x->request;
     switch (idempotency_key(head, &key)) {
     case IDENTITY_GOOD:
-        if (key_reservation_id(r->user, r->user_length, x->match.sale, key.bytes, key.length,
-                               r->id))
+        if (r->kind == LEDGER_PAY ? payment_key(x, key.bytes, key.length)
+                                  : key_reservation_id(r->user, r->user_length, x->match.sale,
+                                                       key.bytes, key.length, r->id))
             refuse(x, PROBLEM_INTERNAL, NULL);
         return;
     case IDENTITY_MISSING:
@@ -169,11 +181,12 @@ static void read_ledger_head(struct network *n, const struct http1_head *head, s
     struct ledger_request *r = x->request;
     r->kind = x->match.route == ROUTE_RESERVE  ? LEDGER_RESERVE
               : x->match.route == ROUTE_CANCEL ? LEDGER_CANCEL
+              : x->match.route == ROUTE_PAY    ? LEDGER_PAY
                                                : LEDGER_READ;
     r->sale = x->match.sale;
     memcpy(r->id, x->match.reservation, sizeof r->id);
     read_user(n, head, x);
-    if (x->refused || r->kind != LEDGER_RESERVE)
+    if (x->refused || (r->kind != LEDGER_RESERVE && r->kind != LEDGER_PAY))
         return;
     x->wants_body = true;
     read_key(head, x);
@@ -231,6 +244,11 @@ void handler_head(struct network *n, const struct http1_head *head, struct excha
     case ROUTE_RESERVATION:
     case ROUTE_CANCEL: read_ledger_head(n, head, x); break;
     case ROUTE_EVENTS: read_events_head(n, head, x); break;
+    case ROUTE_PAY:
+        if (payment_head(n, x))
+            read_ledger_head(n, head, x);
+        break;
+    case ROUTE_WEBHOOK: payment_webhook_head(n, head, x); break;
     default: break;
     }
 }
@@ -367,6 +385,8 @@ enum handler_verdict handler_complete(struct network *n, struct exchange *x, con
     case ROUTE_EVENTS:
     case ROUTE_RESERVATION:
     case ROUTE_CANCEL: return ask(n, x, handle, NULL, reply);
+    case ROUTE_PAY: return payment_complete(n, x, body, length, handle, reply);
+    case ROUTE_WEBHOOK: return payment_webhook_complete(n, x, body, length, handle, reply);
     default: complete_view(n, x, reply); return HANDLER_REPLY;
     }
 }
@@ -444,12 +464,17 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
                                                : "Nothing happened. Repeat with the same key.",
                       retry_soon(n));
         return;
-    default: reply_problem(reply, PROBLEM_INTERNAL, NULL, REPLY_NO_RETRY);
+    default:
+        if (!payment_answer(x, r, reply))
+            reply_problem(reply, PROBLEM_INTERNAL, NULL, REPLY_NO_RETRY);
     }
 }
 
-void handler_deadline(struct network *n, enum ledger_kind kind, bool waiting, struct reply *reply)
+void handler_deadline(struct network *n, const struct exchange *x, enum ledger_kind kind,
+                      bool waiting, struct reply *reply)
 {
+    if (payment_deadline(n, x, kind, waiting, reply))
+        return;
     if (waiting || kind == LEDGER_READ || kind == LEDGER_EVENTS)
         reply_problem(reply, PROBLEM_LEDGER_UNAVAILABLE, "Nothing happened. Ask again.",
                       retry_soon(n));

@@ -46,8 +46,14 @@ void handler_answer(struct network *network, const struct exchange *x,
                     const struct ledger_request *request, struct reply *reply);
 
 /** The deadline has passed; `waiting`: the ledger never took the request, so nothing happened. */
-void handler_deadline(struct network *network, enum ledger_kind kind, bool waiting,
-                      struct reply *reply);
+void handler_deadline(struct network *network, const struct exchange *x, enum ledger_kind kind,
+                      bool waiting, struct reply *reply);
+
+/** Refuses a request by its head alone. `detail` as in reply_problem. */
+void handler_refuse(struct exchange *x, enum problem problem, const char *detail);
+
+/** Seconds for Retry-After, spread at random, where trying again soon makes sense. */
+int handler_retry_soon(struct network *network);
 
 /** A request that is not HTTP. */
 void handler_malformed(enum http1_error error, struct reply *reply);

@@ -21,8 +21,10 @@ static void grow(struct pool *pool)
         return;
     slab->next = pool->slabs;
     pool->slabs = slab;
-    for (int i = 0; i < SLAB_REQUESTS; i++)
+    for (int i = 0; i < SLAB_REQUESTS; i++) {
+        slab->requests[i].payment = NULL;
         pool_give(pool, &slab->requests[i]);
+    }
 }
 
 struct ledger_request *pool_take(struct pool *pool)
@@ -41,6 +43,8 @@ void pool_give(struct pool *pool, struct ledger_request *r)
 {
     free(r->page.body);
     r->page.body = NULL;
+    free(r->payment);
+    r->payment = NULL;
     r->next = pool->free;
     pool->free = r;
 }
@@ -49,8 +53,10 @@ void pool_free(struct pool *pool)
 {
     for (struct pool_slab *slab = pool->slabs, *next; slab; slab = next) {
         next = slab->next;
-        for (int i = 0; i < SLAB_REQUESTS; i++)
+        for (int i = 0; i < SLAB_REQUESTS; i++) {
             free(slab->requests[i].page.body);
+            free(slab->requests[i].payment);
+        }
         free(slab);
     }
     pool->slabs = NULL;

@@ -19,7 +19,7 @@ struct pool {
 /** A request with everything zero, or NULL if memory is short. */
 struct ledger_request *pool_take(struct pool *pool);
 
-/** Gives one back; nobody else may hold it. */
+/** Gives one back, and frees its payment_ask; nobody else may hold it. */
 void pool_give(struct pool *pool, struct ledger_request *request);
 
 /** Frees all, also those that are out. */

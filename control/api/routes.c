@@ -26,6 +26,12 @@ static const struct pattern {
      ROUTE_RESERVATION,
      ROUTE_METHOD,
      ROUTE_CANCEL},
+    {{"v1", "reservations", "{reservation}", "payment"},
+     "POST",
+     ROUTE_METHOD,
+     ROUTE_PAY,
+     ROUTE_METHOD},
+    {{"v1", "payments", "webhook"}, "POST", ROUTE_METHOD, ROUTE_WEBHOOK, ROUTE_METHOD},
 };
 
 static bool slice_is(const struct http1_slice *s, const char *text)

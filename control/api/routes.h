@@ -22,6 +22,8 @@ enum route {
     ROUTE_RESERVATION,
     ROUTE_CANCEL,
     ROUTE_EVENTS,
+    ROUTE_PAY,
+    ROUTE_WEBHOOK,
 };
 
 enum { ROUTE_ITEM_MAX = 64 };

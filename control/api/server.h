@@ -28,6 +28,7 @@ struct api_context {
     struct ledger *ledger;
     struct lookup *lookup;
     struct outbox *outbox;
+    struct payments *payments; /* NULL unless there is a provider */
 };
 
 /** Binds and listens. NULL with the reason, naming the endpoint, in `why`. Nothing is accepted yet.

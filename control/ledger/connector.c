@@ -90,6 +90,23 @@ static const struct session_statement STATEMENTS[LINK_STATEMENTS] = {
     [LINK_EVENTS] = {"events_read",
                      "SELECT status, place, event FROM dropgate.events_read($1, $2, $3)"},
     [LINK_EVENTS_LAST] = {"events_last", "SELECT dropgate.events_last()"},
+    [LINK_PAY_BEGIN] = {"payment_begin",
+                        "SELECT status, state, amount, currency, action, reason, placed "
+                        "FROM dropgate.payment_begin($1, $2, $3, $4, $5, $6)"},
+    [LINK_PAY_AUTHORISED] = {"payment_authorised", "SELECT dropgate.payment_authorised($1, $2)"},
+    [LINK_PAY_DECLINED] = {"payment_declined", "SELECT dropgate.payment_declined($1, $2)"},
+    [LINK_PAY_VOIDED] = {"payment_voided", "SELECT dropgate.payment_voided($1, $2)"},
+    [LINK_PAY_UNKNOWN] = {"payment_unknown", "SELECT dropgate.payment_unknown($1, $2)"},
+    [LINK_PAY_CAPTURED] = {"payment_captured", "SELECT dropgate.payment_captured($1)"},
+    [LINK_PAY_REFUNDED] = {"payment_refunded", "SELECT dropgate.payment_refunded($1)"},
+    [LINK_PAY_ACTION] = {"payment_action", "SELECT dropgate.payment_action($1, $2, $3)"},
+    [LINK_PAY_CHECKED] = {"payment_checked", "SELECT dropgate.payment_checked($1, $2)"},
+    [LINK_PAY_DUE] = {"payment_due", "SELECT attempt, reservation, state, amount, currency, tries "
+                                     "FROM dropgate.payment_due($1, $2)"},
+    [LINK_PAY_WEBHOOK] = {"payment_webhook", "SELECT dropgate.payment_webhook($1, $2, $3)"},
+    [LINK_PAY_PRUNE] = {"payment_prune", "SELECT dropgate.payment_prune($1, $2)"},
+    [LINK_PAY_BACKLOG] = {"payment_backlog", "SELECT unknown, refunding, voiding, open, overdue_ms "
+                                             "FROM dropgate.payment_backlog()"},
 };
 
 const char *connector_statement_name(enum link_statement statement)

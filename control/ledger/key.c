@@ -40,6 +40,27 @@ int key_fingerprint(int32_t quantity, uint8_t fingerprint[16])
     return first_half_of_sha256(bytes, (size_t)(at - bytes), fingerprint);
 }
 
+int key_attempt_id(const uint8_t reservation[16], const char *key, size_t key_length,
+                   uint8_t attempt[16])
+{
+    char bytes[sizeof "payment 1" + 16 + 4 + 255], *at = bytes;
+    if (key_length < 1 || key_length > 255)
+        return -EINVAL;
+    at = wire_put(wire_put(at, "payment 1", sizeof "payment 1"), reservation, 16);
+    at = wire_put(wire_put32(at, (uint32_t)key_length), key, key_length);
+    return first_half_of_sha256(bytes, (size_t)(at - bytes), attempt);
+}
+
+int key_payment_fingerprint(const char *method, size_t length, uint8_t fingerprint[16])
+{
+    char bytes[sizeof "payment 1 method" + 4 + 255], *at = bytes;
+    if (length < 1 || length > 255)
+        return -EINVAL;
+    at = wire_put(at, "payment 1 method", sizeof "payment 1 method");
+    at = wire_put(wire_put32(at, (uint32_t)length), method, length);
+    return first_half_of_sha256(bytes, (size_t)(at - bytes), fingerprint);
+}
+
 static const uint8_t DASH_BEFORE[16] = {[4] = 1, [6] = 1, [8] = 1, [10] = 1};
 
 const char *key_print(const uint8_t id[16], char out[KEY_UUID_TEXT])

@@ -20,6 +20,14 @@ int key_reservation_id(const char *user, size_t user_length, int32_t sale, const
  * matter. Returns 0 or -ENOMEM. */
 int key_fingerprint(int32_t quantity, uint8_t fingerprint[16]);
 
+/** The id of an attempt to pay: the first 128 bits of SHA-256 over (reservation, key), in another
+ * domain than reservations. Returns 0, -EINVAL (length of the key) or -ENOMEM. */
+int key_attempt_id(const uint8_t reservation[16], const char *key, size_t key_length,
+                   uint8_t attempt[16]);
+
+/** 128 bits over the parsed body of a payment: its method, 1..255 bytes. */
+int key_payment_fingerprint(const char *method, size_t length, uint8_t fingerprint[16]);
+
 enum { KEY_UUID_TEXT = 37 };
 
 /** The 8-4-4-4-12 form in lower case, with the terminator. Returns `out`. */

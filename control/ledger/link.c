@@ -76,7 +76,7 @@ void link_send(struct link *link, enum link_statement statement, int count,
                const struct link_parameter *parameters)
 {
     assert(link->state == LINK_IDLE && count <= LINK_PARAMETERS);
-    static const int binary[LINK_PARAMETERS] = {1, 1, 1, 1, 1};
+    static const int binary[LINK_PARAMETERS] = {1, 1, 1, 1, 1, 1};
     const char *values[LINK_PARAMETERS];
     int lengths[LINK_PARAMETERS];
     for (int i = 0; i < count; i++) {

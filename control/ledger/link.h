@@ -34,6 +34,20 @@ enum link_statement {
     LINK_FORGET,
     LINK_EVENTS,
     LINK_EVENTS_LAST,
+    /* sql/functions/050_payment.sql */
+    LINK_PAY_BEGIN,
+    LINK_PAY_AUTHORISED,
+    LINK_PAY_DECLINED,
+    LINK_PAY_VOIDED,
+    LINK_PAY_UNKNOWN,
+    LINK_PAY_CAPTURED,
+    LINK_PAY_REFUNDED,
+    LINK_PAY_ACTION,
+    LINK_PAY_CHECKED,
+    LINK_PAY_DUE,
+    LINK_PAY_WEBHOOK,
+    LINK_PAY_PRUNE,
+    LINK_PAY_BACKLOG,
     LINK_STATEMENTS
 };
 
@@ -62,7 +76,7 @@ struct link {
     struct link *known;        // connector's list of all links, under its lock
 };
 
-enum { LINK_PARAMETERS = 5 };
+enum { LINK_PARAMETERS = 6 };
 
 /** A binary parameter; NULL bytes are a NULL. */
 struct link_parameter {

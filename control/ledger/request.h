@@ -13,7 +13,14 @@
 
 #include "control/mailbox.h"
 
-enum ledger_kind { LEDGER_RESERVE, LEDGER_READ, LEDGER_CANCEL, LEDGER_EVENTS };
+enum ledger_kind {
+    LEDGER_RESERVE,
+    LEDGER_READ,
+    LEDGER_CANCEL,
+    LEDGER_EVENTS,
+    LEDGER_PAY,
+    LEDGER_WEBHOOK
+};
 
 /** Who may still decide. WAITING: both; the one who exchanges it wins. TAKEN: it has been or is
  * being sent, so the outcome is the ledger's. ABANDONED: the network thread has answered or lost
@@ -40,9 +47,17 @@ enum ledger_status {
     LEDGER_UNAVAILABLE,   /* PostgreSQL refused; nothing was done */
     LEDGER_FAILED,        /* PostgreSQL refuses this very request; nothing was done */
     LEDGER_PAGE,          /* events: page is filled in */
-    LEDGER_PAGE_GONE,  /* events behind `after` have been deleted; page.place: the last of them */
-    LEDGER_PAGE_AHEAD, /* `after` was never given; page.place: the last one that was */
-    LEDGER_DROPPED,    /* was abandoned before it was sent */
+    LEDGER_PAGE_GONE,   /* events behind `after` have been deleted; page.place: the last of them */
+    LEDGER_PAGE_AHEAD,  /* `after` was never given; page.place: the last one that was */
+    LEDGER_DROPPED,     /* was abandoned before it was sent */
+    LEDGER_PAY_PAID,    /* a payment: `payment` is filled in */
+    LEDGER_PAY_ACTION,  /* the shopper must go somewhere first */
+    LEDGER_PAY_PENDING, /* begun, and not decided yet */
+    LEDGER_PAY_DECLINED,
+    LEDGER_PAY_REFUNDED, /* the money came too late, and goes back */
+    LEDGER_PAY_EXPIRED,
+    LEDGER_PAY_ATTEMPTS, /* too many of them */
+    LEDGER_EVENT_TAKEN,  /* a webhook's event is stored, now or before */
 };
 
 enum { LEDGER_USER_MAX = 255, LEDGER_STATE_MAX = 15 };
@@ -68,6 +83,7 @@ struct ledger_page {
 };
 
 struct lane;
+struct payment_ask;
 
 struct ledger_request {
     struct cds_wfcq_node node;   /* in a lane, the desk or the mailbox; one at a time */
@@ -80,7 +96,8 @@ struct ledger_request {
     int32_t sale, quantity;
     int64_t invoked; /* clock_now when it was read from the wire */
     uint8_t id[16], fingerprint[16];
-    enum ledger_status status; // ledger: rw until posted back; network: ro afterwards
+    struct payment_ask *payment; /* LEDGER_PAY, LEDGER_WEBHOOK: goes where the request goes */
+    enum ledger_status status;   // ledger: rw until posted back; network: ro afterwards
     struct grant grant;
     struct ledger_page page;
     char state[LEDGER_STATE_MAX + 1]; /* LEDGER_FOUND only */
