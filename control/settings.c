@@ -133,7 +133,9 @@ static const struct conf_row ROWS[] = {
      "spare connection."},
     {"database", "connect_timeout", CONF_DURATION, IN_DATABASE(connect_timeout), 2 * SECOND, MINUTE,
      "5s", NULL, CONF_BOOT,
-     "How long one attempt to connect may take; whole seconds, unless dsn says otherwise."},
+     "How long connecting, with all that makes a connection ready, and a server's account of "
+     "itself "
+     "may take, unless dsn says otherwise."},
     {"catalog", "refresh", CONF_DURATION, offsetof(struct catalog_settings, refresh), 100,
      10 * MINUTE, "1s", NULL, CONF_BOOT,
      "How often the catalogue is read again without being told of a change; also how often expiry "
