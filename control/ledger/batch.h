@@ -20,7 +20,7 @@ enum batch_added {
     BATCH_FULL,     /* not added */
 };
 
-/** Columns of dropgate.reserve_batch after the sale: id, user, fingerprint, quantity. */
+/** Columns of dropgate.reserve_arrays after the sale: id, user, fingerprint, quantity. */
 enum { BATCH_COLUMNS = 4 };
 
 /** A parameter in binary format; points into the batch. */

@@ -73,9 +73,10 @@ struct connector {
 
 static const struct session_statement STATEMENTS[LINK_STATEMENTS] = {
     [LINK_RESERVE] =
-        {"reserve_batch",
-         "SELECT ord, status, quantity, unit_price, currency, granted_at, expires_at, render "
-         "FROM dropgate.reserve_batch($1, $2, $3, $4, $5)"},
+        {"reserve_arrays",
+         "SELECT status, granted_at, expires_at, unit_price, currency, render, repeated, "
+         "repeated_quantity, repeated_granted_at, repeated_expires_at, repeated_unit_price, "
+         "repeated_currency, repeated_render FROM dropgate.reserve_arrays($1, $2, $3, $4, $5)"},
     [LINK_READ] =
         {"reservation_get",
          "SELECT sale, quantity, unit_price, currency, state, granted_at, expires_at, render "

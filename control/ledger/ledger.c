@@ -34,6 +34,7 @@ struct ledger_thread {
     struct batch *spare; /* for building a batch anew from another */
     bool unknown;        /* the batch must be sent again */
     bool started;
+    struct reserve_answer answers[BATCH_ROWS_MAX]; /* of the batch that came back */
 };
 
 struct ledger {
@@ -210,40 +211,36 @@ static void send_again(struct ledger_thread *t)
 
 /* ---- what came back ---- */
 
-/* Answers every row that the result names once. Returns how many rows it does not name. */
-static size_t answer_rows(struct ledger_thread *t)
+/* Answers every row. False if the result has another shape: then nobody knows what it says. */
+static bool answer_rows(struct ledger_thread *t)
 {
-    bool answered[BATCH_ROWS_MAX] = {false};
-    size_t rows = batch_rows(t->batch), left = rows;
-    for (int i = 0; i < PQntuples(t->link.result); i++) {
-        struct grant grant = {0};
-        enum ledger_status status;
-        int32_t ord;
-        if (rows_reserve(t->link.result, i, &ord, &status, &grant) || ord < 1 ||
-            (size_t)ord > rows || answered[ord - 1])
-            continue;
-        struct ledger_request *row = batch_row(t->batch, (size_t)ord - 1);
-        answered[ord - 1] = true;
-        left--;
-        if (status == LEDGER_AGAIN)
-            put_back_row(t, row);
-        else
-            answer_row(row, status, status == LEDGER_GRANTED ? &grant : NULL);
+    size_t rows = batch_rows(t->batch);
+    if (rows_reserve(t->link.result, rows, t->answers)) {
+        answer_all(t, LEDGER_FAILED);
+        return false;
     }
-    for (size_t i = 0; left && i < rows; i++)
-        if (!answered[i])
-            answer_row(batch_row(t->batch, i), LEDGER_FAILED, NULL);
-    return left;
+    for (size_t i = 0; i < rows; i++) {
+        struct reserve_answer *answer = &t->answers[i];
+        struct ledger_request *row = batch_row(t->batch, i);
+        if (answer->status == LEDGER_AGAIN) {
+            put_back_row(t, row);
+        } else if (answer->status == LEDGER_GRANTED) {
+            if (answer->grant.quantity == 0)
+                answer->grant.quantity = row->quantity;
+            answer_row(row, answer->status, &answer->grant);
+        } else {
+            answer_row(row, answer->status, NULL);
+        }
+    }
+    return true;
 }
 
 static void on_answered(struct ledger_thread *t)
 {
     FAILPOINT("ledger.answered");
-    size_t missing = answer_rows(t);
-    if (missing)
+    if (!answer_rows(t))
         log_error("ledger_protocol",
-                  "reserve_batch left %zu rows out or misshapen; has scripts/migrate been run?",
-                  missing);
+                  "reserve_arrays answered in another shape; has scripts/migrate been run?");
     finish_answered_lane(t);
 }
 

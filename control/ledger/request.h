@@ -27,7 +27,7 @@ enum ledger_kind {
  * its client. DONE: answered. */
 enum ledger_phase { PHASE_WAITING, PHASE_TAKEN, PHASE_ABANDONED, PHASE_DONE };
 
-/** The answer. Values below 1000 are those of dropgate.reserve_batch and
+/** The answer. Values below 1000 are those of dropgate.reserve_arrays and
  * dropgate.reservation_cancel. */
 enum ledger_status {
     LEDGER_AGAIN = 0, /* internal: goes into the next batch */
@@ -39,6 +39,7 @@ enum ledger_status {
     LEDGER_SOLD_OUT = 410,      /* nothing can fall due any more */
     LEDGER_INSUFFICIENT = 411,  /* some are left, fewer than asked */
     LEDGER_SOLD_OUT_HELD = 412, /* holds are outstanding: asking again later may succeed */
+    LEDGER_ATTEMPTS = 413,      /* the user has given back, or let run out, as many as it may */
     LEDGER_KEY_REUSED = 422,
     LEDGER_CLOSED = 423,
     LEDGER_FOUND = 1000,  /* a read: grant and state are filled in */

@@ -11,10 +11,16 @@
 
 #include "control/ledger/request.h"
 
-/** Row `row` of reserve_batch: sets `*ord` (from 1) and `*status`, and for LEDGER_GRANTED all of
- * `grant` but the sale. Returns 0 or -EPROTO. */
-int rows_reserve(const PGresult *result, int row, int32_t *ord, enum ledger_status *status,
-                 struct grant *grant);
+/** What became of one element of a batch. `grant` is filled for LEDGER_GRANTED, all but the sale;
+ * the quantity of a new grant is what was asked for, and 0 here. */
+struct reserve_answer {
+    enum ledger_status status;
+    struct grant grant;
+};
+
+/** The only row of reserve_arrays, for a batch of `count` elements: fills as many `answers`.
+ * Returns 0, or -EPROTO if anything has another shape; then nothing in `answers` means anything. */
+int rows_reserve(const PGresult *result, size_t count, struct reserve_answer *answers);
 
 /** The only row of reservation_get into `request`. Returns LEDGER_FOUND, LEDGER_NOT_FOUND (no row)
  * or LEDGER_FAILED. */

@@ -36,7 +36,7 @@ insert into allowed values
     ('reservation_cancel', 'dropgate_service'),
     ('reservation_get', 'dropgate_service'),
     ('reservation_resolve', 'dropgate_admin'),
-    ('reserve_batch', 'dropgate_service'),
+    ('reserve_arrays', 'dropgate_service'), ('reserve_batch', 'dropgate_service'),
     ('sale_close', 'dropgate_admin'),
     ('sale_inspect', 'dropgate_admin'),
     ('sale_list', 'dropgate_admin'),

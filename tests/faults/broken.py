@@ -12,12 +12,14 @@ from menu import Fault, LockHeld
 from service import ROOT, run
 from shoppers import Line, Shopper
 
-BATCH = "dropgate.reserve_batch(int, uuid[], text[], uuid[], int[])"
-BATCH_SOUND = "dropgate.reserve_batch_sound(int, uuid[], text[], uuid[], int[])"
+BATCH = "dropgate.reserve_arrays(int, uuid[], text[], uuid[], int[])"
+BATCH_SOUND = "dropgate.reserve_arrays_sound(int, uuid[], text[], uuid[], int[])"
 BATCH_AROUND = f"""
-alter function {BATCH} rename to reserve_batch_sound;
-create function dropgate.reserve_batch(p_sale int, p_id uuid[], p_user text[], p_fingerprint uuid[], p_quantity int[])
-returns table (ord int, status int, quantity int, unit_price bigint, currency text, granted_at timestamptz, expires_at timestamptz, render smallint)
+alter function {BATCH} rename to reserve_arrays_sound;
+create function dropgate.reserve_arrays(p_sale int, p_id uuid[], p_user text[], p_fingerprint uuid[], p_quantity int[],
+    out status int[], out granted_at timestamptz, out expires_at timestamptz, out unit_price bigint, out currency text, out render smallint,
+    out repeated int[], out repeated_quantity int[], out repeated_granted_at timestamptz[], out repeated_expires_at timestamptz[],
+    out repeated_unit_price bigint[], out repeated_currency text[], out repeated_render smallint[])
 language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -28,6 +30,8 @@ begin
 end $$;
 grant execute on function {BATCH} to dropgate_service;
 """
+ANSWER = ("status, granted_at, expires_at, unit_price, currency, render, repeated, repeated_quantity, repeated_granted_at, "
+          "repeated_expires_at, repeated_unit_price, repeated_currency, repeated_render")
 
 DOUBLE_RELEASE = """
 alter function dropgate.reservation_cancel(uuid, text) rename to reservation_cancel_sound;
@@ -48,10 +52,14 @@ end $$;
 grant execute on function dropgate.reservation_cancel(uuid, text) to dropgate_service;
 """
 
-LOST_REPLAY = BATCH_AROUND % """
-    return query select b.ord, case when b.status = 201 and p_id[b.ord] = any (known) then 410 else b.status end, b.quantity,
-        b.unit_price, b.currency, b.granted_at, b.expires_at, b.render
-        from reserve_batch_sound(p_sale, p_id, p_user, p_fingerprint, p_quantity) b;"""
+LOST_REPLAY = BATCH_AROUND % f"""
+    select {ANSWER} into {ANSWER} from reserve_arrays_sound(p_sale, p_id, p_user, p_fingerprint, p_quantity);
+    select coalesce(array_agg(case when x.s = 201 and x.i = any (known) then 410 else x.s end order by x.o), '{{}}') into status
+        from unnest(status, p_id) with ordinality x (s, i, o);
+    if repeated is not null and cardinality(known) > 0 then
+        repeated := null; repeated_quantity := null; repeated_granted_at := null; repeated_expires_at := null;
+        repeated_unit_price := null; repeated_currency := null; repeated_render := null;
+    end if;"""
 
 OLD_CLOCK = f"""
 do $do$ begin
@@ -61,10 +69,9 @@ end $do$;
 """
 
 # As many requests as there are units are considered, whoever made them; the rest is told that it is sold out.
-DUPLICATES_COUNT = BATCH_AROUND % """
-    return query select * from reserve_batch_sound(p_sale, p_id[:cut], p_user[:cut], p_fingerprint[:cut], p_quantity[:cut]);
-    return query select o, 410, null::int, null::bigint, null::text, null::timestamptz, null::timestamptz, null::smallint
-        from generate_series(cut + 1, cardinality(p_id)) o;"""
+DUPLICATES_COUNT = BATCH_AROUND % f"""
+    select {ANSWER} into {ANSWER} from reserve_arrays_sound(p_sale, p_id[:cut], p_user[:cut], p_fingerprint[:cut], p_quantity[:cut]);
+    status := status || array_fill(410, array[greatest(cardinality(p_id) - cut, 0)]);"""
 
 
 class LockAtOpening(Fault):
@@ -115,7 +122,7 @@ async def restore(postgres):
         do $$ begin
             if to_regprocedure('{BATCH_SOUND}') is not null then
                 drop function {BATCH};
-                alter function {BATCH_SOUND} rename to reserve_batch;
+                alter function {BATCH_SOUND} rename to reserve_arrays;
             end if;
             if to_regprocedure('dropgate.reservation_cancel_sound(uuid, text)') is not null then
                 drop function dropgate.reservation_cancel(uuid, text);

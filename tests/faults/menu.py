@@ -147,7 +147,7 @@ class BackendEnded(Fault):
     async def strike(self, world):
         await world.shop.answered(world.chance.randint(1, 200))
         pids = (await world.postgres.sql("select pid from pg_stat_activity where usename = 'dropgate_service' "
-                                         "and query like '%reserve_batch%' order by pid")).split()
+                                         "and query like '%reserve_arrays%' order by pid")).split()
         if not pids:
             raise Trouble("no session has sent a batch")
         pid = int(world.chance.choice(pids))
@@ -160,7 +160,7 @@ class BackendEnded(Fault):
 class Relayed(Fault):
     """The line between the first instance and PostgreSQL."""
 
-    def __init__(self, name, row, deed, message=b"reserve_batch", last_message=25):
+    def __init__(self, name, row, deed, message=b"reserve_arrays", last_message=25):
         super().__init__(name, row)
         self.deed, self.message, self.last_message = deed, message, last_message
 

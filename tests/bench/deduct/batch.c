@@ -25,10 +25,15 @@
 enum { BUCKETS = 200000, BUCKET_US = 10, CONNECTIONS_MAX = 64 };
 
 static struct {
-    const char *dsn;
+    const char *dsn, *function;
     int64_t sale, connections, outstanding, cap, seconds;
     bool crowd;
-} options = {.sale = 1, .connections = 1, .outstanding = 1024, .cap = 256, .seconds = 5};
+} options = {.function = "dropgate.reserve_batch",
+             .sale = 1,
+             .connections = 1,
+             .outstanding = 1024,
+             .cap = 256,
+             .seconds = 5};
 
 /** One connection's shoppers, waiting in a ring in the order in which they came. */
 struct lane {
@@ -73,7 +78,7 @@ static void new_shopper(struct lane *lane, size_t slot)
     uint64_t id[2] = {draw(lane), draw(lane)};
     lane->told[slot] = false;
     memcpy(want->id, id, sizeof want->id);
-    want->quantity = options.crowd ? 1 + (int32_t)(dice >> 32) % 3 : 1;
+    want->quantity = options.crowd ? 1 + (int32_t)((dice >> 32) % 3) : 1;
     memset(want->fingerprint, want->quantity, sizeof want->fingerprint);
     snprintf(want->user, sizeof want->user, "shopper-%lu", user);
 }
@@ -99,6 +104,8 @@ static int one_batch(struct lane *lane)
             lane->grants++;
             lane->units += (unsigned long)lane->replies[i].quantity;
         }
+        if (lane->replies[i].status == 0)
+            continue; /* not decided: this one asks again */
         new_shopper(lane, slot);
         lane->since[slot] = now;
     }
@@ -146,7 +153,8 @@ static void *run_lane(void *argument)
 static int open_lane(struct lane *lane)
 {
     lane->size = (size_t)(options.outstanding / options.connections);
-    lane->client = ledger_client_open(options.dsn);
+    lane->client = options.function ? ledger_client_open_function(options.dsn, options.function)
+                                    : ledger_client_open(options.dsn);
     lane->wants = calloc(lane->size, sizeof *lane->wants);
     lane->replies = calloc(lane->size, sizeof *lane->replies);
     lane->since = calloc(lane->size, sizeof *lane->since);
@@ -207,14 +215,14 @@ static void print_result(const struct lane *lanes, double seconds)
 static int usage(void)
 {
     fputs("usage: bench_deduct -d DSN [-s SALE] [-c CONNECTIONS] [-o OUTSTANDING] [-n CAP]\n"
-          "                    [-t SECONDS] [-m simple|crowd]\n",
+          "                    [-t SECONDS] [-m simple|crowd] [-f FUNCTION]\n",
           stderr);
     return 2;
 }
 
 static bool parse(int argc, char **argv)
 {
-    for (int option; (option = getopt(argc, argv, "d:s:c:o:n:t:m:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "d:s:c:o:n:t:m:f:")) != -1;) {
         switch (option) {
         case 'd': options.dsn = optarg; break;
         case 's': options.sale = crowd_number("-s", optarg, 1, INT32_MAX); break;
@@ -222,6 +230,7 @@ static bool parse(int argc, char **argv)
         case 'o': options.outstanding = crowd_number("-o", optarg, 1, 100000); break;
         case 'n': options.cap = crowd_number("-n", optarg, 1, 10000); break;
         case 't': options.seconds = crowd_number("-t", optarg, 1, 3600); break;
+        case 'f': options.function = optarg; break;
         case 'm': options.crowd = strcmp(optarg, "crowd") == 0; break;
         default: return false;
         }

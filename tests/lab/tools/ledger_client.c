@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * Four binary arrays out, a table of eight columns back. */
+ * Four binary arrays out, arrays back (or, from another function, a table of eight columns). */
 #include "tests/lab/tools/ledger_client.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/ledger/rows.h"
 #include "control/ledger/wire.h"
 
 enum {
@@ -24,20 +25,22 @@ enum { COLUMNS = 8, PARAMETERS = 5, ARRAY_HEAD = 20 };
 struct ledger_client {
     PGconn *connection;
     char *buffer;
-    size_t room; /* elements that the buffer holds */
+    struct reserve_answer *answers;
+    size_t room; /* elements that the buffers hold */
+    bool table;  /* the answer is rows */
 };
 
-static const char reserve[] = "select * from dropgate.reserve_batch($1, $2, $3, $4, $5)";
 static const Oid types[PARAMETERS] = {OID_INT4, OID_UUID_ARRAY, OID_TEXT_ARRAY, OID_UUID_ARRAY,
                                       OID_INT4_ARRAY};
 
-struct ledger_client *ledger_client_open(const char *dsn)
+static struct ledger_client *open_statement(const char *dsn, const char *statement, bool table)
 {
     struct ledger_client *client = calloc(1, sizeof *client);
     if (!client)
         return NULL;
+    client->table = table;
     client->connection = PQconnectdb(dsn);
-    PGresult *prepared = PQprepare(client->connection, "reserve", reserve, PARAMETERS, types);
+    PGresult *prepared = PQprepare(client->connection, "reserve", statement, PARAMETERS, types);
     int ok = PQresultStatus(prepared) == PGRES_COMMAND_OK;
     PQclear(prepared);
     if (ok)
@@ -47,12 +50,25 @@ struct ledger_client *ledger_client_open(const char *dsn)
     return NULL;
 }
 
+struct ledger_client *ledger_client_open(const char *dsn)
+{
+    return open_statement(dsn, "select * from dropgate.reserve_arrays($1, $2, $3, $4, $5)", false);
+}
+
+struct ledger_client *ledger_client_open_function(const char *dsn, const char *function)
+{
+    char statement[128];
+    snprintf(statement, sizeof statement, "select * from %s($1, $2, $3, $4, $5)", function);
+    return open_statement(dsn, statement, true);
+}
+
 void ledger_client_close(struct ledger_client *client)
 {
     if (!client)
         return;
     PQfinish(client->connection);
     free(client->buffer);
+    free(client->answers);
     free(client);
 }
 
@@ -99,7 +115,7 @@ static void encode(char *at, const struct ledger_want *wants, size_t count, char
     ends[3] = at;
 }
 
-static int decode(const PGresult *result, size_t count, struct ledger_reply *replies)
+static int decode_table(const PGresult *result, size_t count, struct ledger_reply *replies)
 {
     if ((size_t)PQntuples(result) != count || PQnfields(result) != COLUMNS)
         return -EPROTO;
@@ -121,6 +137,28 @@ static int decode(const PGresult *result, size_t count, struct ledger_reply *rep
     return 0;
 }
 
+static int decode_arrays(const PGresult *result, const struct ledger_want *wants, size_t count,
+                         struct reserve_answer *answers, struct ledger_reply *replies)
+{
+    if (rows_reserve(result, count, answers))
+        return -EPROTO;
+    memset(replies, 0, count * sizeof *replies);
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_reply *r = &replies[i];
+        const struct grant *g = &answers[i].grant;
+        r->status = (int32_t)answers[i].status;
+        if (answers[i].status != LEDGER_GRANTED)
+            continue;
+        r->quantity = g->quantity ? g->quantity : wants[i].quantity;
+        r->unit_price = g->unit_price;
+        memcpy(r->currency, g->currency, 3);
+        r->granted_at = g->granted_at;
+        r->expires_at = g->expires_at;
+        r->render = g->render;
+    }
+    return 0;
+}
+
 static int make_room(struct ledger_client *client, size_t count)
 {
     size_t each = sizeof(struct ledger_want) + 4 * sizeof(uint32_t);
@@ -130,6 +168,10 @@ static int make_room(struct ledger_client *client, size_t count)
     if (!buffer)
         return -ENOMEM;
     client->buffer = buffer;
+    struct reserve_answer *answers = realloc(client->answers, (count + 1) * sizeof *answers);
+    if (!answers)
+        return -ENOMEM;
+    client->answers = answers;
     client->room = count;
     return 0;
 }
@@ -152,7 +194,8 @@ int ledger_client_reserve(struct ledger_client *client, int32_t sale,
     PGresult *result =
         PQexecPrepared(client->connection, "reserve", PARAMETERS, values, lengths, formats, 1);
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
-        error = decode(result, count, replies);
+        error = client->table ? decode_table(result, count, replies)
+                              : decode_arrays(result, wants, count, client->answers, replies);
     else
         error = PQstatus(client->connection) == CONNECTION_BAD ? -ENOTCONN : -EPROTO;
     if (error == -EPROTO)

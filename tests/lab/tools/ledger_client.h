@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * dropgate.reserve_batch straight over libpq, for tests and benches that want the ledger without
+ * dropgate.reserve_arrays straight over libpq, for tests and benches that want the ledger without
  * the service: one prepared autocommit statement per batch, parameters and answers in binary. Never
  * merges or hides anything that it is given: duplicates and malformed elements go out as they are.
  * Blocking; one connection, one thread. */
@@ -32,6 +32,10 @@ struct ledger_client;
 /** Connects and prepares. NULL with a line on stderr if that fails; ledger_client_close frees it.
  */
 struct ledger_client *ledger_client_open(const char *dsn);
+
+/** The same for a function with the signature of dropgate.reserve_batch, whose answer is rows; its
+ * name has at most 60 bytes. */
+struct ledger_client *ledger_client_open_function(const char *dsn, const char *function);
 void ledger_client_close(struct ledger_client *client);
 
 /** The libpq connection, for other statements in between. */
