@@ -436,6 +436,7 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
     case LEDGER_NOT_OPEN: answer_not_open(n, r, reply); return;
     case LEDGER_NOT_FOUND: answer_not_found(r, reply); return;
     case LEDGER_LIMIT: reply_problem(reply, PROBLEM_LIMIT_REACHED, NULL, REPLY_NO_RETRY); return;
+    case LEDGER_ATTEMPTS: reply_problem(reply, PROBLEM_ATTEMPTS_USED, NULL, REPLY_NO_RETRY); return;
     case LEDGER_SOLD_OUT: reply_problem(reply, PROBLEM_SOLD_OUT, NULL, REPLY_NO_RETRY); return;
     case LEDGER_SOLD_OUT_HELD:
         reply_problem(reply, PROBLEM_SOLD_OUT, "Some are held and not paid; they may come back.",

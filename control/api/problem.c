@@ -34,6 +34,8 @@ const struct problem_row PROBLEM_ROWS[PROBLEMS] = {
     [PROBLEM_NOT_OPEN] = {"not-open", 403, "The sale has not opened yet"},
     [PROBLEM_SOLD_OUT] = {"sold-out", 409, "Sold out"},
     [PROBLEM_INSUFFICIENT_STOCK] = {"insufficient-stock", 409, "Fewer are left than asked for"},
+    [PROBLEM_ATTEMPTS_USED] = {"attempts-used", 409,
+                               "Too many reservations were given back or not paid"},
     [PROBLEM_LIMIT_REACHED] = {"limit-reached", 409, "The limit per user is reached"},
     [PROBLEM_KEY_IN_FLIGHT] = {"key-in-flight", 409, "This key is in work with another body"},
     [PROBLEM_KEY_REUSED] = {"key-reused", 422, "This key was used with another body"},

@@ -45,9 +45,11 @@ language sql volatile security definer set search_path = pg_catalog, dropgate, p
 $$;
 
 -- Creates or changes a sale. What was promised stands: the total cannot fall below what is out, and the opening cannot
--- move behind a grant.
+-- move behind a grant. p_attempts: how many reservations a user may cancel or let expire before it gets no more; NULL leaves it, 20 in
+-- a new sale.
+drop function if exists dropgate.sale_put(int, text, bigint, int, interval, bigint, text, timestamptz, timestamptz);
 create or replace function dropgate.sale_put(p_id int, p_item text, p_total bigint, p_per_user int, p_hold interval, p_unit_price bigint,
-    p_currency text, p_opens_at timestamptz, p_closes_at timestamptz default null) returns void
+    p_currency text, p_opens_at timestamptz, p_closes_at timestamptz default null, p_attempts int default null) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, dropgate, pg_temp as $$
 declare k stock;
 begin
@@ -63,11 +65,12 @@ begin
        and exists (select from reservation r where r.sale = p_id and r.granted_at < p_opens_at) then
         raise 'sale %: has granted before %, the opening cannot move behind that', p_id, p_opens_at using errcode = 'check_violation';
     end if;
-    insert into sale (id, item, per_user, per_user_highest, hold, unit_price, currency, opens_at, closes_at)
-    values (p_id, p_item, p_per_user, p_per_user, p_hold, p_unit_price, p_currency, p_opens_at, p_closes_at)
+    insert into sale (id, item, per_user, per_user_highest, hold, unit_price, currency, opens_at, closes_at, attempts)
+    values (p_id, p_item, p_per_user, p_per_user, p_hold, p_unit_price, p_currency, p_opens_at, p_closes_at, coalesce(p_attempts, 20))
     on conflict (id) do update set item = excluded.item, per_user = excluded.per_user,
         per_user_highest = greatest(sale.per_user_highest, excluded.per_user), hold = excluded.hold, unit_price = excluded.unit_price,
-        currency = excluded.currency, opens_at = excluded.opens_at, closes_at = excluded.closes_at;
+        currency = excluded.currency, opens_at = excluded.opens_at, closes_at = excluded.closes_at,
+        attempts = coalesce(p_attempts, sale.attempts);
     perform partition_make(p_id, p_total);
     insert into stock as old (sale, total, avail) values (p_id, p_total, p_total)
     on conflict (sale) do update set total = p_total, avail = old.avail + p_total - old.total;
