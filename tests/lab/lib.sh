@@ -257,13 +257,20 @@ ledger_invariants() {
         ) i where i.sale = $1"
 }
 
-expect_invariants() { # expect_invariants SALE: every invariant that the ledger can tell holds
+expect_invariants() { # expect_invariants SALE: every invariant that the ledger can tell holds, and its events say the same
     local row
     row=$(ledger_invariants "$1")
     if [[ $(jq -r .ok <<<"$row") == true ]]; then
         ok "the ledger's invariants hold for sale $1"
     else
         fail "the ledger's invariants hold for sale $1" "$row"
+    fi
+    row=$(sql -c "select row_to_json(e) from ($(sed -e 's/;[[:space:]]*$//' "$ROOT/sql/events.sql")
+        ) e where e.sale = $1")
+    if [[ $(jq -r .ok <<<"$row") == true ]]; then
+        ok "the outbox tells the story of sale $1"
+    else
+        fail "the outbox tells the story of sale $1" "$row"
     fi
 }
 
