@@ -31,6 +31,8 @@ bool packet_bogon(const struct addr *a, bool v4)
 /* Flags that no honest stack sends together, or none at all (a null scan). */
 static bool impossible_flags(uint8_t flags)
 {
+    if ((flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) == TCP_ACK)
+        return false;
     bool syn = flags & TCP_SYN, rst = flags & TCP_RST, fin = flags & TCP_FIN, ack = flags & TCP_ACK;
     return (syn & (fin | rst)) | (rst & fin) | !(syn | rst | ack);
 }
@@ -56,7 +58,7 @@ parse_tcp(const uint8_t *frame, unsigned checked, struct packet *p)
     p->length = (uint16_t)(p->end - p->payload);
     if (!(checked & PACKET_TCP_CHECKED)) {
         uint64_t sum = checksum_pseudo(&p->source, &p->destination, PROTOCOL_TCP, room);
-        if (checksum_fold(checksum_add(sum, tcp, room)) != 0xffff)
+        if (!checksum_good(checksum_add_tcp(sum, tcp, room)))
             return VERDICT_TCP_CHECKSUM;
     }
     p->kind = PACKET_TCP;
@@ -69,7 +71,7 @@ static enum verdict parse_icmp(const uint8_t *frame, struct packet *p)
     if (room < ICMP_HEADER)
         return VERDICT_TRUNCATED;
     uint64_t sum = p->v4 ? 0 : checksum_pseudo(&p->source, &p->destination, PROTOCOL_ICMP6, room);
-    if (checksum_fold(checksum_add(sum, frame + p->l4, room)) != 0xffff)
+    if (!checksum_good(checksum_add(sum, frame + p->l4, room)))
         return VERDICT_BAD_ICMP;
     p->kind = p->v4 ? PACKET_ICMP4 : PACKET_ICMP6;
     return VERDICT_FORWARDED;
@@ -97,7 +99,7 @@ static enum verdict parse_v4(const uint8_t *frame, uint32_t length, unsigned che
         return VERDICT_BAD_IP;
     if (total > room)
         return VERDICT_TRUNCATED;
-    if (!(checked & PACKET_IP_CHECKED) && checksum_fold(checksum_add(0, ip, header)) != 0xffff)
+    if (!(checked & PACKET_IP_CHECKED) && !checksum_good(checksum_add(0, ip, header)))
         return VERDICT_IP_CHECKSUM;
     if (load16(ip + 6) & 0x3fff) /* more fragments, or an offset */
         return VERDICT_FRAGMENT;
@@ -144,22 +146,24 @@ static enum verdict parse_v6(const uint8_t *frame, uint32_t length, unsigned che
  * then. */
 static inline bool usual(const uint8_t *frame, uint32_t length)
 {
-    enum { TYPE_AND_HEADER = ETHERTYPE_IPV4 << 16 | 0x4500, LEAST = IPV4_HEADER + TCP_HEADER };
+    enum {
+        TYPE_AND_HEADER = ETHERTYPE_IPV4 << 16 | 0x4500, /* whatever its type of service */
+        LEAST = IPV4_HEADER + TCP_HEADER
+    };
+    const uint32_t fragment_and_protocol = 0xbfff00ff; /* whatever its DF and TTL */
     if (length < ETHERNET_HEADER + LEAST || length > UINT16_MAX)
         return false;
     uint32_t total = load16(frame + ETHERNET_HEADER + 2);
     int yes = (load32(frame + 12) & 0xffffff00) == TYPE_AND_HEADER;
-    yes &= (load16(frame + ETHERNET_HEADER + 6) & ~0x4000) == 0;
-    yes &= frame[ETHERNET_HEADER + 9] == PROTOCOL_TCP;
-    yes &= total >= LEAST;
-    yes &= total <= length - ETHERNET_HEADER;
+    yes &= (load32(frame + ETHERNET_HEADER + 6) & fragment_and_protocol) == PROTOCOL_TCP;
+    yes &= total - LEAST <= length - ETHERNET_HEADER - LEAST; /* neither more nor less */
     return yes;
 }
 
 static enum verdict parse_usual(const uint8_t *frame, unsigned checked, struct packet *p)
 {
     const uint8_t *ip = frame + ETHERNET_HEADER;
-    if (!(checked & PACKET_IP_CHECKED) && checksum_fold(checksum_add(0, ip, IPV4_HEADER)) != 0xffff)
+    if (!(checked & PACKET_IP_CHECKED) && !checksum_good(checksum_add(0, ip, IPV4_HEADER)))
         return VERDICT_IP_CHECKSUM;
     uint32_t source, destination;
     memcpy(&source, ip + 12, 4);

@@ -68,6 +68,33 @@ static void the_largest_sum_folds(void **state)
     assert_int_equal(checksum_fold(0), 0);
 }
 
+/* Random sums are hardly ever right; so each is also made right, and right but for one. */
+static void a_sum_is_good_when_it_folds_to_ones(void **state)
+{
+    (void)state;
+    struct random random = {65535};
+    assert_false(checksum_good(0));
+    assert_true(checksum_good(UINT64_MAX));
+    for (int round = 0; round < 100000; round++) {
+        uint64_t sum = random_64(&random) >> random_below(&random, 64);
+        for (int i = 0; i < 2; i++, sum = checksum_plus(sum, (uint16_t)~checksum_fold(sum)))
+            assert_int_equal(checksum_good(sum), checksum_fold(sum) == 0xffff);
+        assert_true(checksum_good(sum) && !checksum_good(sum + 1) && !checksum_good(sum - 1));
+    }
+}
+
+static void a_segment_of_any_length_sums_alike(void **state)
+{
+    (void)state;
+    struct random random = {9293};
+    uint8_t bytes[100];
+    for (size_t length = 20; length < sizeof bytes; length++) {
+        random_bytes(&random, bytes, length);
+        assert_int_equal(folded(checksum_add_tcp(7, bytes, length)),
+                         folded(checksum_add(7, bytes, length)));
+    }
+}
+
 static void pseudo_headers_of_both_families_are_summed(void **state)
 {
     (void)state;
@@ -143,6 +170,8 @@ int main(void)
         cmocka_unit_test(any_length_and_place_sums_as_in_the_rfc),
         cmocka_unit_test(no_byte_behind_the_end_is_read),
         cmocka_unit_test(the_largest_sum_folds),
+        cmocka_unit_test(a_sum_is_good_when_it_folds_to_ones),
+        cmocka_unit_test(a_segment_of_any_length_sums_alike),
         cmocka_unit_test(pseudo_headers_of_both_families_are_summed),
         cmocka_unit_test(an_incremental_update_equals_computing_again),
         cmocka_unit_test(the_example_of_rfc_1624_comes_out),
