@@ -9,7 +9,7 @@
  *   judge    SYNs are counted against their sources and networks
  *   lane     plain SYNs are answered, side by side (syn_lane.c)
  *   promise  cookies and timestamps for the other SYNs that may be answered, side by side
- *   fetch    the flows that the buckets name
+ *   fetch    the flows that the buckets name, a few packets ahead of the next stage
  *   decide   one after the other, in the order in which they came
  *
  * Only the last one changes anything, but for the counts of SYNs, so the outcome is that of single
@@ -232,10 +232,11 @@ static void promise_burst(struct shard *shard, struct burst *burst, const struct
     cookie_batch_finish(&burst->cookies);
 }
 
-static void fetch_burst(const struct shard *shard, const struct burst *burst,
-                        const struct frame *frames)
+/* Fetches what the buckets point at, or the count of a source that has no flow. */
+static void fetch_some(const struct shard *shard, const struct burst *burst,
+                       const struct frame *frames, uint32_t first, uint32_t end)
 {
-    for (uint32_t k = 0; k < burst->generals; k++) {
+    for (uint32_t k = first; k < end; k++) {
         const uint32_t i = burst->general[k];
         const struct sorted *sorted = &burst->sorted[i];
         if (sorted->for_flow &&
@@ -272,6 +273,38 @@ static enum verdict decide(struct shard *shard, struct frame *frame, const struc
     }
 }
 
+static void decide_some(struct shard *shard, struct burst *burst, struct frame *frames,
+                        uint32_t first, uint32_t end)
+{
+    for (uint32_t k = first; k < end; k++) {
+        const uint32_t i = burst->general[k];
+        struct sorted *sorted = &burst->sorted[i];
+        if (sorted->verdict == VERDICT_FORWARDED)
+            sorted->verdict = (uint8_t)decide(shard, &frames[i], sorted);
+        frames[i].verdict = sorted->verdict;
+        shard->verdicts[sorted->verdict]++;
+    }
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Flows are fetched for a few packets at a time while those before them are decided: as many as a
+ * processor can wait for at once, and not so many that they displace each other. */
+static void decide_burst(struct shard *shard, struct burst *burst, struct frame *frames)
+{
+    enum { AT_ONCE = 8 };
+    const uint32_t count = burst->generals;
+    fetch_some(shard, burst, frames, 0, least(AT_ONCE, count));
+    for (uint32_t first = 0; first < count; first += AT_ONCE) {
+        uint32_t end = least(first + AT_ONCE, count);
+        fetch_some(shard, burst, frames, end, least(end + AT_ONCE, count));
+        decide_some(shard, burst, frames, first, end);
+    }
+}
+
 void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
 {
     struct burst burst;
@@ -279,15 +312,7 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
     judge_burst(shard, &burst, frames);
     syn_lane_answer(&burst.lane, shard, frames);
     promise_burst(shard, &burst, frames);
-    fetch_burst(shard, &burst, frames);
-    for (uint32_t k = 0; k < burst.generals; k++) {
-        const uint32_t i = burst.general[k];
-        struct sorted *sorted = &burst.sorted[i];
-        if (sorted->verdict == VERDICT_FORWARDED)
-            sorted->verdict = (uint8_t)decide(shard, &frames[i], sorted);
-        frames[i].verdict = sorted->verdict;
-        shard->verdicts[sorted->verdict]++;
-    }
+    decide_burst(shard, &burst, frames);
 }
 
 enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)

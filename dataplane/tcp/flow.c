@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/prefetch.h"
 #include "dataplane/tcp/pages.h"
 
 enum { SLOTS = 8, FLOWS_PER_BUCKET = 4 };
@@ -148,7 +149,7 @@ static uint32_t slots_of(const struct bucket *bucket, uint16_t tag)
 
 void flow_prefetch(const struct flows *flows, uint64_t hash)
 {
-    __builtin_prefetch(bucket_of(flows, hash));
+    prefetch(bucket_of(flows, hash));
 }
 
 bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data)
@@ -158,10 +159,10 @@ bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_dat
     if (bits == 0)
         return false;
     const char *flow = (const char *)&flows->items[bucket->index[__builtin_ctz(bits)]];
-    __builtin_prefetch(flow, 1);
-    __builtin_prefetch(flow + 64, 1);
+    prefetch(flow);
+    prefetch(flow + 64);
     if (with_data)
-        __builtin_prefetch(flow + 128, 1);
+        prefetch(flow + 128);
     return true;
 }
 
