@@ -41,7 +41,9 @@ static inline int32_t endpoints_find(const struct endpoints *map, const struct a
 {
     for (uint32_t at = endpoints_hash(addr, port) & map->mask;; at = (at + 1) & map->mask) {
         const struct endpoint_slot *slot = &map->slot[at];
-        if (slot->value < 0 || (slot->port == port && addr_equal(&slot->addr, addr)))
+        const uint64_t differ = (slot->addr.quads[0] ^ addr->quads[0]) |
+                                (slot->addr.quads[1] ^ addr->quads[1]) | (slot->port ^ port);
+        if (differ == 0 || slot->value < 0)
             return slot->value;
     }
 }

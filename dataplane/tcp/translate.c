@@ -51,69 +51,72 @@ static void change_option(const struct tcp_option *o, const struct option_change
     }
 }
 
-/* What the checksum has to lose and to gain. */
-struct sums {
-    uint64_t removed, added;
-};
+/* What a checksum changes by: a sum of what is added, and of the complements of what is removed. A
+ * few words are added plainly; what they carry beyond 32 bits has room. */
 
 /* Puts a new value into a 32-bit word that stands at an even offset. */
-static inline void replace32(uint8_t *at, uint32_t value, struct sums *sums)
+static inline void replace32(uint8_t *at, uint32_t value, uint64_t *change)
 {
     uint32_t old;
     memcpy(&old, at, 4);
-    sums->removed = checksum_plus(sums->removed, old);
     value = htobe32(value);
     memcpy(at, &value, 4);
-    sums->added = checksum_plus(sums->added, value);
+    *change += (uint64_t)value + ~old;
 }
 
-static inline void update_checksum(uint8_t *field, const struct sums *sums)
+/* The same of a 16-bit word, as it is in memory. */
+static inline void replace16(uint8_t *at, uint16_t value, uint64_t *change)
+{
+    uint16_t old;
+    memcpy(&old, at, 2);
+    memcpy(at, &value, 2);
+    *change += (uint64_t)value + (uint16_t)~old;
+}
+
+static inline void update_checksum(uint8_t *field, uint64_t change)
 {
     uint16_t sum;
     memcpy(&sum, field, 2);
-    sum = checksum_update(sum, sums->removed, sums->added);
+    sum = (uint16_t)~checksum_fold(checksum_plus(change, (uint16_t)~sum));
     memcpy(field, &sum, 2);
 }
 
 /* Options behind "end of list" are made NOPs too: a receiver must not read them, but an odd one
  * might. */
 static void change_any_options(uint8_t *at, uint32_t length, const struct option_change *change,
-                               struct sums *sums)
+                               uint64_t *sum)
 {
     struct tcp_option_iterator it = {at, at + length, false};
     struct tcp_option o;
-    sums->removed = checksum_add(sums->removed, at, length);
+    uint64_t removed = checksum_add(0, at, length);
     while (tcp_option_next(&it, &o))
         change_option(&o, change);
     if (it.at < it.end)
         memset(it.at, OPTION_NOP, (size_t)(it.end - it.at));
-    sums->added = checksum_add(sums->added, at, length);
+    *sum = checksum_plus(checksum_add(*sum, at, length), ~removed);
 }
 
 static inline void change_options(uint8_t *tcp, uint32_t header, const struct option_change *change,
-                                  struct sums *sums)
+                                  uint64_t *sum)
 {
     enum { NOPS_TIMESTAMPS = OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMPS << 8 | 10 };
     uint8_t *at = tcp + TCP_HEADER;
     uint32_t length = header - TCP_HEADER;
     if (length == 12 && load32(at) == NOPS_TIMESTAMPS) {
-        replace32(at + 4, load32(at + 4) + change->tsval, sums);
-        replace32(at + 8, load32(at + 8) + change->tsecr, sums);
+        replace32(at + 4, load32(at + 4) + change->tsval, sum);
+        replace32(at + 8, load32(at + 8) + change->tsecr, sum);
     } else if (length != 0) {
-        change_any_options(at, length, change, sums);
+        change_any_options(at, length, change, sum);
     }
 }
 
 /* Flags and window. The urgent pointer is meaningless to HTTP and a way to hide a byte from a
  * scanner: flag and pointer go. */
-static inline void change_control(uint8_t *tcp, uint16_t window, struct sums *sums)
+static inline void change_control(uint8_t *tcp, uint16_t window, uint64_t *change)
 {
-    uint16_t pointer;
     uint32_t control = load32(tcp + 12) & ~(UINT32_C(0xffff) | (uint32_t)TCP_URG << 16);
-    replace32(tcp + 12, control | window, sums);
-    memcpy(&pointer, tcp + 18, 2);
-    sums->removed = checksum_plus(sums->removed, pointer);
-    memset(tcp + 18, 0, 2);
+    replace32(tcp + 12, control | window, change);
+    replace16(tcp + 18, 0, change);
 }
 
 /* Replaces an IPv4 address and the TTL with the header's checksum following, or an IPv6 address and
@@ -126,29 +129,27 @@ static inline void change_ip(uint8_t *ip, bool v4, uint32_t offset, const struct
         memcpy(ip + offset, to, 16);
         return;
     }
-    uint16_t protocol = ip[9];
-    struct sums sums = {.removed = htobe16((uint16_t)(ip[8] << 8 | protocol)),
-                        .added = htobe16((uint16_t)(ttl << 8 | protocol))};
-    ip[8] = ttl;
-    replace32(ip + offset, be32toh(addr_v4(to)), &sums);
-    update_checksum(ip + 10, &sums);
+    uint64_t change = 0;
+    replace16(ip + 8, htobe16((uint16_t)(ttl << 8 | ip[9])), &change); /* and the protocol */
+    replace32(ip + offset, be32toh(addr_v4(to)), &change);
+    update_checksum(ip + 10, change);
 }
 
 void translate_to_backend(uint8_t *frame, const struct packet *packet, const struct splice *splice,
                           const struct endpoint *backend)
 {
     uint8_t *tcp = frame + packet->l4;
-    struct sums sums = {.added = splice->to_backend_sum};
+    uint64_t sum = splice->to_backend_sum;
     const struct option_change change = {.sack = -splice->seq_delta, .tsecr = -splice->ts_delta};
     change_ip(frame + packet->l3, packet->v4, packet->v4 ? 16 : 24, &backend->addr, TTL_TO_BACKEND);
     store16(tcp + 2, backend->port);
     if (packet->flags & TCP_ACK)
-        replace32(tcp + 8, packet->ack - splice->seq_delta, &sums);
+        replace32(tcp + 8, packet->ack - splice->seq_delta, &sum);
     change_control(
         tcp, translate_window(packet->window, splice->scale_of_client, splice->scale_told_backend),
-        &sums);
-    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sums);
-    update_checksum(tcp + 16, &sums);
+        &sum);
+    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sum);
+    update_checksum(tcp + 16, sum);
 }
 
 void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t length, bool fin)
@@ -161,10 +162,9 @@ void translate_cut(uint8_t *frame, struct packet *packet, uint32_t seq, uint16_t
     store32(tcp + 4, seq);
     tcp[13] &= (uint8_t) ~(fin ? 0 : TCP_FIN);
     if (packet->v4) {
-        struct sums sums = {.removed = checksum_add(0, ip + 2, 2)};
-        store16(ip + 2, (uint16_t)(packet->end - packet->l3));
-        sums.added = checksum_add(0, ip + 2, 2);
-        update_checksum(ip + 10, &sums);
+        uint64_t change = 0;
+        replace16(ip + 2, htobe16((uint16_t)(packet->end - packet->l3)), &change);
+        update_checksum(ip + 10, change);
     } else {
         store16(ip + 4, (uint16_t)(packet->end - packet->l3 - IPV6_HEADER));
     }
@@ -179,16 +179,16 @@ void translate_to_client(uint8_t *frame, const struct packet *packet, const stru
                          const struct endpoint *service)
 {
     uint8_t *ip = frame + packet->l3, *tcp = frame + packet->l4;
-    struct sums sums = {.added = splice->to_client_sum};
+    uint64_t sum = splice->to_client_sum;
     const struct option_change change = {.tsval = splice->ts_delta};
     uint8_t ttl = ip[packet->v4 ? 8 : 7];
     change_ip(ip, packet->v4, packet->v4 ? 12 : 8, &service->addr,
               ttl > 1 ? (uint8_t)(ttl - 1) : 1);
     store16(tcp, service->port);
-    replace32(tcp + 4, packet->seq + splice->seq_delta, &sums);
+    replace32(tcp + 4, packet->seq + splice->seq_delta, &sum);
     change_control(
         tcp, translate_window(packet->window, splice->scale_of_backend, splice->scale_told_client),
-        &sums);
-    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sums);
-    update_checksum(tcp + 16, &sums);
+        &sum);
+    change_options(tcp, (uint32_t)(packet->payload - packet->l4), &change, &sum);
+    update_checksum(tcp + 16, sum);
 }
