@@ -28,6 +28,7 @@
     V(TOMBSTONE_ACK,      "tombstone_ack",        "late duplicate of a closed connection's first segment, acknowledged, not executed") \
     V(FIN_ANSWERED,       "fin_answered",         "FIN without a flow, answered so that the peer can close") \
     V(MISS_RESET,         "miss_reset",           "data without flow or valid cookie, seen again: answered by RST from a budget") \
+    V(TUPLE_RESET,        "tuple_reset",          "tuple_conflict, and the same again a second later: answered by RST from a budget") \
     V(INSIDE_RESET,       "inside_reset",         "a backend's segment without a flow, answered by RST from a budget") \
     /* dropped: not for us, or not well formed */ \
     V(TRUNCATED,          "truncated",            "shorter than its headers say") \
@@ -79,7 +80,7 @@
     V(TLS_NAME,           "tls_name",             "ClientHello for a server name that the service does not list: refused by an alert") \
     V(HELD_TOO_LARGE,     "held_too_large",       "request head larger than the window announced; see [tcp] window: reset") \
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
-    V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service") \
+    V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service: silence at first") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
     V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \

@@ -21,11 +21,14 @@ static void reset_client(struct shard *shard, struct frame *frame, const struct 
 }
 
 /* From inside, too, a flow must be the only one of its tuple: another service may lead to the same
- * backend. That of a flow which is already in the table is taken by itself. */
+ * backend. That of a flow which is already in the table is taken by itself. A closed one makes room
+ * (lead_to): what either end sends again its tombstone answers. */
 static bool tuple_taken(const struct shard *shard, const struct flow *flow, uint64_t hash,
                         uint16_t backend)
 {
-    return flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend) != NULL;
+    const struct flow *other =
+        flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend);
+    return other != NULL && other->state != FLOW_CLOSED;
 }
 
 /* Told by name, not by number: when a backend fails, the table that is walked is soon another. */
@@ -58,9 +61,16 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     return -1;
 }
 
-static void lead_to(const struct shard *shard, struct flow *flow, uint16_t backend)
+static void lead_to(struct shard *shard, struct flow *flow, uint16_t backend)
 {
     const struct services *services = shard->policy.services;
+    uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
+    struct flow *closed =
+        flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend);
+    if (closed != NULL && closed != flow) {
+        flow_end(shard, closed, false);
+        shard_count(shard, VERDICT_FLOW_CLOSED);
+    }
     flow->backend = backend;
     splice_addresses(&flow->splice, &services->service[flow->service].listen,
                      &services->backend[backend].address);

@@ -181,6 +181,18 @@ static enum verdict miss(struct shard *shard, struct frame *frame, const struct 
     return VERDICT_MISS_RESET;
 }
 
+/* First data of a port that speaks to the same backend through another service: the backend could
+ * not tell the two apart. Silent at first, for the other may be about to end; who comes again is
+ * told, and can use another port. */
+static enum verdict conflict(struct shard *shard, struct frame *frame, const struct packet *packet,
+                             uint64_t hash)
+{
+    enum verdict verdict = miss(shard, frame, packet, hash);
+    if (verdict == VERDICT_MISS_SILENT)
+        return VERDICT_TUPLE_CONFLICT;
+    return verdict == VERDICT_MISS_RESET ? VERDICT_TUPLE_RESET : verdict;
+}
+
 /* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
  * again. After a reset it is a miss like any other: the client may not have heard of it. */
 static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
@@ -218,7 +230,9 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
     const struct tombstone *tombstone = find_tombstone(shard, opening);
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, opening->hash, tombstone);
-    return opening_start(shard, frame, packet, opening, NULL);
+    enum verdict verdict = opening_start(shard, frame, packet, opening, NULL);
+    return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, opening->hash)
+                                             : verdict;
 }
 
 /* Whether the cookie is older than the one that opened the flow, as far as that can be told: with
