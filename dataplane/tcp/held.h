@@ -52,8 +52,9 @@ struct held_entry {
     uint16_t backend_mss;       /* payload per segment */
     uint16_t asked[HELD_ASKED]; /* backends that got our SYN, in this order */
     uint8_t asked_count;
-    uint8_t tries; /* resends since the backend last acknowledged something */
-    bool answered; /* it has said something since the last of them */
+    uint8_t refused; /* which of them said that they will not: bit i is asked[i]'s */
+    uint8_t tries;   /* resends since the backend last acknowledged something */
+    bool answered;   /* it has said something since the last of them */
     uint8_t bytes[];
 };
 

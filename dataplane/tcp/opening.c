@@ -61,6 +61,21 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     return -1;
 }
 
+/* When all have been asked: the first of them that was only silent, and may answer by now; or -1.
+ */
+static int choose_silent(const struct shard *shard, const struct flow *flow,
+                         const struct held_entry *entry)
+{
+    uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
+    for (uint8_t i = 0; i < entry->asked_count; i++) {
+        uint16_t backend = entry->asked[i];
+        if (!(entry->refused >> i & 1) && shard->policy.neighbors->backend[backend].known &&
+            !tuple_taken(shard, flow, hash, backend))
+            return backend;
+    }
+    return -1;
+}
+
 static void lead_to(struct shard *shard, struct flow *flow, uint16_t backend)
 {
     const struct services *services = shard->policy.services;
@@ -286,10 +301,25 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     return open_flow(shard, frame, packet, &options, opening, &scan, complete);
 }
 
+static uint8_t asked_bit(const struct held_entry *entry, uint16_t backend)
+{
+    for (uint8_t i = 0; i < entry->asked_count; i++)
+        if (entry->asked[i] == backend)
+            return (uint8_t)(1U << i);
+    return 0;
+}
+
+/* The flow asks that backend from now on; its SYN is the caller's to send. */
+static void ask_next(struct shard *shard, struct flow *flow, uint16_t backend)
+{
+    lead_to(shard, flow, backend);
+    flow->tries++;
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
+}
+
 /* The next backend, if there is one and a try is left: no byte of the request has been sent to any,
- * so none can have executed it. Returns whether the flow leads to it now; its SYN is the caller's
- * to send. The abandoned backend's SYN-ACK, should it still come, belongs to no flow and is reset.
- */
+ * so none can have executed it. Returns whether the flow leads to it now. The abandoned backend's
+ * SYN-ACK, should it still come, belongs to no flow and is reset. */
 static bool next_backend(struct shard *shard, struct flow *flow, bool reset_abandoned)
 {
     enum verdict reason;
@@ -301,16 +331,47 @@ static bool next_backend(struct shard *shard, struct flow *flow, bool reset_aban
         return false;
     if (reset_abandoned)
         flow_reset_backend(shard, flow);
-    lead_to(shard, flow, (uint16_t)backend);
     entry->asked[entry->asked_count++] = (uint16_t)backend;
-    flow->tries++;
-    wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->syn_timeout_ms);
+    ask_next(shard, flow, (uint16_t)backend);
     return true;
+}
+
+/* The backend will not serve this flow, and it was the last: those that were silent are asked again
+ * after another time-out. Not at once: they were reset when they were abandoned, and what they sent
+ * before that would be taken for an answer to the new SYN. Returns whether there are any. */
+static bool wait_for_silent(struct shard *shard, struct flow *flow)
+{
+    const struct limits *limits = shard->policy.limits;
+    if (flow->tries >= limits->syn_tries ||
+        choose_silent(shard, flow, held_at(shard->held, flow->held)) < 0)
+        return false;
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), limits->syn_timeout_ms);
+    return true;
+}
+
+/* That time is over. */
+static void ask_silent(struct shard *shard, struct flow *flow)
+{
+    int backend = choose_silent(shard, flow, held_at(shard->held, flow->held));
+    if (backend < 0) {
+        flow_reset_client(shard, flow);
+        flow_end(shard, flow, true);
+        shard_count(shard, VERDICT_BACKEND_REFUSED);
+        return;
+    }
+    ask_next(shard, flow, (uint16_t)backend);
+    struct segment syn = backend_syn(shard, flow);
+    shard_send(shard, INSIDE, &syn);
 }
 
 void opening_timeout(struct shard *shard, struct flow *flow)
 {
     const struct limits *limits = shard->policy.limits;
+    const struct held_entry *entry = held_at(shard->held, flow->held);
+    if (entry->refused & asked_bit(entry, flow->backend)) {
+        ask_silent(shard, flow);
+        return;
+    }
     shard->openings[flow->backend].timeouts++;
     opening_failed(shard, flow->backend);
     if (next_backend(shard, flow, true)) {
@@ -352,6 +413,10 @@ static enum verdict clear_stale(struct shard *shard, struct frame *frame,
 
 static enum verdict refused(struct shard *shard, struct frame *frame, struct flow *flow)
 {
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    if (entry->refused & asked_bit(entry, flow->backend)) /* says so again */
+        return VERDICT_STATE;
+    entry->refused |= asked_bit(entry, flow->backend);
     shard->openings[flow->backend].refused++;
     opening_failed(shard, flow->backend);
     if (next_backend(shard, flow, false)) {
@@ -359,6 +424,8 @@ static enum verdict refused(struct shard *shard, struct frame *frame, struct flo
         shard_replace(frame, INSIDE, &syn);
         return VERDICT_BACKEND_NEXT;
     }
+    if (wait_for_silent(shard, flow))
+        return VERDICT_BACKEND_NEXT;
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     return VERDICT_BACKEND_REFUSED;
@@ -372,6 +439,8 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
 {
     const struct message message = {
         .kind = MESSAGE_BACKEND_OPTIONS, .backend = flow->backend, .options = *options};
+    struct held_entry *entry = held_at(shard->held, flow->held);
+    entry->refused |= asked_bit(entry, flow->backend);
     shard->output.tell(shard->output.context, &message);
     struct segment reset = shard_answer(shard, frame, packet);
     reset.seq = packet->ack;
@@ -383,6 +452,8 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
         shard_count(shard, VERDICT_BACKEND_NEXT);
         return VERDICT_BACKEND_OPTIONS;
     }
+    if (wait_for_silent(shard, flow))
+        return VERDICT_BACKEND_OPTIONS;
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     return VERDICT_BACKEND_OPTIONS;

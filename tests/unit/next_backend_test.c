@@ -174,6 +174,51 @@ static void when_all_refuse_the_client_is_reset(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+/* Its SYN or its answer may just have been lost. */
+static void one_that_was_only_silent_is_asked_again_when_the_last_refuses(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_backends(w, 3);
+    const uint16_t first = ask(w, &t);
+    wire_wait(w, 1020);
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
+    uint32_t tried = UINT32_C(1) << first;
+    for (int i = 0; i < 2; i++) {
+        tried |= UINT32_C(1) << next(w, &t, tried);
+        const struct wire_segment reset = refusal(&t);
+        assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_NEXT);
+    }
+    wire_quiet(w); /* not at once: what it sent before it was reset may still be on its way */
+    wire_wait(w, 950);
+    wire_quiet(w);
+    wire_wait(w, 70);
+    assert_int_equal(next(w, &t, tried & ~(UINT32_C(1) << first)), first);
+    wire_quiet(w);
+    serve(w, &t);
+}
+
+static void one_that_was_silent_and_then_refuses_is_the_end(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_backends(w, 2);
+    const uint16_t first = ask(w, &t);
+    wire_wait(w, 1020);
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
+    next(w, &t, UINT32_C(1) << first);
+    struct wire_segment reset = refusal(&t);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_NEXT);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_STATE); /* again */
+    wire_wait(w, 1020);
+    assert_int_equal(next(w, &t, 0), first);
+    reset = refusal(&t);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
+    assert_true(wire_out(w, OUTSIDE).flags & TCP_RST);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void no_more_are_asked_than_tries_are_allowed(void **state)
 {
     struct wire *w = wire_of(state);
@@ -390,6 +435,8 @@ int main(void)
         WIRE_TEST(one_that_fails_meanwhile_leaves_the_others_to_be_asked),
         WIRE_TEST(a_late_answer_of_the_abandoned_backend_is_reset),
         WIRE_TEST(when_all_refuse_the_client_is_reset),
+        WIRE_TEST(one_that_was_only_silent_is_asked_again_when_the_last_refuses),
+        WIRE_TEST(one_that_was_silent_and_then_refuses_is_the_end),
         WIRE_TEST(no_more_are_asked_than_tries_are_allowed),
         WIRE_TEST(when_all_are_silent_the_last_is_asked_again_then_both_are_reset),
         WIRE_TEST(after_a_byte_was_sent_a_reset_is_passed_on),
