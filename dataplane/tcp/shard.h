@@ -94,7 +94,8 @@ struct shard_output {
 /** Sizes of the bounded tables. */
 struct shard_sizes {
     uint32_t flows, tombstones;
-    uint32_t held, held_large; /* entries of each size; held_large may be 0 */
+    uint32_t held, held_large; /* entries of each size; with no large ones, which settings refuse,
+                                  a longer head in pieces waits until its time is over */
     uint32_t held_bytes;       /* of a large one */
     uint32_t held_per_client;  /* 0: no limit */
     uint32_t backends;         /* of the policy's services */

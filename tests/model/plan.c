@@ -30,7 +30,7 @@ void schedule_sizes(struct random *random, struct shard_sizes *sizes)
     *sizes = (struct shard_sizes){
         .flows = random_below(random, 8) == 0 ? 1 + random_below(random, 3) : 64,
         .held = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 32,
-        .held_large = random_below(random, 8) == 0 ? random_below(random, 3) : 32,
+        .held_large = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 32,
         .held_bytes = 8192,
         .held_per_client = random_below(random, 8) == 0 ? 1 + random_below(random, 2) : 0,
         .tombstones = random_below(random, 8) == 0 ? 1 + random_below(random, 3) : 256,
