@@ -57,11 +57,13 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+_Static_assert((int)SETTINGS_HANDOVER_BUFFERS == (int)HANDOVER_RING, "a full ring of frames");
+
 /* How many queues a port has is known only now; the settings were checked with one. */
 static int check_buffers(const struct gateway *gateway)
 {
     const struct settings *settings = gateway->settings;
-    int64_t wanted = gateway->worker_count * SETTINGS_WORKER_BUFFERS;
+    int64_t wanted = settings_worker_buffers(gateway->worker_count);
     for (int side = 0; side < PORT_SIDES; side++)
         wanted += gateway->ports[side].rx_queues * settings->port[side].rx_descriptors +
                   gateway->ports[side].tx_queues * settings->port[side].tx_descriptors;
@@ -206,10 +208,13 @@ static void lock_memory(void)
 static void reload(struct gateway *gateway)
 {
     const char *master = gateway->settings->cookie.master_file;
-    log_warn("reload", "this version reads its configuration at start only, but for what [cookie] "
-                       "master_file holds; restart to change the rest");
-    if (master != NULL)
-        upkeep_take_master(&gateway->upkeep, master);
+    if (master == NULL) {
+        log_warn("reload", "this version reads its configuration at start only; restart to change "
+                           "it");
+        return;
+    }
+    log_info("reload", "[cookie] master_file is read again; all else only at a start");
+    upkeep_take_master(&gateway->upkeep, master);
 }
 
 /* Launches all, or ends those that run already. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "dataplane/admit/seen.h"
 #include "dataplane/tcp/flow.h"
 #include "dataplane/tcp/held.h"
 
@@ -32,7 +33,8 @@ uint64_t machine_bytes_wanted(const struct settings *settings)
     uint64_t worker = (uint64_t)settings->tables.flows * sizeof(struct flow) +
                       (uint64_t)settings->tables.tombstones * TOMBSTONE_BYTES +
                       (uint64_t)settings->tables.held * HELD_SMALL_BYTES +
-                      (uint64_t)settings->tables.held_large * (uint64_t)settings->tcp.window;
+                      (uint64_t)settings->tables.held_large * (uint64_t)settings->tcp.window +
+                      sizeof(uint16_t[SEEN_LINE]) * SEEN_LINES;
     uint64_t buffers = settings->gateway.hugepages ? 0 : (uint64_t)settings->gateway.memory;
     return (uint64_t)settings->gateway.workers * worker + buffers;
 }

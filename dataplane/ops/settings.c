@@ -427,12 +427,13 @@ static int check_gateway(const struct settings *s, char *why, size_t size)
                       "[gateway] instance = %s: not a name; allowed: letters, digits, '_', '-', "
                       "and '.' but not first",
                       instance);
-    int64_t least = rings + s->gateway.workers * SETTINGS_WORKER_BUFFERS;
+    int64_t least = rings + settings_worker_buffers(s->gateway.workers);
     if (s->gateway.buffers < least)
         return refuse(why, size,
-                      "[gateway] buffers = %lld: the rings of both ports hold %lld; allowed: at "
-                      "least %lld",
-                      (long long)s->gateway.buffers, (long long)rings, (long long)least);
+                      "[gateway] buffers = %lld: the rings of both ports hold %lld and the workers "
+                      "%lld; allowed: at least %lld",
+                      (long long)s->gateway.buffers, (long long)rings, (long long)(least - rings),
+                      (long long)least);
     return check_cores(s, why, size);
 }
 

@@ -13,8 +13,14 @@
 #include "dataplane/admit/policy.h"
 #include "dataplane/net/steer.h"
 
-/** Packet buffers in a worker's hands, in its cache, and on their way to it. */
-enum { SETTINGS_WORKER_BUFFERS = 1024 };
+/** Packet buffers of one worker: in its hands and in its cache; among several also a full ring on
+ * its way to it (HANDOVER_RING). */
+enum { SETTINGS_WORKER_BUFFERS = 1024, SETTINGS_HANDOVER_BUFFERS = 2048 };
+
+static inline int64_t settings_worker_buffers(int64_t workers)
+{
+    return workers * (SETTINGS_WORKER_BUFFERS + (workers > 1 ? SETTINGS_HANDOVER_BUFFERS : 0));
+}
 
 /** Processors that can be named: one for control and one per worker. */
 enum { SETTINGS_CORES = 1 + STEER_WORKERS };
