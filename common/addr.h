@@ -43,7 +43,11 @@ enum { ADDR_TEXT = 64 };
  * addresses are compared and hashed: what is read in another one waits for the store buffer. */
 static inline struct addr addr_from_v4(uint32_t be)
 {
-    return (struct addr){.quads = {0, htobe64(UINT64_C(0xffff) << 32 | be32toh(be))}};
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (struct addr){.quads = {0, (uint64_t)be << 32 | htobe32(0xffff)}};
+#else
+    return (struct addr){.quads = {0, (uint64_t)htobe32(0xffff) << 32 | be}};
+#endif
 }
 
 /** The IPv6 address whose 16 bytes stand at `bytes`. */

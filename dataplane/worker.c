@@ -71,7 +71,8 @@ static uint32_t send_for_others(struct worker *worker, enum port_side side)
     return work;
 }
 
-static void transmit(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
+static inline __attribute__((always_inline)) void
+transmit(struct worker *worker, enum port_side side, struct rte_mbuf *mbuf)
 {
     if (!vlan_put_mbuf(&worker->ports[side].vlan, mbuf)) {
         shard_count(worker->shard, VERDICT_NO_BUFFER);

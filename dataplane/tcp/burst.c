@@ -78,8 +78,17 @@ static bool is_syn(const struct packet *packet)
     return (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
-static void add_syn(const struct shard *shard, struct burst *burst, uint32_t number, uint32_t lane,
-                    const struct addr *source, bool v4)
+#ifndef NDEBUG
+/* Whether the client is this worker's: one with two owners would have two of every limit. */
+static bool is_ours(const struct shard *shard, const struct frame *frame, const struct addr *client)
+{
+    return shard->steer == NULL ||
+           steer_client(shard->steer, (enum port_side)frame->side, client) == shard->index;
+}
+#endif
+
+static inline void add_syn(const struct shard *shard, struct burst *burst, uint32_t number,
+                           uint32_t lane, const struct addr *source, bool v4)
 {
     struct syn *syn = &burst->syn[burst->syns++];
     syn->source = guard_source_of(&shard->guard, source, v4);
@@ -135,6 +144,7 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
         }
         const bool v4 = burst->lane.service[lane].v4;
         const struct addr source = syn_lane_source(&frames[i], v4);
+        assert(is_ours(shard, &frames[i], &source));
         add_syn(shard, burst, i, lane, &source, v4);
     }
 }
@@ -159,7 +169,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     enum { AT_ONCE = 16 };
     burst->generals = 0;
     burst->syns = 0;
-    syn_lane_begin(&burst->lane);
+    syn_lane_begin(&burst->lane, shard);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
         const uint32_t generals = burst->generals;
@@ -246,21 +256,11 @@ static void fetch_some(const struct shard *shard, const struct burst *burst,
     }
 }
 
-#ifndef NDEBUG
-/* Whether the packet is this worker's: a client with two owners would have two of every limit. */
-static bool is_ours(const struct shard *shard, const struct frame *frame,
-                    const struct packet *packet)
-{
-    if (shard->steer == NULL || packet->kind != PACKET_TCP)
-        return true;
-    const struct addr *client = frame->side == OUTSIDE ? &packet->source : &packet->destination;
-    return steer_client(shard->steer, (enum port_side)frame->side, client) == shard->index;
-}
-#endif
-
 static enum verdict decide(struct shard *shard, struct frame *frame, const struct sorted *sorted)
 {
-    assert(is_ours(shard, frame, &sorted->packet));
+    assert(sorted->packet.kind != PACKET_TCP ||
+           is_ours(shard, frame,
+                   frame->side == OUTSIDE ? &sorted->packet.source : &sorted->packet.destination));
     if (sorted->for_cookie)
         return outside_answer(frame, sorted);
     switch (sorted->packet.kind) {

@@ -42,7 +42,7 @@ static bool lane_takes(const struct wire *w, uint8_t *bytes, uint32_t length)
 {
     struct syn_lane lane;
     const struct frame frame = frame_of(bytes, length);
-    syn_lane_begin(&lane);
+    syn_lane_begin(&lane, w->shard);
     return syn_lane_takes(&lane, w->shard, &frame) != SYN_LANE_NONE;
 }
 
