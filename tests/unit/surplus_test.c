@@ -248,6 +248,65 @@ static void its_reset_is_exact_for_the_backend(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+/* It is old for whoever has sent more since; only the very number that is expected ends a flow. */
+static void a_reset_at_what_was_discarded_ends_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t;
+    ask_last(w, &t, "more", 0);
+    answers(w, &t, 0, "", t.client.next);
+    for (uint32_t back = 1; back < 4; back++) {
+        struct wire_segment s = wire_segment(&t, FROM_CLIENT, TCP_RST);
+        s.seq -= back;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+        assert_true(seq_before(wire_out(w, INSIDE).seq, t.server.expects));
+    }
+    wire_expect_tables(w, 1, 0);
+}
+
+/* Its FIN would come before what it has sent already. */
+static void an_end_within_what_was_discarded_is_none(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t;
+    ask_last(w, &t, "", 0);
+    answers(w, &t, 0, "", t.client.next);
+    struct wire_segment s = sends_on(w, &t, "more");
+    acknowledged(w, &t, t.client.next);
+    s.length = 3;
+    s.flags |= TCP_FIN;
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_AFTER_LAST);
+    acknowledged(w, &t, t.client.next);
+}
+
+static void nothing_is_behind_an_end(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t;
+    ask_last(w, &t, "more", TCP_FIN);
+    const uint32_t end = t.client.next;
+    answers(w, &t, 0, "", end);
+    sends_on(w, &t, "after all");
+    acknowledged(w, &t, end);
+    t.client.next = end - 1;
+    sends_on(w, &t, "or in its place");
+    acknowledged(w, &t, end);
+}
+
+/* A receiver drops what seems older than what it had before (RFC 7323 section 5). */
+static void our_acknowledgement_is_as_new_as_what_the_client_has(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t;
+    ask_last(w, &t, "", 0);
+    const uint32_t next = t.client.next;
+    answers(w, &t, 0, ANSWER, next);
+    t.server.clock += 100;
+    answers(w, &t, 0, ANSWER, next);
+    sends_on(w, &t, "more");
+    acknowledged_beside(w, &t, t.client.next);
+}
+
 /* Sends as much as may be discarded, up to `left` bytes of it. */
 static void send_most(struct wire *w, struct wire_talk *t, uint32_t left)
 {
@@ -340,6 +399,10 @@ int main(void)
         WIRE_TEST(a_client_that_ends_behind_it_is_closed_gracefully),
         WIRE_TEST(an_end_in_the_same_segment_passes_without_what_lies_before_it),
         WIRE_TEST(its_reset_is_exact_for_the_backend),
+        WIRE_TEST(a_reset_at_what_was_discarded_ends_nothing),
+        WIRE_TEST(an_end_within_what_was_discarded_is_none),
+        WIRE_TEST(nothing_is_behind_an_end),
+        WIRE_TEST(our_acknowledgement_is_as_new_as_what_the_client_has),
         WIRE_TEST(more_than_anyone_sends_unaware_is_reset_once_all_is_answered),
         WIRE_TEST(a_client_that_stops_at_the_most_ends_gracefully),
         WIRE_TEST(it_keeps_no_connection_alive),
