@@ -46,7 +46,7 @@ const struct problem_row PROBLEM_ROWS[PROBLEMS] = {
                                      "The time to pay for the reservation is over"},
     [PROBLEM_PAYMENT_TOO_LATE] = {"payment-too-late", 410,
                                   "The payment came too late and is given back"},
-    [PROBLEM_PAYMENT_ATTEMPTS] = {"too-many-attempts", 429,
+    [PROBLEM_PAYMENT_ATTEMPTS] = {"too-many-payments", 429,
                                   "There were too many attempts to pay for this reservation"},
     [PROBLEM_SIGNATURE] = {"bad-signature", 400, "The webhook is not signed as it should be"},
     [PROBLEM_NO_PAYMENTS] = {"payments-not-configured", 501, "This service takes no payments"},

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # limit: 150
 # Payments, with two instances before one ledger and a provider over TLS that does all that providers do: shoppers pay in sixteen
-# ways while an instance is killed again and again. At the end the provider's books and the ledger's are the same.
+# ways while an instance dies at each step of a payment (in a build with failpoints; else at any time). At the end the provider's books
+# and the ledger's are the same.
 . "${0%/*}/lib.sh"
 needs postgres
 dir=$LAB_DIR/payments
@@ -43,7 +44,14 @@ patience = 4s
 reconcile = 200ms
 CONF
 }
-start() { proc_start "pay-$1" "$(service_log "pay-$1")" ip netns exec "$DROPGATE_LAB-server" "$CONTROL" -c "$dir/$1.conf"; }
+crasher=$ROOT/build/faults/control/dropgate-control
+[[ -x $crasher ]] || crasher=''
+start() { # start NUMBER [FAILPOINT]
+    local program=$CONTROL
+    [[ -z ${2:-} ]] || program=$crasher
+    proc_start "pay-$1" "$(service_log "pay-$1")" ip netns exec "$DROPGATE_LAB-server" env DROPGATE_FAILPOINTS="${2:-}" \
+        "$program" -c "$dir/$1.conf"
+}
 ready() { server curl -fsS -m 2 -o /dev/null "http://198.18.128.2:809$1/readyz"; }
 api=http://198.18.128.2:8091
 call() { # call KEY METHOD PATH [BODY [CURL-OPTION…]]: "STATUS BODY"
@@ -117,11 +125,21 @@ expect_equal "each event is kept once" 1 "$(sql -c "select count(*) from dropgat
 # --- all at once ---
 proc_start pay-crowd "$LOGS/pay-crowd.log" ip netns exec "$DROPGATE_LAB-server" "$ROOT/tests/provider/crowd.py" --sale "$sale" --shoppers 160 \
     --within 8 --deadline 60 http://198.18.128.2:8091 http://198.18.128.2:8092
-for victim in 1 2 1 2; do
-    sleep 2
-    kill -KILL "$(proc_pid "pay-$victim")"
-    proc_wait "pay-$victim" 2>/dev/null || true
-    start "$victim"
+dead() { ! proc_alive pay-1; }
+for place in begun authorised claimed captured voided refunded; do
+    kill -KILL "$(proc_pid pay-1)"
+    proc_wait pay-1 2>/dev/null || true
+    if [[ -n $crasher ]]; then
+        start 1 "payment.$place=abort:2"
+        expect "an instance dies behind payment.$place" until_true 30 dead
+        proc_wait pay-1 2>/dev/null || true
+    else
+        sleep 1
+        kill -KILL "$(proc_pid pay-2)"
+        proc_wait pay-2 2>/dev/null || true
+        start 2
+    fi
+    start 1
 done
 proc_wait pay-crowd || fail "the shoppers end" "$(<"$LOGS/pay-crowd.log")"
 cat "$LOGS/pay-crowd.log"
