@@ -459,6 +459,7 @@ void handler_answer(struct network *n, const struct exchange *x, const struct le
     case LEDGER_WRONG_STATE:
         reply_problem(reply, PROBLEM_WRONG_STATE, NULL, REPLY_NO_RETRY);
         return;
+    case LEDGER_UNKNOWN: handler_deadline(n, x, r->kind, false, reply); return;
     case LEDGER_UNAVAILABLE:
         reply_problem(reply, PROBLEM_LEDGER_UNAVAILABLE,
                       r->kind == LEDGER_EVENTS ? "Ask again."

@@ -299,13 +299,23 @@ static void on_refused(struct ledger_thread *t)
     }
 }
 
+/* Whatever comes of sending it again, the first sending may have been committed: from now on nobody
+ * is told that nothing happened. */
+static void on_unknown(struct ledger_thread *t)
+{
+    for (size_t i = 0; i < batch_rows(t->batch); i++)
+        for (struct ledger_request *r = batch_row(t->batch, i); r; r = r->twin)
+            r->doubtful = true;
+    t->unknown = t->current != NULL;
+}
+
 static void advance(struct ledger_thread *t)
 {
     switch (link_advance(&t->link)) {
     case LINK_ANSWERED: on_answered(t); break;
     case LINK_REFUSED: on_refused(t); break;
     case LINK_DOUBTFUL:
-    case LINK_LOST: t->unknown = t->current != NULL; break;
+    case LINK_LOST: on_unknown(t); break;
     case LINK_UP:
     case LINK_NOTHING: break;
     }

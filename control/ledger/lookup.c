@@ -121,7 +121,12 @@ static void advance(struct lookup *l, struct desk *d)
     switch (link_advance(&d->link)) {
     case LINK_ANSWERED: on_answered(d); break;
     case LINK_REFUSED: on_refused(d); break;
-    default: break; /* lost or doubtful: `current` is still there and goes out again */
+    case LINK_DOUBTFUL:
+    case LINK_LOST: /* `current` is still there and goes out again */
+        if (d->current)
+            d->current->doubtful = true;
+        break;
+    default: break;
     }
     if (d->link.state == LINK_BUSY)
         return;

@@ -46,6 +46,7 @@ enum ledger_status {
     LEDGER_WRONG_STATE,   /* a cancellation of what is being paid or is paid */
     LEDGER_KEY_IN_FLIGHT, /* the same key with another body, in the same batch */
     LEDGER_UNAVAILABLE,   /* PostgreSQL refused; nothing was done */
+    LEDGER_UNKNOWN,       /* PostgreSQL refused, but an earlier sending may have been committed */
     LEDGER_FAILED,        /* PostgreSQL refuses this very request; nothing was done */
     LEDGER_PAGE,          /* events: page is filled in */
     LEDGER_PAGE_GONE,   /* events behind `after` have been deleted; page.place: the last of them */
@@ -93,6 +94,7 @@ struct ledger_request {
     struct mailbox *answers;     /* where it goes back */
     uint64_t handle;   // network: rw. Names the connection; stale if the generation has moved on
     _Atomic int phase; /* enum ledger_phase */
+    bool doubtful;     // ledger: rw while TAKEN. An earlier sending may have been committed
     enum ledger_kind kind;
     int32_t sale, quantity;
     int64_t invoked; /* clock_now when it was read from the wire */
@@ -122,11 +124,11 @@ static inline bool ledger_request_untake(struct ledger_request *r)
     return atomic_compare_exchange_strong(&r->phase, &taken, PHASE_WAITING);
 }
 
-/** Network thread: gives up. True if the ledger had not taken it and never will: nothing happened.
- */
+/** Network thread: gives up. True if nothing happened and nothing will: it was never sent, or every
+ * sending is known to have failed, and the ledger will not take it any more. */
 static inline bool ledger_request_abandon(struct ledger_request *r)
 {
-    return atomic_exchange(&r->phase, PHASE_ABANDONED) == PHASE_WAITING;
+    return atomic_exchange(&r->phase, PHASE_ABANDONED) == PHASE_WAITING && !r->doubtful;
 }
 
 /** Whether the network thread has given up. */
@@ -138,7 +140,7 @@ static inline bool ledger_request_abandoned(struct ledger_request *r)
 /** Ledger thread: gives it back; it must not be touched afterwards. */
 static inline void ledger_request_answer(struct ledger_request *r, enum ledger_status status)
 {
-    r->status = status;
+    r->status = status == LEDGER_UNAVAILABLE && r->doubtful ? LEDGER_UNKNOWN : status;
     atomic_exchange(&r->phase, PHASE_DONE);
     mailbox_post(r->answers, &r->node);
 }

@@ -116,6 +116,24 @@ static void an_abandoned_request_is_given_back_and_not_sent(void **state)
     assert_false(ledger_request_abandon(&r[1])); /* it was taken: its outcome is unknown */
 }
 
+/* Its batch was lost with its connection, sent again, and then refused for the lock: the first
+ * sending may have been committed all the same. */
+static void nothing_happened_is_not_said_of_what_may_have_been_committed(void **state)
+{
+    struct ledger_request r[2] = {0};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        offer(&r[i]);
+        assert_ptr_equal(lane_next(f.lane, &f.bounds), &r[i]);
+        r[i].doubtful = true;
+    }
+    lane_put_back(f.lane, &f.bounds, &r[0]);
+    assert_false(ledger_request_abandon(&r[0]));
+    ledger_request_answer(&r[1], LEDGER_UNAVAILABLE);
+    assert_ptr_equal(given_back(), &r[1]);
+    assert_int_equal(r[1].status, LEDGER_UNKNOWN);
+}
+
 static void a_request_put_back_goes_first_again(void **state)
 {
     struct ledger_request r[2] = {0};
@@ -227,6 +245,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_request_put_back_goes_first_again, open_lane, close_lane),
         cmocka_unit_test_setup_teardown(a_request_abandoned_while_it_was_out_is_not_put_back,
                                         open_lane, close_lane),
+        cmocka_unit_test_setup_teardown(
+            nothing_happened_is_not_said_of_what_may_have_been_committed, open_lane, close_lane),
         cmocka_unit_test_setup_teardown(the_dead_at_the_front_are_purged_without_being_asked_for,
                                         open_lane, close_lane),
         cmocka_unit_test_setup_teardown(a_lane_rests_only_when_there_is_nothing_to_do, open_lane,
