@@ -11,7 +11,7 @@ import signal
 
 from relay import Relay
 from service import ROOT, Trouble, run
-from shoppers import now
+from shoppers import Steady, now
 
 FIRES_WITHIN = 20  # seconds
 
@@ -19,6 +19,8 @@ NOTHING_SENT = "before the batch is sent"
 COMMIT_UNKNOWN = "batch sent, commit unknown"
 ANSWER_LOST = "committed, answer lost"
 INSTANCE_KILLED = "control instance killed"
+STANDBY_CUT = "standby cut, commit, connection cut, replay"
+PRIMARY_LOST = "primary lost, standby promoted; old primary still reachable"
 NOT_IN_TABLE = "-"
 
 
@@ -46,6 +48,10 @@ class Fault:
 
     async def strike(self, world):
         raise NotImplementedError
+
+    def inspect(self, world, rows):
+        """What this fault alone makes wrong, as lines; `rows` are the ledger's by their ids."""
+        return []
 
 
 class Failpoint(Fault):
@@ -178,6 +184,21 @@ class Relayed(Fault):
         await asyncio.wait_for(self.relay.over.wait(), FIRES_WITHIN)
 
 
+class RelayedLocked(Relayed):
+    """The answer of a batch is lost, and when it is sent again somebody else holds the sale's lock: it is refused, but what is
+    refused may have been committed before, and nobody may be told that nothing happened."""
+
+    async def prepare(self, world):
+        await super().prepare(world)
+        world.settings["deadline"], world.lock_timeout = "1s", "100ms"
+        self.relay.pause = 0.25
+
+    async def strike(self, world):
+        await until(f"no {self.message} passed the relay", self.relay.fired.is_set)
+        await world.postgres.sql(f"begin; select dropgate.lock_sale({world.sale}) \\g /dev/null\nselect pg_sleep(1.6) \\g /dev/null\ncommit;")
+        await asyncio.wait_for(self.relay.over.wait(), FIRES_WITHIN)
+
+
 class LockHeld(Fault):
     """An operator's session holds the sale's lock, perhaps longer than lock_timeout, and cancels a reservation in the end."""
 
@@ -208,6 +229,104 @@ class FunctionsReplaced(Fault):
             await run("psql", "-XAtq1d", world.postgres.dsn(), "-v", "ON_ERROR_STOP=1", "-f", os.path.join(folder, name))
 
 
+class WithStandby(Fault):
+    """A second cluster follows the first, whose commits wait for it; both are the instances' hosts."""
+
+    async def prepare(self, world):
+        world.closing.append(lambda: self.dismiss(world))
+        await world.other.follow(world.postgres, "standby")
+        homes = f"{world.postgres.home},{world.other.home}"
+        world.control_dsn[:] = [f"host={homes} dbname=dropgate user=dropgate_service"] * 2
+
+    async def dismiss(self, world):
+        """Back to one cluster, whichever is the primary now."""
+        await world.postgres.sql("alter system reset synchronous_standby_names; select pg_reload_conf() \\g /dev/null")
+        await world.other.drop()
+
+
+class PrimaryLost(WithStandby):
+    """The primary is killed and its standby promoted; the old one comes back as it was, and nobody may write to it."""
+
+    def __init__(self, name, row, standby_cut):
+        super().__init__(name, row)
+        self.standby_cut = standby_cut
+
+    async def strike(self, world):
+        old, new = world.postgres, world.other
+        await world.shop.answered(world.chance.randint(1, 150))
+        if self.standby_cut:
+            new.signal_all(signal.SIGSTOP)
+            await asyncio.sleep(world.chance.uniform(0, 0.5))
+        await old.crash()
+        if self.standby_cut:
+            new.signal_all(signal.SIGCONT)
+        await run(os.path.join(ROOT, "scripts/promote"), "--standby", f"standby={new.dsn()}", "--primary", old.dsn(),
+                  "--synchronous", "")
+        world.change_primary()
+        await old.start("autovacuum=off")
+        written = "select txid_snapshot_xmax(txid_current_snapshot())"
+        before = await old.sql(written)
+        await world.shop.answered(world.chance.randint(20, 60))
+        if await old.sql("select pg_is_in_recovery()") != "f" or await old.sql(written) != before:
+            raise Trouble("the old primary has come back and was written to")
+
+
+class StandbyCut(WithStandby):
+    """The standby stands still while a batch is committed, and the session that waits for it ends. Nothing may be answered
+    positively until the standby is back, least of all the same request, whose row is there already."""
+
+    WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and usename = 'dropgate_service' and "
+
+    def __init__(self, name, row, how, again):
+        super().__init__(name, row)
+        self.how, self.again = how, again  # SQL on session {pid}; where the same batch waits again, since {then}
+
+    async def prepare(self, world):
+        await super().prepare(world)
+        self.alone = world.chance.random() < 0.5
+        if self.alone:  # then nobody else can take the sale's lock, so the batch itself is what is next committed
+            world.used, world.shopper, world.hold = [0, 0], Steady, "10 minutes"
+            world.settings["deadline"] = "30s"
+
+    async def _waiting(self, world, where):
+        deadline = asyncio.get_running_loop().time() + FIRES_WITHIN
+        while not (pid := await world.postgres.sql(f"{self.WAITING} {where} limit 1")):
+            if asyncio.get_running_loop().time() > deadline or any(self._told(world, {})):
+                return None
+        return pid
+
+    async def strike(self, world):
+        await world.shop.answered(world.chance.randint(20, 100))
+        world.other.signal_all(signal.SIGSTOP)
+        try:
+            world.cut, world.back = now(), float("inf")
+            pid = await self._waiting(world, "true")
+            if not pid:
+                raise Trouble("the fault did not fire: nobody waits for the standby")
+            then = await world.postgres.sql("select clock_timestamp()")
+            if await world.postgres.sql(self.how.format(pid=pid)) != "t":
+                raise Trouble(f"session {pid} has ended before")
+            if self.alone:
+                again = await self._waiting(world, self.again.format(pid=pid, then=then))
+                if not again and not any(self._told(world, {})):
+                    raise Trouble("the batch was not sent again")
+            await asyncio.sleep(world.chance.uniform(0.1, 0.5))
+            world.back = now()
+        finally:
+            world.other.signal_all(signal.SIGCONT)
+
+    def inspect(self, world, rows):
+        return self._told(world, rows)
+
+    def _told(self, world, rows):
+        for told in world.shop.history:
+            if told["status"] not in (201, 204) or not world.cut < told["answered"] < world.back:
+                continue
+            granted_at = rows[told["id"]]["granted_at"] if told["id"] in rows else 0
+            if told["invoked"] > world.cut or told["status"] == 201 and granted_at > world.cut:
+                yield f"{told['user']} {told['key']} {told['op']} was answered {told['status']} while the standby stood still"
+
+
 FAULTS = [
     Failpoint("die before sending", NOTHING_SENT, "ledger.send", "abort", 20),
     Failpoint("die after sending", COMMIT_UNKNOWN, "ledger.sent", "abort", 20),
@@ -233,6 +352,7 @@ FAULTS = [
     Relayed("cut within the batch", NOTHING_SENT, "cut within"),
     Relayed("cut behind the batch", COMMIT_UNKNOWN, "cut behind"),
     Relayed("lose the answer", ANSWER_LOST, "lose answer"),
+    RelayedLocked("lose the answer, hold the lock", ANSWER_LOST, "lose answer and refuse"),
     Relayed("halve the answer", ANSWER_LOST, "halve answer"),
     Relayed("half-close towards the service", COMMIT_UNKNOWN, "half-close near"),
     Relayed("half-close towards PostgreSQL", COMMIT_UNKNOWN, "half-close far"),
@@ -241,6 +361,12 @@ FAULTS = [
     Relayed("refuse connections", NOTHING_SENT, "refuse"),
     Relayed("cut behind a cancellation", COMMIT_UNKNOWN, "cut behind", b"reservation_cancel", 4),
     Relayed("lose a cancellation's answer", ANSWER_LOST, "lose answer", b"reservation_cancel", 4),
+    StandbyCut("cut the standby, end a session", STANDBY_CUT, "select pg_terminate_backend({pid})",
+               "backend_start > '{then}'"),
+    StandbyCut("cut the standby, cancel a wait", STANDBY_CUT, "select pg_cancel_backend({pid})",
+               "pid = {pid} and query_start > '{then}'"),
+    PrimaryLost("lose the primary", PRIMARY_LOST, standby_cut=False),
+    PrimaryLost("lose the standby, then the primary", PRIMARY_LOST, standby_cut=True),
     LockHeld("hold the sale's lock", NOT_IN_TABLE),
     FunctionsReplaced("replace the functions", NOT_IN_TABLE),
 ]

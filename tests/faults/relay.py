@@ -105,7 +105,10 @@ class Relay:
                     reset(pair.far)
                 else:
                     pair.cut()
-                self.over.set()
+                if self.deed == "lose answer and refuse":
+                    await self._refuse(pair, None)
+                else:
+                    self.over.set()
                 return
             if not pair.near_ended:
                 pair.near.write(chunk)
@@ -209,7 +212,8 @@ class Relay:
 
 DEEDS = {
     "cut before": Relay._cut_before, "cut within": Relay._cut_within, "cut behind": Relay._cut_behind,
-    "lose answer": Relay._lose_answer, "halve answer": Relay._halve_answer,
+    "lose answer": Relay._lose_answer, "lose answer and refuse": Relay._lose_answer,
+    "halve answer": Relay._halve_answer,
     "half-close near": Relay._half_close_near, "half-close far": Relay._half_close_far,
     "stall": Relay._stall, "stall and cut": Relay._stall_and_cut, "refuse": Relay._refuse,
 }

@@ -27,6 +27,7 @@ import history  # noqa: E402
 RUN_WITHIN = 60       # seconds; a run takes two or three
 TRADE_BEHIND = 80     # answers after the fault is over
 LONG_HOLD = "10 minutes"
+PLACES = ["postgres", "postgres-b"]  # the primary first; the other is only there for faults that want a standby
 DIRECTORY = os.environ.get("FAULTS_DIR", "")
 
 
@@ -37,7 +38,7 @@ class World:
         self.seed, self.fault = seed, fault
         self.chance = random.Random(f"run {seed}")
         self.directory = os.path.join(DIRECTORY, f"seed-{seed}")
-        self.postgres = Postgres(os.path.join(DIRECTORY, "postgres"))
+        self.postgres, self.other = (Postgres(os.path.join(DIRECTORY, place)) for place in PLACES)
         pid = os.getpid()
         self.address = f"127.{64 + pid % 64}.{pid // 64 % 256}.{1 + pid // 16384 % 250}"  # this program's own
         self.controls, self.closing = [], []
@@ -50,7 +51,7 @@ class World:
             "identity": "header", "deadline": self.chance.choice(("300ms", "1s", "5s")), "drain_max": "8s",
             "batch_max": self.chance.choice((2, 16, 256))}
         self.lock_timeout = self.chance.choice(("100ms", "250ms"))
-        self.shopper = Shopper
+        self.shopper, self.used = Shopper, [0, 1]  # the instances that shoppers know
 
     async def open_sale(self):
         self.sale = int(await self.postgres.sql(f"""
@@ -71,7 +72,7 @@ class World:
                                for n, control in enumerate(self.controls)))
 
     async def trade(self):
-        self.shop = Shop(self.seed, self.sale, [(self.address, 8081), (self.address, 8082)], min(3, self.per_user + 1), RUN_WITHIN,
+        self.shop = Shop(self.seed, self.sale, [(self.address, 8081 + n) for n in self.used], min(3, self.per_user + 1), RUN_WITHIN,
                          self.shopper)
         trading = asyncio.ensure_future(self.shop.trade())
         try:
@@ -118,7 +119,12 @@ class World:
         if invariants:
             names.add("invariants")
             lines.append(f"invariants: {invariants}")
+        lines += self.fault.inspect(self, {row["id"]: row for row in ledger["rows"]})
         return names, lines + self.shop.complaints[:10]
+
+    def change_primary(self):
+        PLACES.reverse()
+        self.postgres, self.other = self.other, self.postgres
 
     async def end(self):
         for control in self.controls:
@@ -146,8 +152,10 @@ async def make(world):
         wrong.append(str(trouble))
     except Exception:  # whatever it is, it must not end the runs behind it
         wrong.append(traceback.format_exc())
-    finally:
+    try:
         await world.end()
+    except Exception:
+        wrong.append(traceback.format_exc())
     return names, wrong
 
 

@@ -33,10 +33,15 @@ async def run(*words, stdin=None, check=True):
 
 
 class Postgres:
+    """A cluster. It may be hurt at any time, so whatever asks it must be prepared to fail."""
+
     def __init__(self, directory):
         self.directory = directory
-        link = os.path.join(directory, "home")
-        self.home = os.readlink(link) if os.path.islink(link) else directory
+        self.prepare()
+
+    def prepare(self):
+        link = os.path.join(self.directory, "home")
+        self.home = os.readlink(link) if os.path.islink(link) else self.directory
 
     def dsn(self, user="postgres", host=None, port=5432):
         return f"host={host or self.home} port={port} dbname=dropgate user={user}"
@@ -69,8 +74,19 @@ class Postgres:
     async def crash(self):
         await self._lib("pg_kill9")
 
-    async def start(self):
-        await self._lib("pg_start", os.environ["FAULTS_POSTGRES"])
+    async def start(self, *settings):
+        await self._lib("pg_start", *os.environ["FAULTS_POSTGRES"].split(), *settings)
+
+    async def follow(self, primary, name):
+        """Becomes a standby of a running primary, and the one that its commits wait for."""
+        await self._lib("pg_standby", primary.directory, name, *os.environ["FAULTS_POSTGRES"].split())
+        self.prepare()
+        await primary.sql(f"alter system set synchronous_standby_names = '{name}'; select pg_reload_conf() \\g /dev/null")
+        while await primary.sql("select sync_state from pg_stat_replication") != "sync":
+            await asyncio.sleep(0.05)
+
+    async def drop(self):
+        await self._lib("pg_drop")
 
     async def stop(self):
         await self._lib("pg_stop")

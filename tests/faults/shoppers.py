@@ -176,6 +176,13 @@ class Shopper:
         return answer
 
 
+class Steady(Shopper):
+    """Keeps what it gets."""
+
+    async def _enjoy(self, wish):
+        await self.reserve(wish, "replay")
+
+
 class Shop:
     """One run's load and its history."""
 

@@ -228,6 +228,17 @@ class TheChecker(unittest.TestCase):
         self.history.remove(self.told("eve"))
         self.assert_found("H6")
 
+    def test_finds_a_row_of_a_call_that_was_told_that_nothing_happened(self):
+        self.ledger["rows"][3] = row("dan", 4, 1310)
+        self.told("dan", 0).update(status=503, type="ledger-unavailable")
+        self.history.remove(self.told("eve"))
+        self.assert_found("H6")
+
+    def test_finds_that_something_happened_that_was_said_not_to(self):
+        self.row("cid")["granted_at"] = 245
+        self.told("cid", 0).update(status=503, type="ledger-unavailable")
+        self.assert_found("H1")
+
     def test_lets_a_call_without_an_answer_have_a_row(self):
         self.ledger.update(total=3)
         self.ledger["rows"].append(row("fay", 5, 1305))
