@@ -6,7 +6,7 @@
 -- a reservation is held or in payment: then nothing is done, and the error says what is left.
 set local role dropgate_owner;
 
--- Takes away all of these sales but their reservations, or refuses. The locks are taken in the one order; a batch that waits for
+-- Takes away all of these sales, with their payments, but their reservations, or refuses. The locks are taken in the one order; a batch that waits for
 -- one of them finds no sale any more. Returns the number of reservations that are left without a sale: the caller's to remove.
 create or replace function dropgate.retire_sales(p_sales int[], p_archive text) returns bigint
 language plpgsql volatile as $$
@@ -39,6 +39,17 @@ begin
         update retired set reservations = x.reservations, paid = x.paid where retired.sale = x.sale;
         rows := rows + x.reservations;
     end loop;
+    -- A late attempt to pay may outlive its reservation; while there is still something to void, to look at or to refund, it stays.
+    select y.sale, count(*) as payments into x from payment y
+        where y.sale = any (p_sales) and y.state in ('begun', 'capturing', 'unknown', 'voiding', 'refunding') group by y.sale order by y.sale limit 1;
+    if found then
+        raise 'sale %: % of its payments are not final', x.sale, x.payments
+            using errcode = 'object_not_in_prerequisite_state', hint = 'The reconciler ends them, or reservation_resolve.';
+    end if;
+    if p_archive is not null then
+        execute format('create table dropgate_archive.%I as select * from dropgate.payment where sale = any (%L)', 'payments_of_' || p_archive, p_sales);
+    end if;
+    delete from payment y where y.sale = any (p_sales);
     delete from stock k where k.sale = any (p_sales);
     delete from sale s where s.id = any (p_sales);
     perform pg_notify('dropgate_catalog', s::text) from unnest(p_sales) s;

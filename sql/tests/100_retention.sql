@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- Partitions: each sale has one before its first grant, and what is over goes away as a whole, or not at all.
 begin;
-select plan(37);
+select plan(39);
 create function pg_temp.ranges(p_from bigint, p_to bigint) returns text language sql as $$
     select string_agg(first || '-' || beyond, ' ' order by first) from dropgate.reservation_partition where first >= p_from and beyond <= p_to
 $$;
@@ -56,11 +56,17 @@ update dropgate.reservation set state = 'unknown', attempt = id, released_entry 
 set local session_replication_role = origin;
 select throws_ok('select dropgate.sale_retire(1200000)', '55000', 'sale 1200000: 0 of its reservations are held and 1 in payment', 'nor one with a payment under way');
 update dropgate.reservation set state = 'paid' where sale = 1200000 and user_id = 'ann';
+insert into dropgate.payment (attempt, reservation, sale, state, fingerprint, amount, currency, begun_at, deadline, check_at, placed)
+    values (test.id(0, 'late', '1'), test.id(1200000, 'bob', 'k'), 1200000, 'voiding', test.id(0, 'x', 'x'), 1, 'EUR', now(), now() + interval '1 minute', now(), null),
+           (test.id(0, 'good', '1'), test.id(1200000, 'ann', 'k'), 1200000, 'captured', test.id(0, 'x', 'x'), 1, 'EUR', now(), now() + interval '1 minute', null, test.id(1200000, 'ann', 'k'));
+select throws_ok('select dropgate.sale_retire(1200000)', '55000', 'sale 1200000: 1 of its payments are not final', 'nor one with an attempt that must still be made void');
+update dropgate.payment set state = 'voided', check_at = null where state = 'voiding' and sale = 1200000;
 set local role dropgate_admin;
 select is(dropgate.sale_retire(1200000, true), 2::bigint, 'an administrator retires it, and is told how many reservations went');
 reset role;
 select is((select count(*) from dropgate.reservation where sale = 1200000), 0::bigint, 'they are gone');
 select is((select count(*) from dropgate_archive.sale_1200000), 2::bigint, 'to the archive');
+select is((select count(*) from dropgate_archive.payments_of_sale_1200000) || ' ' || (select count(*) from dropgate.payment where sale = 1200000), '2 0', 'with their payments');
 select is((select (total, granted, released, reservations, paid, archive)::text from dropgate.retired where sale = 1200000), '(10,3,3,2,1,sale_1200000)', 'and the sums stay');
 select is((select count(*) from dropgate.reservation where sale = 1200001), 1::bigint, 'its neighbour keeps its own');
 select is(test.ask(1200000, 'ann/k/1'), '404', 'nobody is granted anything of it');
