@@ -100,8 +100,9 @@ class World:
                 from dropgate.reservation r where r.sale = s.id), '[]'))
             from dropgate.sale s join dropgate.stock k on k.sale = s.id where s.id = {self.sale}"""))
 
-    async def broken_invariants(self):
-        with open(os.path.join(ROOT, "sql/invariants.sql")) as file:
+    async def broken(self, name):
+        """Rows of sql/NAME.sql that are not ok."""
+        with open(os.path.join(ROOT, f"sql/{name}.sql")) as file:
             query = file.read().rstrip().removesuffix(";")
         return await self.postgres.sql(f"select row_to_json(i) from ({query}\n) i where not ok")
 
@@ -115,10 +116,11 @@ class World:
         report = history.check(ledger, self.shop.history)
         names = {name for name in history.CHECKS if not report[name]}
         lines = [f"{name}: {found}" for name, evidence in report["evidence"].items() for found in evidence]
-        invariants = await self.broken_invariants()
-        if invariants:
-            names.add("invariants")
-            lines.append(f"invariants: {invariants}")
+        for name in ("invariants", "events"):
+            rows = await self.broken(name)
+            if rows:
+                names.add(name)
+                lines.append(f"{name}: {rows}")
         lines += self.fault.inspect(self, {row["id"]: row for row in ledger["rows"]})
         return names, lines + self.shop.complaints[:10]
 
