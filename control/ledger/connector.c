@@ -194,6 +194,9 @@ static void note_probe(struct probe *p, int64_t asked)
     p->seen.is = p->session.is;
     p->asked = asked;
     p->heard = true;
+    /* A session keeps the default that it was given; a new one shows whether that has changed. */
+    if (p->seen.answered && p->seen.is.primary && !p->seen.is.writable)
+        session_end(&p->session);
 }
 
 static void begin_probe(struct connector *c, struct probe *p, int64_t now)
