@@ -28,7 +28,7 @@ answer() { # of curl's output
 }
 # waiting: the backends whose batches wait for the standby, as pids.
 waiting() {
-    ask_cluster "$PRIMARY" "select pid from pg_stat_activity where wait_event = 'SyncRep' and query like '%reserve_batch%'"
+    ask_cluster "$PRIMARY" "select pid from pg_stat_activity where wait_event = 'SyncRep' and query like '%dropgate.reserve%'"
 }
 somebody_waits() { [[ -n $(waiting) ]]; }
 # cut_short FUNCTION USER: what the user is told whose wait is cut short by that function.
