@@ -8,7 +8,7 @@
  *
  * The walk, in the order to read it:
  *   burst.c    parse, sort by side and protocol, hash, fetch, decide
- *   syn_lane.c the SYNs that most clients send, together
+ *   syn_lane.c SYNs as Linux and Android send them, together
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
  *   reading.c  what a client sends before its backend has answered, kept and judged
  *   opening.c  a held request and its backend: SYN, SYN-ACK

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The SYNs that most clients, and most floods, send: untagged, without IP options or extension
- * headers, with the TCP options of Linux and Android in their order, to a service that may grant
- * all of them. A lane of a burst answers them together, each by a copy of the service's answer into
- * which the client's own numbers are put. It is a short cut and nothing more: what it takes the
- * general path (outside.c) answers to the same bytes, and what it does not take goes that way.
+ * SYNs as Linux and Android send them: untagged, without IP options or extension headers, with
+ * those TCP options in that order, to a service that may grant all of them. A lane of a burst
+ * answers them together, each by a copy of the service's answer into which the client's own numbers
+ * are put. It is a short cut and nothing more: what it takes the general path (outside.c) answers
+ * to the same bytes, and what it does not take goes that way.
  *
  * It keeps nothing from one burst to the next, and looks at no flow: a SYN is answered alike in
  * every state of its connection (states.c). One thread, the shard's. */
