@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 150
+# limit: 240
 # The database primary is killed in the middle of a sale and its synchronous standby promoted; then the old primary comes
 # back as it was. Every grant that a shopper was told of is there, everything is sold once, nobody is left without an answer,
 # and the old primary is never written to; a reader of the events hears of everything once, at positions without a gap. Then it rejoins by pg_rewind, and the same goes the other way round.

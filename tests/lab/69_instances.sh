@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 150
+# limit: 240
 # Two instances of the purchase service behind the gateway. First 200 shoppers arrive each second while one instance is killed
 # every five seconds: everything is sold once, and whoever asks again with the same key gets an answer, the same bytes from either.
 # Then each is ended by SIGTERM under the same load: no shopper's connection notices.

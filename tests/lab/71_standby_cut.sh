@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 180
+# limit: 240
 # The synchronous standby is cut off. Whatever is tried then (waiting, a wait that is cancelled, a lost connection, an instance
 # that is killed, a repetition, a look, the events), nobody is told of a grant that the standby does not have. When it is back
 # everybody learns what was theirs, once. Then the primary freezes while another grant waits, and the standby takes over; the old
