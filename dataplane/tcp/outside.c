@@ -216,22 +216,25 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
 
 /* Anything but a SYN. */
 static enum verdict without_flow(struct shard *shard, struct frame *frame,
-                                 const struct packet *packet, struct opening *opening)
+                                 const struct sorted *sorted)
 {
+    const struct packet *packet = &sorted->packet;
     if (packet->flags & TCP_RST)
         return VERDICT_RST_NO_FLOW;
     if (packet->flags & TCP_SYN)
         return VERDICT_SYN_ACK_NO_FLOW;
+    if (packet->length == 0 && !(packet->flags & TCP_FIN))
+        return VERDICT_ACK_NO_FLOW;
+    struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     if (packet->length == 0)
-        return packet->flags & TCP_FIN ? answer_fin(shard, frame, packet, opening)
-                                       : VERDICT_ACK_NO_FLOW;
-    if (!check_cookie(shard, frame, packet, opening))
-        return miss(shard, frame, packet, opening->hash);
-    const struct tombstone *tombstone = find_tombstone(shard, opening);
+        return answer_fin(shard, frame, packet, &opening);
+    if (!check_cookie(shard, frame, packet, &opening))
+        return miss(shard, frame, packet, opening.hash);
+    const struct tombstone *tombstone = find_tombstone(shard, &opening);
     if (tombstone != NULL)
-        return answer_tombstone(shard, frame, packet, opening->hash, tombstone);
-    enum verdict verdict = opening_start(shard, frame, packet, opening, NULL);
-    return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, opening->hash)
+        return answer_tombstone(shard, frame, packet, opening.hash, tombstone);
+    enum verdict verdict = opening_start(shard, frame, packet, &opening, NULL);
+    return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, opening.hash)
                                              : verdict;
 }
 
@@ -248,17 +251,19 @@ static bool older(const struct opening *opening, const struct flow *flow)
  * goes; unless it is the other way round, and this has been on its way for longer than the flow
  * exists (tcp-pitfalls 27). */
 static enum verdict try_replace(struct shard *shard, struct frame *frame,
-                                const struct packet *packet, struct flow *flow,
-                                struct opening *opening, enum verdict verdict)
+                                const struct sorted *sorted, struct flow *flow,
+                                enum verdict verdict)
 {
+    const struct packet *packet = &sorted->packet;
+    struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
                   verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
-        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, frame, packet, opening))
+        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, frame, packet, &opening))
         return verdict;
-    if (older(opening, flow) || find_tombstone(shard, opening) != NULL) /* or of a closed one */
+    if (older(&opening, flow) || find_tombstone(shard, &opening) != NULL) /* or of a closed one */
         return verdict;
-    return opening_start(shard, frame, packet, opening, flow);
+    return opening_start(shard, frame, packet, &opening, flow);
 }
 
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
@@ -279,15 +284,14 @@ enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
 enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted)
 {
     const struct packet *packet = &sorted->packet;
-    struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
     if (flow == NULL)
-        return guard_source(&shard->guard, sorted->source)
-                   ? without_flow(shard, frame, packet, &opening)
-                   : VERDICT_SOURCE_RATE;
+        return guard_source(&shard->guard, sorted->source) ? without_flow(shard, frame, sorted)
+                                                           : VERDICT_SOURCE_RATE;
     enum verdict verdict = flow->state < FLOW_ESTABLISHED
                                ? reading_packet(shard, frame, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);
-    return try_replace(shard, frame, packet, flow, &opening, verdict);
+    return verdict == VERDICT_FORWARDED ? verdict
+                                        : try_replace(shard, frame, sorted, flow, verdict);
 }
