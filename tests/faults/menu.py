@@ -275,7 +275,9 @@ class StandbyCut(WithStandby):
     """The standby stands still while a batch is committed, and the session that waits for it ends. Nothing may be answered
     positively until the standby is back, least of all the same request, whose row is there already."""
 
-    WAITING = "select pid from pg_stat_activity where wait_event = 'SyncRep' and usename = 'dropgate_service' and "
+    # The relay of the outbox waits for the standby as well, but it is no shopper's.
+    WAITING = ("select pid from pg_stat_activity where wait_event = 'SyncRep' and usename = 'dropgate_service' "
+               "and query not like '%outbox_relay%' and ")
 
     def __init__(self, name, row, how, again):
         super().__init__(name, row)
