@@ -57,7 +57,7 @@ refused dropgate.conf 's/198.18.128.2:8081/198.18.128.2:8080/' '^address = 198.1
 refused dropgate.conf 's/198.18.0.80:80,/224.0.0.1:80,/' '^listen.*224' 'listen = 224.0.0.1:80: not an address that clients can reach'
 
 refused control.conf 's/^identity.*/identity = everybody/' '^identity' 'identity = everybody: .*; allowed: .*header'
-refused control.conf 's/^identity.*/identity = jwt/' '^identity' 'identity = jwt: there is no key; a [jwt NAME] section with algorithm and file is needed'
+refused control.conf 's/^identity.*/identity = jwt/' '^identity' 'identity = jwt: there is no key; a .jwt NAME. section with algorithm and file is needed'
 refused control.conf 's/^ledger_threads.*/ledger_threads = 0/' '^ledger_threads' 'ledger_threads = 0: .*; allowed: .*1'
 refused control.conf 's/^ledger_threads.*/batch_max = 4096/' '^batch_max' 'batch_max = 4096: .*; allowed: '
 refused control.conf 's/^listen.*/listen = 198.18.128.2/' '^listen' 'listen = 198.18.128.2: .*; allowed: '
