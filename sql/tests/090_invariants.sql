@@ -2,7 +2,7 @@
 -- Each invariant can fail: the constraints are taken away, one thing is broken, and the one SELECT must say which. Then the
 -- lab's own function.
 begin;
-select plan(16);
+select plan(22);
 select string_agg(line, E'\n') as invariants from regexp_split_to_table(pg_read_file(:'sql' || '/invariants.sql'), E'\n') line \gset
 create function pg_temp.holds(p_sale int, p_query text) returns text language plpgsql as $$
 declare r record;
@@ -47,6 +47,17 @@ select is(pg_temp.broken('update dropgate.sale set opens_at = clock_timestamp() 
 select is(pg_temp.broken('update dropgate.stock set avail = avail + 2, released = released + 2 where sale = 1', :'invariants'), 'i1 i7', 'a release twice breaks i7');
 select is(pg_temp.broken('update dropgate.reservation set released_entry = null where user_id = ''bob''', :'invariants'), 'i7', 'an end without an entry breaks i7');
 select is(pg_temp.broken('update dropgate.reservation set state = ''paid'' where user_id = ''cay''; update dropgate.stock set held = held - 1 where sale = 1', :'invariants'), 'i8', 'paid without a payment breaks i8');
+
+-- Payments.
+select test.begin(1, 'cay', 'k', 'p'), dropgate.payment_authorised(test.attempt(1, 'cay', 'k', 'p'), 1000), dropgate.payment_captured(test.attempt(1, 'cay', 'k', 'p'));
+select test.begin(1, 'dan', 'k', 'p'), dropgate.payment_declined(test.attempt(1, 'dan', 'k', 'p'), 'no'), test.begin(1, 'dan', 'k', 'q'),
+    dropgate.payment_captured(test.attempt(1, 'dan', 'k', 'p'));
+select is(pg_temp.holds(1, :'invariants'), 'ok', 'payments, one of them owed back, hold all invariants');
+select is(pg_temp.broken('update dropgate.payment set state = ''declined'', placed = null where state = ''captured''', :'invariants'), 'i8', 'a reservation that nobody has paid for breaks i8');
+select is(pg_temp.broken('update dropgate.reservation set state = ''held'' where user_id = ''cay''; update dropgate.stock set held = held + 1 where sale = 1', :'invariants'), 'i8', 'so does money without a reservation');
+select is(pg_temp.broken('insert into dropgate.outbox_pending (kind, sale, reservation, user_id, body) select kind, sale, reservation, user_id, body from dropgate.outbox where kind = ''payment.refund''', :'invariants'), 'i8', 'so does a refund twice');
+select is(pg_temp.broken('delete from dropgate.outbox where kind = ''payment.refund''', :'invariants'), 'i8', 'and one that is owed and not asked for');
+select is(pg_temp.broken('update dropgate.payment set state = ''captured'', placed = gen_random_uuid() where state = ''refunding''', :'invariants'), 'i8', 'and money that is said to have paid for what is not there');
 
 -- The lab brings forward only what it is told to, oldest first, and never what is due already.
 select test.sale(2, total => 5, per_user => 1);

@@ -38,6 +38,8 @@ static void every_call_of_the_api_is_known(void **state)
     assert_int_equal(route("POST", "/v1/sales/7/reservations"), ROUTE_RESERVE);
     assert_int_equal(route("GET", "/v1/reservations/" ID), ROUTE_RESERVATION);
     assert_int_equal(route("DELETE", "/v1/reservations/" ID), ROUTE_CANCEL);
+    assert_int_equal(route("POST", "/v1/reservations/" ID "/payment"), ROUTE_PAY);
+    assert_int_equal(route("POST", "/v1/payments/webhook"), ROUTE_WEBHOOK);
 }
 
 static void head_is_get_without_a_body(void **state)

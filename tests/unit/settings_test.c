@@ -90,10 +90,41 @@ static void bounds_that_contradict_each_other_are_refused(void **state)
     assert_refused("user_header = X User", "dbname=shop", "not a header name");
 }
 
+static void assert_payment_refused(const char *payment, const char *reason)
+{
+    char control[512];
+    snprintf(control, sizeof control, "[payment]\n%s", payment);
+    assert_refused(control, "dbname=shop", reason);
+}
+
+static void a_provider_needs_all_that_belongs_to_it(void **state)
+{
+    (void)state;
+    assert_payment_refused("provider = http", "[payment] base_url is missing");
+    assert_payment_refused("provider = http\nbase_url = http://pay.example",
+                           "[payment] base_url is neither https");
+    assert_payment_refused("provider = http\nbase_url = https://pay.example",
+                           "[payment] credentials is missing");
+    assert_payment_refused(
+        "provider = http\nbase_url = https://pay.example\ncredentials = k\nwebhook_secret_old = s",
+        "webhook_secret_old stands without webhook_secret");
+    assert_payment_refused("provider = http\nbase_url = https://pay.example\ncredentials = "
+                           "k\ntimeout = 10s\npatience = 20s",
+                           "patience must be more than twice the timeout");
+    struct settings *s =
+        load("[payment]\nprovider = http\nbase_url = https://pay.example\ncredentials = k",
+             "dbname=shop");
+    assert_non_null(s);
+    assert_int_equal(s->payment.patience, 15 * 60 * 1000);
+    assert_null(s->payment.webhook_secret);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_dsn_is_enough),
+        cmocka_unit_test(a_provider_needs_all_that_belongs_to_it),
         cmocka_unit_test(the_sample_with_a_dsn_is_good),
         cmocka_unit_test(what_is_not_built_yet_is_refused_by_name),
         cmocka_unit_test(tokens_without_a_key_are_refused),
