@@ -160,7 +160,7 @@ static void add_some_syn(struct both *b, struct random *r)
 
 static void a_flood_is_answered_by_the_lane_as_by_the_general_path(void **state)
 {
-    enum { BURSTS = 2000 };
+    enum { BURSTS = 500 };
     struct both *b = both_of(state);
     struct random r = {77};
     for (int i = 0; i < BURSTS; i++) {
@@ -180,7 +180,7 @@ static void a_flood_is_answered_by_the_lane_as_by_the_general_path(void **state)
  * come again. */
 static void limits_hold_in_the_lane_as_in_the_general_path(void **state)
 {
-    enum { BURSTS = 600, SOURCE_RATE = 40, NETWORK_RATE = 100 };
+    enum { BURSTS = 200, SOURCE_RATE = 40, NETWORK_RATE = 100 };
     struct both *b = both_of(state);
     b->lane->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
     b->lane->limits.network_rate = b->general->limits.network_rate = NETWORK_RATE;
