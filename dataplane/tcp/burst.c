@@ -30,13 +30,15 @@ _Static_assert((int)SHARD_BURST <= (int)SIPHASH_BATCH, "a burst is hashed at onc
 struct syn {
     uint64_t source, network; /* hashes by which it is counted */
     uint8_t number;           /* of its packet in the burst */
-    uint8_t lane;             /* service in the lane; SYN_LANE_NONE: it goes the general path */
+    uint8_t general; /* and among those that go the general path, unless it is in the lane */
+    uint8_t lane;    /* service in the lane; SYN_LANE_NONE: it goes the general path */
 };
 
 struct burst {
-    uint32_t generals; /* packets that go the general path, */
-    uint8_t general[SHARD_BURST];
-    struct sorted sorted[SHARD_BURST]; /* where they are described, by number in the burst */
+    uint32_t generals;            /* packets that go the general path, */
+    uint8_t general[SHARD_BURST]; /* their numbers in the burst; and their descriptions, which
+                                     need no look at the numbers to be found */
+    struct sorted sorted[SHARD_BURST];
     struct flow_batch tuples;
     struct cookie_batch cookies;
     struct syn_lane lane;
@@ -102,32 +104,34 @@ static inline void add_syn(const struct shard *shard, struct burst *burst, uint3
 }
 
 /* A client's packet: what it will be looked up and counted by. */
-static void sort_client(const struct shard *shard, struct burst *burst, uint32_t number)
+static void sort_client(const struct shard *shard, struct burst *burst, uint32_t k)
 {
-    struct sorted *sorted = &burst->sorted[number];
+    struct sorted *sorted = &burst->sorted[k];
     const struct packet *packet = &sorted->packet;
     sorted->for_cookie = is_syn(packet);
     sorted->for_flow = !sorted->for_cookie;
     if (sorted->for_cookie) {
-        add_syn(shard, burst, number, SYN_LANE_NONE, &packet->source, packet->v4);
+        burst->syn[burst->syns].general = (uint8_t)k;
+        add_syn(shard, burst, burst->general[k], SYN_LANE_NONE, &packet->source, packet->v4);
         return;
     }
     sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
-    flow_batch_add(&burst->tuples, number, &packet->source, packet->source_port);
+    flow_batch_add(&burst->tuples, k, &packet->source, packet->source_port);
 }
 
 static void sort_general(struct shard *shard, struct burst *burst, struct frame *frame,
                          uint32_t number)
 {
-    struct sorted *sorted = &burst->sorted[number];
-    burst->general[burst->generals++] = (uint8_t)number;
+    const uint32_t k = burst->generals++;
+    struct sorted *sorted = &burst->sorted[k];
+    burst->general[k] = (uint8_t)number;
     sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
     if (!sorted->for_flow)
         return;
     if (frame->side == OUTSIDE)
-        sort_client(shard, burst, number);
+        sort_client(shard, burst, k);
     else
-        flow_batch_add(&burst->tuples, number, &sorted->packet.destination,
+        flow_batch_add(&burst->tuples, k, &sorted->packet.destination,
                        sorted->packet.destination_port);
 }
 
@@ -156,11 +160,10 @@ static void hash_some(const struct shard *shard, struct burst *burst, uint32_t f
     uint64_t hash[SIPHASH_BATCH];
     flow_batch_hash(shard->flows, &burst->tuples, hash);
     for (uint32_t k = first; k < burst->generals; k++) {
-        const uint32_t i = burst->general[k];
-        if (!burst->sorted[i].for_flow)
+        if (!burst->sorted[k].for_flow)
             continue;
-        burst->sorted[i].hash = hash[i];
-        flow_prefetch(shard->flows, hash[i]);
+        burst->sorted[k].hash = hash[k];
+        flow_prefetch(shard->flows, hash[k]);
     }
 }
 
@@ -184,11 +187,12 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
 static __attribute__((noinline, cold)) void leave_lane(struct shard *shard, struct burst *burst,
                                                        struct frame *frame, struct syn *syn)
 {
-    struct sorted *sorted = &burst->sorted[syn->number];
+    struct sorted *sorted = &burst->sorted[burst->generals];
     sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
     assert(sorted->verdict == VERDICT_FORWARDED); /* or the lane has taken what it must not */
     sorted->for_flow = false;
     sorted->for_cookie = true;
+    syn->general = (uint8_t)burst->generals;
     burst->general[burst->generals++] = syn->number;
     syn->lane = SYN_LANE_NONE;
 }
@@ -222,7 +226,7 @@ static void judge_burst(struct shard *shard, struct burst *burst, struct frame *
         if (syn->lane != SYN_LANE_NONE)
             judge_of_lane(shard, burst, &frames[syn->number], syn, verdict);
         else
-            judge_general(shard, &burst->sorted[syn->number], verdict);
+            judge_general(shard, &burst->sorted[syn->general], verdict);
     }
 }
 
@@ -233,7 +237,7 @@ static void promise_burst(struct shard *shard, struct burst *burst, const struct
     cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
     for (uint32_t i = 0; i < burst->syns; i++) {
         const uint32_t number = burst->syn[i].number;
-        struct sorted *sorted = &burst->sorted[number];
+        struct sorted *sorted = &burst->sorted[burst->syn[i].general];
         if (burst->syn[i].lane != SYN_LANE_NONE)
             continue;
         if (sorted->verdict == VERDICT_REFLECTION_RATE)
@@ -249,11 +253,10 @@ static void fetch_some(const struct shard *shard, const struct burst *burst,
                        const struct frame *frames, uint32_t first, uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
-        const uint32_t i = burst->general[k];
-        const struct sorted *sorted = &burst->sorted[i];
+        const struct sorted *sorted = &burst->sorted[k];
         if (sorted->for_flow &&
             !flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0) &&
-            frames[i].side == OUTSIDE)
+            frames[burst->general[k]].side == OUTSIDE)
             guard_fetch_source(&shard->guard, sorted->source);
     }
 }
@@ -279,11 +282,11 @@ static void decide_some(struct shard *shard, struct burst *burst, struct frame *
                         uint32_t first, uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
-        const uint32_t i = burst->general[k];
-        struct sorted *sorted = &burst->sorted[i];
+        struct sorted *sorted = &burst->sorted[k];
+        struct frame *frame = &frames[burst->general[k]];
         if (sorted->verdict == VERDICT_FORWARDED)
-            sorted->verdict = (uint8_t)decide(shard, &frames[i], sorted);
-        frames[i].verdict = sorted->verdict;
+            sorted->verdict = (uint8_t)decide(shard, frame, sorted);
+        frame->verdict = sorted->verdict;
         shard->verdicts[sorted->verdict]++;
     }
 }
