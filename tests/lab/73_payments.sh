@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 150
+# limit: 300
 # Payments, with two instances before one ledger and a provider over TLS that does all that providers do: shoppers pay in sixteen
 # ways while an instance dies at each step of a payment (in a build with failpoints; else at any time). At the end the provider's books
 # and the ledger's are the same.
@@ -124,14 +124,14 @@ expect_equal "each event is kept once" 1 "$(sql -c "select count(*) from dropgat
 
 # --- all at once ---
 proc_start pay-crowd "$LOGS/pay-crowd.log" ip netns exec "$DROPGATE_LAB-server" "$ROOT/tests/provider/crowd.py" --sale "$sale" --shoppers 160 \
-    --within 8 --deadline 60 http://198.18.128.2:8091 http://198.18.128.2:8092
+    --within 8 --deadline 120 http://198.18.128.2:8091 http://198.18.128.2:8092
 dead() { ! proc_alive pay-1; }
 for place in begun authorised claimed captured voided refunded; do
     kill -KILL "$(proc_pid pay-1)"
     proc_wait pay-1 2>/dev/null || true
     if [[ -n $crasher ]]; then
         start 1 "payment.$place=abort:2"
-        expect "an instance dies behind payment.$place" until_true 30 dead
+        expect "an instance dies behind payment.$place" until_true 60 dead
         proc_wait pay-1 2>/dev/null || true
     else
         sleep 1
@@ -145,7 +145,7 @@ proc_wait pay-crowd || fail "the shoppers end" "$(<"$LOGS/pay-crowd.log")"
 cat "$LOGS/pay-crowd.log"
 expect_equal "every shopper was told how it ended" 0 "$(jq .unanswered "$LOGS/pay-crowd.log")"
 at_rest() { [[ $(sql -c "select count(*) from dropgate.payment where state not in ('captured', 'declined', 'voided', 'refunded') or check_at < clock_timestamp() + interval '1 minute'") == 0 ]]; }
-expect "everything comes to an end" until_true 60 at_rest
+expect "everything comes to an end" until_true 90 at_rest
 same_books() {
     sql -c "select coalesce(json_agg(json_build_object('attempt', p.attempt, 'state', p.state, 'amount', p.amount,
         'reservation', (select r.state from dropgate.reservation r where r.id = p.placed))), '[]') from dropgate.payment p" >"$dir/ledger.json"
