@@ -9,6 +9,7 @@ import os
 import random
 import signal
 
+from payments import METHODS
 from relay import Relay
 from service import ROOT, Trouble, run
 from shoppers import Steady, now
@@ -21,6 +22,9 @@ ANSWER_LOST = "committed, answer lost"
 INSTANCE_KILLED = "control instance killed"
 STANDBY_CUT = "standby cut, commit, connection cut, replay"
 PRIMARY_LOST = "primary lost, standby promoted; old primary still reachable"
+PAYMENT_NOT_STORED = "payment authorised, not stored"
+PROVIDER_TIMES_OUT = "provider times out"
+WEBHOOKS = "webhook twice, out of order; expiry and late payment race"
 NOT_IN_TABLE = "-"
 
 
@@ -36,6 +40,9 @@ class Fault:
     """`prepare` comes before the instances start, `strike` while shoppers trade; it returns when the fault is over and put
     right. `chance` is the run's own source of choices."""
 
+    pays = False  # whether shoppers must pay in its runs; in others they may
+    methods = ["ok"] * 12 + sorted(METHODS)
+
     def __init__(self, name, row):
         self.name, self.row = name, row
 
@@ -43,8 +50,11 @@ class Fault:
         """For the first instance; "" for none."""
         return ""
 
+    def arrange(self, world):
+        """What the run is like, before anything is made."""
+
     async def prepare(self, world):
-        """May change world.control_dsn."""
+        """May change world.control_dsn and provider_port."""
 
     async def strike(self, world):
         raise NotImplementedError
@@ -188,15 +198,57 @@ class RelayedLocked(Relayed):
     """The answer of a batch is lost, and when it is sent again somebody else holds the sale's lock: it is refused, but what is
     refused may have been committed before, and nobody may be told that nothing happened."""
 
+    def arrange(self, world):
+        world.settings["deadline"], world.lock_timeout = "1s", "100ms"
+
     async def prepare(self, world):
         await super().prepare(world)
-        world.settings["deadline"], world.lock_timeout = "1s", "100ms"
         self.relay.pause = 0.25
 
     async def strike(self, world):
         await until(f"no {self.message} passed the relay", self.relay.fired.is_set)
         await world.postgres.sql(f"begin; select dropgate.lock_sale({world.sale}) \\g /dev/null\nselect pg_sleep(1.6) \\g /dev/null\ncommit;")
         await asyncio.wait_for(self.relay.over.wait(), FIRES_WITHIN)
+
+
+class PaymentFailpoint(Failpoint):
+    """The first instance dies at a step of a payment."""
+
+    pays = True
+
+    def __init__(self, name, place, last_passage, methods=()):
+        super().__init__(name, PAYMENT_NOT_STORED, f"payment.{place}", "abort", last_passage)
+        self.methods = list(methods) * 3 + Fault.methods
+
+
+class ProviderRelayed(Relayed):
+    """The line between the first instance and the provider."""
+
+    pays = True
+
+    def __init__(self, name, deed):
+        super().__init__(name, PROVIDER_TIMES_OUT, deed, b"POST ", 12)
+
+    async def prepare(self, world):
+        self.relay = Relay("127.0.0.1", world.provider_port[1] + 1, ("127.0.0.1", world.provider_port[1]), lambda chunk: chunk.startswith(self.message),
+                           world.chance.randint(1, self.last_message), self.deed, world.chance.uniform(0.1, 1.5))
+        await self.relay.open()
+        world.closing.append(self.relay.close)
+        world.provider_port[0] += 1
+
+
+class LateNews(Fault):
+    """No fault but the provider's own: webhooks that come twice, late, in any order and not at all, and shoppers whose holds are
+    over when they have paid."""
+
+    pays = True
+
+    def arrange(self, world):
+        world.hold = "300 ms"
+
+    async def strike(self, world):
+        await until("no payment was captured too late or declined", lambda: {"payment-declined", "payment-too-late", "reservation-expired"}
+                    & {told["type"] for told in world.shop.history})
 
 
 class LockHeld(Fault):
@@ -283,11 +335,10 @@ class StandbyCut(WithStandby):
         super().__init__(name, row)
         self.how, self.again = how, again  # SQL on session {pid}; where the same batch waits again, since {then}
 
-    async def prepare(self, world):
-        await super().prepare(world)
+    def arrange(self, world):
         self.alone = world.chance.random() < 0.5
         if self.alone:  # then nobody else can take the sale's lock, so the batch itself is what is next committed
-            world.used, world.shopper, world.hold = [0, 0], Steady, "10 minutes"
+            world.used, world.shopper, world.hold, world.pays = [0, 0], Steady, "10 minutes", False
             world.settings["deadline"] = "30s"
 
     async def _waiting(self, world, where):
@@ -369,6 +420,16 @@ FAULTS = [
                "pid = {pid} and query_start > '{then}'"),
     PrimaryLost("lose the primary", PRIMARY_LOST, standby_cut=False),
     PrimaryLost("lose the standby, then the primary", PRIMARY_LOST, standby_cut=True),
+    PaymentFailpoint("die with a payment begun", "begun", 4),
+    PaymentFailpoint("die with a payment authorised", "authorised", 4),
+    PaymentFailpoint("die with a payment claimed", "claimed", 4),
+    PaymentFailpoint("die with a payment captured", "captured", 4),
+    PaymentFailpoint("die with a payment voided", "voided", 1, ["action_never", "void_fails"]),
+    PaymentFailpoint("die with a payment refunded", "refunded", 1, ["zombie", "refund_lost", "late"]),
+    ProviderRelayed("lose the provider's answer", "lose answer"),
+    ProviderRelayed("cut the provider off", "cut before"),
+    ProviderRelayed("stall the provider", "stall"),
+    LateNews("hear of payments in any order", WEBHOOKS),
     LockHeld("hold the sale's lock", NOT_IN_TABLE),
     FunctionsReplaced("replace the functions", NOT_IN_TABLE),
 ]
@@ -377,7 +438,7 @@ FAULTS = [
 # What every change is tested with: the crash table's rows, each with a fixed seed.
 SHORT = [
     (1, "die before sending"), (2, "die after sending"), (3, "die before replying"), (4, "kill an instance"),
-    (5, "crash PostgreSQL"), (6, "lose the answer"), (7, "cut within the batch"), (8, "stall and cut the line"),
+    (5, "crash PostgreSQL"), (6, "lose the answer"), (7, "cut within the batch"), (8, "die with a payment captured"),
     (9, "hold the sale's lock"), (10, "lose a cancellation's answer"),
 ]
 

@@ -18,6 +18,7 @@ import time
 import traceback
 
 from menu import FAULTS, SHORT, fault_named, fault_of
+from payments import Provider
 from service import ROOT, Control, Postgres, Trouble
 from shoppers import Shop, Shopper
 
@@ -51,7 +52,10 @@ class World:
             "identity": "header", "deadline": self.chance.choice(("300ms", "1s", "5s")), "drain_max": "8s",
             "batch_max": self.chance.choice((2, 16, 256))}
         self.lock_timeout = self.chance.choice(("100ms", "250ms"))
+        self.provider, self.provider_port = None, [20000 + pid % 5000 * 2] * 2
+        self.pays = fault.pays or self.chance.random() < 0.3
         self.shopper, self.used = Shopper, [0, 1]  # the instances that shoppers know
+        fault.arrange(self)
 
     async def open_sale(self):
         self.sale = int(await self.postgres.sql(f"""
@@ -61,19 +65,27 @@ class World:
                 clock_timestamp() + interval '{self.opens_in} s', null) \\g /dev/null
             select :sale;"""))
 
+    async def start_provider(self):
+        if self.pays:
+            urls = [f"http://{self.address}:{8081 + n}" for n in range(2)]
+            self.provider = Provider(self.provider_port[1], self.directory, self.seed, urls)
+            self.closing.append(self.provider.end)
+            await self.provider.start()
+
     async def start_instances(self):
         for n in range(2):
             control = Control(n, self.address, self.directory, {
                 "control": {"listen": f"{self.address}:{8081 + n}", **self.settings},
                 "database": {"dsn": self.control_dsn[n], "lock_timeout": self.lock_timeout, "connect_timeout": "2s"},
-                "catalog": {"refresh": "100ms"}})
+                "catalog": {"refresh": "100ms"},
+                **({"payment": self.provider.settings(self.provider_port[n])} if self.provider else {})})
             self.controls.append(control)
         await asyncio.gather(*(control.start(self.fault.failpoints(self.chance) if n == 0 else "")
                                for n, control in enumerate(self.controls)))
 
     async def trade(self):
         self.shop = Shop(self.seed, self.sale, [(self.address, 8081 + n) for n in self.used], min(3, self.per_user + 1), RUN_WITHIN,
-                         self.shopper)
+                         self.shopper, self.fault.methods if self.pays else [])
         trading = asyncio.ensure_future(self.shop.trade())
         try:
             await self.fault.strike(self)
@@ -87,6 +99,8 @@ class World:
         await self.postgres.sql(f"update dropgate.sale set hold = '{LONG_HOLD}' where id = {self.sale}")
         if self.hold != LONG_HOLD:
             await asyncio.sleep(float(self.hold.split()[0]) / 1000)
+        if self.provider:
+            await self.provider.at_rest(self.postgres, self.sale)
         await self.shop.settle()
 
     async def ledger(self):
@@ -96,7 +110,10 @@ class World:
                 select json_agg(json_build_object('id', r.id, 'user', r.user_id, 'quantity', r.quantity, 'state', r.state,
                     'granted', r.granted_entry, 'released', r.released_entry,
                     'granted_at', (extract(epoch from r.granted_at) * 1000000)::bigint,
-                    'expires_at', (extract(epoch from r.expires_at) * 1000000)::bigint))
+                    'expires_at', (extract(epoch from r.expires_at) * 1000000)::bigint,
+                    'due', case when not exists (select from dropgate.payment p where p.sale = r.sale and p.reservation = r.id)
+                                then (extract(epoch from r.expires_at) * 1000000)::bigint end,
+                    'late', exists (select from dropgate.payment p where p.sale = r.sale and p.placed = r.id and p.reservation <> r.id)))
                 from dropgate.reservation r where r.sale = s.id), '[]'))
             from dropgate.sale s join dropgate.stock k on k.sale = s.id where s.id = {self.sale}"""))
 
@@ -121,6 +138,8 @@ class World:
             if rows:
                 names.add(name)
                 lines.append(f"{name}: {rows}")
+        if self.provider:
+            lines += await self.provider.compare(self.postgres, self.sale)
         lines += self.fault.inspect(self, {row["id"]: row for row in ledger["rows"]})
         return names, lines + self.shop.complaints[:10]
 
@@ -142,6 +161,7 @@ async def make(world):
     names, wrong = set(), []
     try:
         await world.open_sale()
+        await world.start_provider()
         await world.fault.prepare(world)
         await world.start_instances()
         await world.trade()

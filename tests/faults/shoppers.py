@@ -16,11 +16,13 @@ PAUSES = 0.005, 0.05    # seconds before a shopper repeats what it does not know
 PATIENCE = 0.2          # seconds, in place of a Retry-After of several
 ASKS_WHEN_REFUSED = 3   # while the load runs
 LOSES, TWICE = 0.04, 0.06
-CANCELS, REPLAYS, LOOKS, CHANGES_ITS_MIND = 0.3, 0.2, 0.1, 0.05
-LIKED = {201, 204, 200}
+CANCELS, REPLAYS, LOOKS, PAYS, CHANGES_ITS_MIND = 0.3, 0.2, 0.1, 0.5, 0.05
+LOOKS_AGAIN = 4         # at a payment that is pending
+LIKED = {200, 201, 202, 204}
 NO_STOCK = {"sold-out", "insufficient-stock"}
 # Refusals that a sound client of this sale can meet.
-LAWFUL = {"sold-out", "insufficient-stock", "limit-reached", "key-in-flight", "not-open", "too-many-attempts", "wrong-state"}
+LAWFUL = {"sold-out", "insufficient-stock", "limit-reached", "key-in-flight", "not-open", "attempts-used", "wrong-state", "payment-declined",
+          "reservation-expired", "payment-too-late", "too-many-payments"}
 
 
 def now():
@@ -121,6 +123,8 @@ class Shopper:
             await self._ask_other_body(wish)
         if self.chance.random() < REPLAYS:
             await self.reserve(wish, "replay")
+        if self.shop.methods and self.chance.random() < PAYS:
+            await self.pay(wish)
         if self.chance.random() < CANCELS:
             for _ in range(self.chance.choice((1, 2))):
                 await self.cancel(wish)
@@ -135,6 +139,18 @@ class Shopper:
 
     async def cancel(self, wish):
         await self.until_known(wish, "cancel", f"DELETE /v1/reservations/{wish.id}")
+
+    async def pay(self, wish):
+        """One way or another, with one key per way; who is told to wait looks again, a few times."""
+        for attempt in range(self.chance.choice((1, 1, 2))):
+            method = self.chance.choice(self.shop.methods)
+            for _ in range(LOOKS_AGAIN):
+                answer = await self.until_known(wish, f"pay {attempt} {method}", f"POST /v1/reservations/{wish.id}/payment")
+                if answer.status != 202 or self.shop.is_over():
+                    break
+                await asyncio.sleep(self.chance.uniform(0, 0.5))
+            if answer.status != 402:
+                return
 
     async def _ask_other_body(self, wish):
         other = Wish(self, wish.key, wish.quantity % 3 + 1)
@@ -160,10 +176,13 @@ class Shopper:
 
     def _request(self, wish, op, call):
         head = f"{call} HTTP/1.1\r\nHost: shop\r\nX-Dropgate-User: {self.user}\r\n"
-        if op not in ("reserve", "replay"):
+        if op in ("cancel", "look"):
             return (head + "\r\n").encode()
-        body = json.dumps({"quantity": wish.quantity})
-        return (f'{head}Idempotency-Key: "{wish.key}"\r\nContent-Type: application/json\r\n'
+        key, body = wish.key, json.dumps({"quantity": wish.quantity})
+        if op.startswith("pay "):
+            _, key, method = op.split(" ")
+            body = json.dumps({"method": method})
+        return (f'{head}Idempotency-Key: "{key}"\r\nContent-Type: application/json\r\n'
                 f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
 
     async def _once(self, line, wish, op, request, lose=False):
@@ -188,10 +207,11 @@ class Shop:
 
     WORKERS, SHOPPERS_MAX = 24, 1500
 
-    def __init__(self, seed, sale, addresses, quantity_max, give_up_after, shopper=Shopper):
+    def __init__(self, seed, sale, addresses, quantity_max, give_up_after, shopper=Shopper, methods=()):
         self.seed, self.sale, self.addresses, self.quantity_max, self.shopper = seed, sale, addresses, quantity_max, shopper
         self.history, self.complaints, self.shoppers = [], [], []
         self.deadline = time.monotonic() + give_up_after
+        self.methods = list(methods)  # ways to pay; none: nobody does
         self.answers = 0  # that tell
         self.enough = False
 

@@ -6,8 +6,9 @@
 #   history.py LEDGER.json HISTORY.jsonl…   prints what holds, and what is broken with its evidence; exit 0 if all holds
 #
 # LEDGER.json: {"sale", "total", "avail", "per_user", "opens_at", "rows": [{"id", "user", "quantity", "state", "granted", "released",
-# "granted_at", "expires_at", "due"}]}; granted and released are the numbers of the ledger entries that did it (released may be
-# null); due is when a hold ends by itself, null if a payment was begun, and expires_at if it is not there. HISTORY: one line per call: {"user", "op", "key", "quantity", "invoked", "answered", "status", "type", "id", "hash"};
+# "granted_at", "expires_at", "due", "late"}]}; granted and released are the numbers of the ledger entries that did it (released may be
+# null); due is when a hold ends by itself, null if a payment was begun, and expires_at if it is not there; late:
+# it took the place of one that had ended when its money came. HISTORY: one line per call: {"user", "op", "key", "quantity", "invoked", "answered", "status", "type", "id", "hash"};
 # status 0 is a call whose answer never came. All times are microseconds since 1970 of one machine's clock.
 #
 # Every check errs on the side of the ledger: what could have happened in some order is let pass. history_test.py shows
@@ -105,6 +106,8 @@ def granted_is_in_the_ledger(case):
 def ledger_is_known_to_somebody(case):
     """H1: every row is one that somebody asked for, by a call before it that was not told that nothing happened."""
     for row in case.rows:
+        if row.get("late"):
+            continue  # made for money that came after the first one had ended
         calls = [told for told in case.asked.get(row["id"], []) if told["quantity"] == row["quantity"]]
         if not calls or calls[0]["user"] != row["user"]:
             yield f"{row['user']} never asked for {row['quantity']} of {row['id']}"
@@ -118,6 +121,19 @@ def cancelled_is_in_the_ledger(case):
         row = case.row.get(ident)
         if any(told["status"] == 204 for told in calls) and (row is None or row["released"] is None):
             yield f"{ident} was cancelled, and the ledger holds {row}"
+
+
+def paid_is_in_the_ledger(case):
+    """H1, for money: who was told that it is paid has it."""
+    for told in case.history:
+        if told["op"].startswith("pay") and told["status"] == 200 and not paid_for(case, told):
+            yield f"{told['user']} was told that {told['id']} is paid, and the ledger holds {case.row.get(told['id'])}"
+
+
+def paid_for(case, told):
+    row = case.row.get(told["id"])
+    return row is not None and row["state"] == "paid" or any(
+        late["user"] == told["user"] and late["state"] == "paid" for late in case.rows if late.get("late"))
 
 
 def same_key_same_bytes(case):
@@ -245,7 +261,7 @@ def nobody_is_refused_what_is_there(case):
 CHECKS = {
     "I4": [granted_is_in_the_ledger],
     "I6": [nobody_is_refused_what_is_there],
-    "H1": [granted_is_in_the_ledger, ledger_is_known_to_somebody, cancelled_is_in_the_ledger],
+    "H1": [granted_is_in_the_ledger, ledger_is_known_to_somebody, cancelled_is_in_the_ledger, paid_is_in_the_ledger],
     "H2": [same_key_same_bytes],
     "H3": [stock_is_never_exceeded],
     "H4": [no_stock_is_told_only_when_it_is_so],

@@ -110,6 +110,19 @@ class TheChecker(unittest.TestCase):
         self.nobody_is_refused()
         self.assert_found("H1")
 
+    def test_finds_a_payment_that_is_not_there(self):
+        self.history.append(told("cid", 200, 400, 410, op="pay 0 ok", id=ident("cid")))
+        self.assert_found("H1")
+        self.row("cid").update(state="paid", due=None)
+        self.assert_found()
+
+    def test_lets_late_money_take_another_place(self):
+        self.ledger.update(total=3)
+        self.ledger["rows"].append(row("ann", 5, 1300, "paid", key="made for the money", late=True))
+        self.history.append(told("ann", 200, 1290, 1310, op="pay 0 late", id=ident("ann")))
+        self.nobody_is_refused()
+        self.assert_found()
+
     # H2: the same key gives the same bytes
 
     def test_finds_a_replay_that_reads_differently(self):
