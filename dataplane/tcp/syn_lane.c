@@ -184,6 +184,8 @@ static __attribute__((noinline)) uint32_t add_service(struct syn_lane *lane,
     if (lane->services == SYN_LANE_SERVICES)
         return SYN_LANE_NONE;
     struct syn_lane_service *service = &lane->service[lane->services];
+    if (addr_is_v4(address) != v4) /* by its v4-mapped address: a bogon */
+        return SYN_LANE_NONE;
     const int target = policy_service(shard->policy.services, address, be16toh(port));
     *service = (struct syn_lane_service){.address = *address, .port = port, .v4 = v4};
     return target >= 0 && prepare(service, shard, (uint32_t)target) ? lane->services++
@@ -196,7 +198,8 @@ INLINE uint32_t find_service(struct syn_lane *lane, const struct shard *shard, c
     const struct addr address = raw_addr(frame + destination_offset(v4), v4);
     const uint16_t port = raw16(frame + l4_offset(v4) + AT_DESTINATION_PORT);
     for (uint32_t i = 0; i < lane->services; i++)
-        if (lane->service[i].port == port && addr_equal(&lane->service[i].address, &address))
+        if (lane->service[i].v4 == v4 && lane->service[i].port == port &&
+            addr_equal(&lane->service[i].address, &address))
             return i;
     return add_service(lane, shard, &address, port, v4);
 }

@@ -215,6 +215,36 @@ static void a_burst_may_be_to_all_services_and_grants_change(void **state)
     both_free(b);
 }
 
+/* Within this program such an address is the IPv4 one itself, with its services. */
+static void a_service_is_not_spoken_to_by_its_v4_mapped_address(void **state)
+{
+    struct wire *w = wire_of(state);
+    uint8_t bytes[2 * FRAME_ROOM];
+    struct wire_talk t = wire_talk(w);
+    const uint16_t v4_service = WIRE_V4;
+    wire_begin(w);
+    for (int after_another = 0; after_another < 2; after_another++) {
+        struct frame frames[2];
+        uint32_t count = 0;
+        if (after_another) {
+            struct wire_talk other = t;
+            other.client.at.addr = addr_from_v4(htobe32(0xc6336407));
+            other.listen = w->services->service[v4_service].listen;
+            frames[count++] =
+                frame_of(bytes + FRAME_ROOM, write_syn(bytes + FRAME_ROOM, &other, 1460, 7, 1));
+        }
+        struct wire_talk mapped = t;
+        const uint32_t length = write_syn(bytes, &mapped, 1460, 7, 1);
+        memcpy(bytes + ETHERNET_HEADER + 24, &w->services->service[v4_service].listen.addr, 16);
+        frame_put16(bytes + length - 38, w->services->service[v4_service].listen.port);
+        frame_fix_checksums(bytes);
+        frames[count++] = frame_of(bytes, length);
+        shard_burst(w->shard, frames, count);
+        assert_int_equal(frames[count - 1].verdict, VERDICT_BOGON);
+        assert_int_equal(frames[count - 1].to, PORT_NONE);
+    }
+}
+
 static void pitfall_27_a_syn_of_the_lane_changes_no_flow(void **state)
 {
     struct wire *w = wire_of(state);
@@ -251,6 +281,8 @@ int main(void)
         WIRE_TEST(a_flood_is_answered_by_the_lane_as_by_the_general_path),
         WIRE_TEST(limits_hold_in_the_lane_as_in_the_general_path),
         WIRE_TEST(a_burst_may_be_to_all_services_and_grants_change),
+        {"a_service_is_not_spoken_to_by_its_v4_mapped_address",
+         a_service_is_not_spoken_to_by_its_v4_mapped_address, wire_setup_v6, wire_teardown, NULL},
         WIRE_TEST(pitfall_27_a_syn_of_the_lane_changes_no_flow),
         WIRE_TEST(without_room_there_is_no_answer),
     };
