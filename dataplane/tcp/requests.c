@@ -134,7 +134,8 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
                            segment->length, &heads);
     shard->requests += heads;
-    flow->after_last = scan_ended(&flow->scan);
+    if (!flow->after_last && scan_ended(&flow->scan))
+        surplus_begin(flow);
     switch (verdict) {
     case VERDICT_FORWARDED:
         if (!seq_before(flow->scan.next, segment->seq + segment->length))

@@ -316,7 +316,8 @@ uint32_t flow_granted(const struct shard *shard, const struct flow *flow);
 static inline uint32_t flow_acknowledged(const struct flow *flow)
 {
     uint32_t backend = flow->from_backend.acked;
-    if (seq_before(backend, flow->owned_end) && surplus_count(flow) == 0)
+    bool owns = flow->delivering || flow->state < FLOW_ESTABLISHED;
+    if (owns && seq_before(backend, flow->owned_end))
         return flow->owned_end;
     return surplus_shown(flow, backend);
 }

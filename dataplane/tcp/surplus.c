@@ -15,6 +15,13 @@ static uint32_t backends_count(const struct flow *flow, uint32_t seq)
     return seq_before(seq, last + count) ? last : seq - count;
 }
 
+void surplus_begin(struct flow *flow)
+{
+    flow->after_last = true;
+    if (!flow->delivering) /* then all that was owned is acknowledged */
+        flow->owned_end = flow->from_backend.acked;
+}
+
 void surplus_strip(const struct flow *flow, struct window_segment *s)
 {
     const uint32_t from = s->seq, to = s->seq + s->length, last = flow->scan.next;

@@ -32,6 +32,10 @@ static inline uint32_t surplus_shown(const struct flow *flow, uint32_t ack)
     return flow->after_last && !seq_before(ack, flow->scan.next) ? ack + surplus_count(flow) : ack;
 }
 
+/** The last request is complete. Nothing has been discarded yet: what the gateway owned when the
+ * connection opened may lie billions of bytes back, and would be taken for a count. */
+void surplus_begin(struct flow *flow);
+
 /** Brings a client's segment, behind its last request, into the backend's count, without what has
  * been discarded before; of its payload, what lies before the end of that request is in front. A
  * reset at what was discarded is an old one.

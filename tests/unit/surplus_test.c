@@ -388,6 +388,38 @@ static void a_late_copy_of_the_first_segment_is_acknowledged_to_the_end(void **s
     assert_int_equal(wire_out(w, OUTSIDE).ack, t.client.next);
 }
 
+/* What was owned when the connection opened lies so far behind then that, as numbers, it seems to
+ * lie ahead. */
+static void a_request_of_more_than_two_gigabytes_may_be_the_last(void **state)
+{
+    static const char head[] = "PUT /v1/items/7 HTTP/1.1\r\nHost: shop.example\r\n"
+                               "Connection: close\r\nContent-Length: 2500000000\r\n\r\n";
+    const uint32_t body = 2500000000U;
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, head);
+    wire_accept(w, &t);
+    t.server.window = UINT16_MAX; /* scaled */
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    wire_quiet(w);
+    const uint32_t end = t.client.next + body, step = 1U << 20;
+    while (t.client.next != end) { /* bodies pass unread, so the end of each window will do */
+        const uint32_t left = end - t.client.next;
+        struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK, "!");
+        s.seq += (left < step ? left : step) - 1;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_out(w, INSIDE);
+        t.client.next = t.server.expects = s.seq + 1;
+        answers(w, &t, 0, "", t.client.next);
+    }
+    sends_on(w, &t, "more");
+    acknowledged(w, &t, t.client.next);
+    answers(w, &t, TCP_FIN, ANSWER, t.client.next);
+    says(w, &t, TCP_FIN, end);
+    wire_expect_tables(w, 1, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +438,7 @@ int main(void)
         WIRE_TEST(more_than_anyone_sends_unaware_is_reset_once_all_is_answered),
         WIRE_TEST(a_client_that_stops_at_the_most_ends_gracefully),
         WIRE_TEST(it_keeps_no_connection_alive),
+        WIRE_TEST(a_request_of_more_than_two_gigabytes_may_be_the_last),
         WIRE_TEST(a_late_copy_of_the_first_segment_is_acknowledged_to_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
