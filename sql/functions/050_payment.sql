@@ -70,6 +70,10 @@ begin
     if not found then
         perform lock_sale(r.sale); -- no stock moves, but expiry holds this lock while it looks at what is due
         select x.* into r from reservation x where x.id = p_id and x.sale = r.sale for update;
+        if not found then -- retired meanwhile
+            return query select 404, null::text, null::bigint, null::text, null::text, null::text, null::uuid;
+            return;
+        end if;
         select x.* into p from payment x where x.attempt = p_attempt; -- begun while we waited
     end if;
     if p.attempt is not null then
@@ -195,18 +199,25 @@ language plpgsql volatile set search_path = pg_catalog, dropgate, pg_temp as $$
 declare
     s sale;
     t timestamptz := clock_timestamp();
+    there bool;                     -- the reservation itself can be paid
+    room int;                       -- what its user may have beside what counts against the limit
 begin
     if r.id is null then -- the sale is long over, and its reservations are gone
         return null;
-    elsif r.state = 'held' or r.state in ('paying', 'capturing', 'unknown') and r.attempt = p.attempt then
+    end if;
+    there := r.state = 'held' and r.expires_at > t or r.state in ('paying', 'capturing', 'unknown') and r.attempt = p.attempt;
+    if not there then
+        select x.* into s from sale x where x.id = p.sale;
+        room := s.per_user - coalesce((select sum(x.quantity) from reservation x where x.sale = r.sale and x.user_id = r.user_id
+                                       and x.state < 'expired' and (x.state <> 'held' or x.expires_at > t)), 0);
+        there := r.state = 'held' and r.quantity <= room; -- its time is over: its user may have reserved others instead
+    end if;
+    if there then
         update reservation x set state = 'paid', attempt = p.attempt where x.id = r.id and x.sale = r.sale and x.state = r.state;
         update stock x set held = x.held - r.quantity where x.sale = r.sale and r.state in ('held', 'paying');
         return r.id;
     end if;
-    select x.* into s from sale x where x.id = p.sale;
-    if r.state < 'expired' or r.quantity > k.avail or t >= s.closes_at
-       or r.quantity > s.per_user - coalesce((select sum(x.quantity) from reservation x where x.sale = r.sale and x.user_id = r.user_id
-                                              and x.state < 'expired' and (x.state <> 'held' or x.expires_at > t)), 0) then
+    if r.state < 'expired' or r.quantity > k.avail or t >= s.closes_at or r.quantity > room then
         return null;
     end if;
     -- A reservation ends once: the units are granted anew, under the attempt's id, at the price that was paid.
@@ -231,13 +242,13 @@ begin
     -- The usual case moves no stock, and so needs no lock that others wait for.
     if exists (select from payment x where x.attempt = p_attempt and x.state in ('capturing', 'unknown')) then
         l := payment_lock(p_attempt, false);
-    p := l.p; r := l.r;
+        p := l.p; r := l.r;
         if p.state not in ('capturing', 'unknown') then
             raise 'payment % has just changed its state', p_attempt using errcode = 'serialization_failure';
         end if;
     else
         l := payment_lock(p_attempt, true);
-    p := l.p; r := l.r; k := l.k;
+        p := l.p; r := l.r; k := l.k;
     end if;
     if p.state is null or p.state in ('captured', 'refunding', 'refunded') then
         return payment_repeated(p.state);

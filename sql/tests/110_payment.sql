@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- Payments, one session: every state, and every event in a state that does not expect it.
 begin;
-select plan(102);
+select plan(106);
 select string_agg(line, E'\n') as invariants from regexp_split_to_table(pg_read_file(:'sql' || '/invariants.sql'), E'\n') line \gset
 create function pg_temp.all_hold(p_query text) returns boolean language plpgsql as $$
 declare r bool;
@@ -128,13 +128,26 @@ select is(dropgate.payment_captured(test.attempt(5, 'ann', 'k', 'p')), 'refundin
 select is(array[pg_temp.refunds(4), pg_temp.refunds(5)], array[1, 1]::bigint[], 'each has one row in the outbox');
 select ok(pg_temp.all_hold(:'invariants'), 'all invariants hold');
 
+-- A hold that is over, but not released before 256 others, when its user has reserved again.
+select test.sale(10, total => 600, per_user => 2);
+select test.ask(10, variadic array(select 'u' || i || '/k/1' from generate_series(1, 300) i));
+select test.ask(10, 'ann/k/2', 'bob/k/1');
+select test.begin(10, u, 'k', 'p') from unnest(array['ann', 'bob']) u;
+select dropgate.payment_declined(test.attempt(10, u, 'k', 'p'), 'no') from unnest(array['ann', 'bob']) u;
+select dropgate_lab.expire_now(10, 300);
+select test.expire(10);
+select is(test.states(10, 'ann', 'k', 'p') || test.ask(10, 'ann/k2/1'), 'held/declined201', 'ann''s hold is over, and another takes its place');
+select is(dropgate.payment_captured(test.attempt(10, 'ann', 'k', 'p')), 'refunding', 'then late money for the first goes back');
+select is(dropgate.payment_captured(test.attempt(10, 'bob', 'k', 'p')), 'captured', 'bob, who has no other, is sold what is still there');
+select ok(pg_temp.all_hold(:'invariants'), 'all invariants hold');
+
 -- Unknown, and what an operator may do.
 select test.sale(6, total => 5, per_user => 1);
 select test.ask(6, 'ann/k/1', 'bob/k/1', 'cay/k/1');
 select test.begin(6, u, 'k', 'p') from unnest(array['ann', 'bob', 'cay']) u;
 select dropgate.payment_authorised(test.attempt(6, u, 'k', 'p'), 1000) from unnest(array['ann', 'bob', 'cay']) u;
 select is((select string_agg(dropgate.payment_unknown(test.attempt(6, u, 'k', 'p'), 60000), ' ') from unnest(array['ann', 'bob', 'cay']) u), 'unknown unknown unknown', 'a capture without an answer is unknown');
-select is((select (unknown, refunding)::text from dropgate.payment_backlog()), '(3,2)', 'which is counted');
+select is((select (unknown, refunding)::text from dropgate.payment_backlog()), '(3,3)', 'which is counted');
 select test.expire(6);
 select test.ask(6);
 select is(test.stock(6), '2 0 3 0', 'and never released by time');
