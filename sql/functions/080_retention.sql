@@ -41,7 +41,7 @@ begin
     end loop;
     -- A late attempt to pay may outlive its reservation; while there is still something to void, to look at or to refund, it stays.
     select y.sale, count(*) as payments into x from payment y
-        where y.sale = any (p_sales) and y.state in ('begun', 'capturing', 'unknown', 'voiding', 'refunding') group by y.sale order by y.sale limit 1;
+        where y.sale = any (p_sales) and y.check_at is not null group by y.sale order by y.sale limit 1;
     if found then
         raise 'sale %: % of its payments are not final', x.sale, x.payments
             using errcode = 'object_not_in_prerequisite_state', hint = 'The reconciler ends them, or reservation_resolve.';
