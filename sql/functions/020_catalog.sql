@@ -44,6 +44,15 @@ language sql volatile security definer set search_path = pg_catalog, dropgate, p
     on conflict (id) do update set title = excluded.title, description = excluded.description
 $$;
 
+-- A reservation's amount is a number that JSON keeps, like its price; else it could be granted and never be paid.
+create or replace function dropgate.price_check(p_sale int, p_unit_price bigint, p_per_user int) returns void
+language plpgsql stable set search_path = pg_catalog, dropgate, pg_temp as $$
+begin
+    if p_unit_price::numeric * p_per_user > 9007199254740991 then
+        raise 'sale %: % for each of % units is more than 9007199254740991', p_sale, p_unit_price, p_per_user using errcode = 'check_violation';
+    end if;
+end $$;
+
 -- Creates or changes a sale. What was promised stands: the total cannot fall below what is out, and the opening cannot
 -- move behind a grant. p_attempts: how many reservations a user may cancel or let expire before it gets no more; NULL leaves it, 20 in
 -- a new sale.
@@ -61,6 +70,7 @@ begin
     if k.total - k.avail > p_total then
         raise 'sale %: % units are out, the total cannot be %', p_id, k.total - k.avail, p_total using errcode = 'check_violation';
     end if;
+    perform price_check(p_id, p_unit_price, p_per_user);
     if exists (select from sale s where s.id = p_id and s.opens_at < p_opens_at)
        and exists (select from reservation r where r.sale = p_id and r.granted_at < p_opens_at) then
         raise 'sale %: has granted before %, the opening cannot move behind that', p_id, p_opens_at using errcode = 'check_violation';
@@ -76,6 +86,6 @@ begin
     on conflict (sale) do update set total = p_total, avail = old.avail + p_total - old.total;
 end $$;
 
-revoke all on function dropgate.sale_state, dropgate.catalog, dropgate.item_put, dropgate.sale_put, dropgate.notify_item, dropgate.notify_sale from public;
+revoke all on function dropgate.sale_state, dropgate.catalog, dropgate.price_check, dropgate.item_put, dropgate.sale_put, dropgate.notify_item, dropgate.notify_sale from public;
 grant execute on function dropgate.catalog to dropgate_service, dropgate_admin;
 grant execute on function dropgate.item_put, dropgate.sale_put to dropgate_admin;

@@ -41,6 +41,7 @@ declare s sale;
 begin
     perform lock_stock(p_sale);
     select * into strict s from sale where id = p_sale;
+    perform price_check(p_sale, p_unit_price, s.per_user);
     update sale set unit_price = p_unit_price, currency = coalesce(p_currency, sale.currency) where id = p_sale;
     return query select s.unit_price, s.currency;
 end $$;

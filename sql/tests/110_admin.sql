@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- What operators do to a running sale: what it changes, what it refuses, and what it leaves alone.
 begin;
-select plan(36);
+select plan(39);
 set local role dropgate_admin;
 select dropgate.item_put('lamp', 'A lamp', 'gives light');
 select lives_ok($$ select dropgate.sale_put(1, 'lamp', 10, 3, '10 minutes', 1999, 'EUR', now() - interval '1 hour') $$, 'an operator makes items and sales');
@@ -35,6 +35,9 @@ select throws_ok('select dropgate.sale_price(1, -1)', '23514', null, 'no price i
 select throws_ok('select dropgate.sale_price(1, null)', '23502', null, 'nor nothing');
 select throws_ok($$ select dropgate.sale_price(1, 1, 'euro') $$, '23514', null, 'a currency is three capitals');
 select throws_ok('select dropgate.sale_price(2, 1)', 'P0002', null, 'of a sale that there is');
+select throws_ok('select dropgate.sale_price(1, 3002399751580331)', '23514', 'sale 1: 3002399751580331 for each of 3 units is more than 9007199254740991', 'nor so high that the amount could not be told');
+select throws_ok($$ select dropgate.sale_put(3, 'lamp', 10, 2, '10 minutes', 4503599627370496, 'EUR', now()) $$, '23514', null, 'in a new sale neither');
+select lives_ok($$ select dropgate.sale_put(3, 'lamp', 10, 3, '10 minutes', 3002399751580330, 'EUR', now()) $$, 'up to there it can be paid');
 
 -- The end.
 select dropgate.sale_close(1) as ended \gset
