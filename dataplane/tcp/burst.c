@@ -237,9 +237,9 @@ static void promise_burst(struct shard *shard, struct burst *burst, const struct
     cookie_batch_begin(&burst->cookies, shard->policy.keys, shard->unix_ms);
     for (uint32_t i = 0; i < burst->syns; i++) {
         const uint32_t number = burst->syn[i].number;
-        struct sorted *sorted = &burst->sorted[burst->syn[i].general];
         if (burst->syn[i].lane != SYN_LANE_NONE)
-            continue;
+            continue; /* it has no description */
+        struct sorted *sorted = &burst->sorted[burst->syn[i].general];
         if (sorted->verdict == VERDICT_REFLECTION_RATE)
             sorted->verdict = (uint8_t)outside_again(shard, sorted);
         if (sorted->verdict == VERDICT_FORWARDED)
