@@ -224,7 +224,8 @@ begin
     insert into reservation (id, sale, user_id, fingerprint, quantity, unit_price, currency, granted_at, expires_at, granted_entry, state, attempt)
         values (p.attempt, r.sale, r.user_id, p.attempt, r.quantity, r.unit_price, r.currency, t, t + s.hold, k.entry + 1, 'paid', p.attempt);
     update stock x set avail = x.avail - r.quantity, granted = x.granted + r.quantity, entry = x.entry + 1 where x.sale = r.sale;
-    perform payment_told('reservation.granted', p, r, p.attempt);
+    perform outbox_put('reservation.granted', r.sale, p.attempt, r.user_id, jsonb_build_object('quantity', r.quantity,
+        'unit_price', r.unit_price, 'currency', r.currency, 'expires_at', utc_text(t + s.hold))); -- like every grant
     return p.attempt;
 end $$;
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 -- Payments, one session: every state, and every event in a state that does not expect it.
 begin;
-select plan(106);
+select plan(107);
 select string_agg(line, E'\n') as invariants from regexp_split_to_table(pg_read_file(:'sql' || '/invariants.sql'), E'\n') line \gset
 create function pg_temp.all_hold(p_query text) returns boolean language plpgsql as $$
 declare r bool;
@@ -115,6 +115,7 @@ select test.ask(4, 'cay/k/1');
 select is(dropgate.payment_captured(test.attempt(4, 'bob', 'k', 'p')), 'captured', 'late money takes stock again');
 select is(test.states(4, 'bob', 'k', 'p') || ' ' || test.stock(4), 'expired/captured 1 1 5 3', 'as a new grant: what has expired has expired');
 select is((select (user_id, quantity, unit_price, state)::text from dropgate.reservation where id = test.attempt(4, 'bob', 'k', 'p')), '(bob,1,1999,paid)', 'at the old price');
+select is((select array_agg(distinct (select string_agg(k, ' ' order by k) from jsonb_object_keys(body) k)) from dropgate.event where sale = 4 and kind = 'reservation.granted'), array['currency expires_at quantity unit_price'], 'told in the words of any other grant');
 select is(dropgate.payment_captured(test.attempt(4, 'bob', 'k', 'p')), 'captured', 'once');
 select is(dropgate.payment_captured(test.attempt(4, 'ann', 'k', 'p')), 'refunding', 'unless fewer are left');
 select is(test.stock(4), '1 1 5 3', 'then nothing moves');
