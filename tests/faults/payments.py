@@ -54,14 +54,22 @@ class Provider:
             await self.child.wait()
 
     async def at_rest(self, postgres, sale):
-        """When every payment of the sale has come to its end."""
+        """When every payment of the sale has come to its end, and the provider will not change its mind about any: what it decides
+        by itself has been decided, and told. Unless anything has moved there while the ledger was read."""
         deadline = asyncio.get_running_loop().time() + ENDS_WITHIN
         query = f"""select p.attempt, p.state from dropgate.payment p where p.sale = {sale}
             and (p.state not in {FINAL} or p.check_at < clock_timestamp() + interval '1 minute')"""
-        while left := await postgres.sql(query):
+        while True:
+            before = await self._ask("_under_way")
+            left = await postgres.sql(query)
+            if not left and not before["under_way"] and before == await self._ask("_under_way"):
+                return
             if asyncio.get_running_loop().time() > deadline:
-                raise Trouble(f"payments do not come to an end: {left.splitlines()[:5]}")
+                raise Trouble(f"payments do not come to an end: {left.splitlines()[:5]}; the provider has {before['under_way']} under way")
             await asyncio.sleep(0.1)
+
+    async def _ask(self, what):
+        return json.loads(await run("curl", "-fsS", f"http://127.0.0.1:{self.port}/{what}"))
 
     async def compare(self, postgres, sale):
         """What differs between its books and the ledger's, as lines."""
@@ -69,5 +77,4 @@ class Provider:
             select coalesce(json_agg(json_build_object('attempt', p.attempt, 'state', p.state, 'amount', p.amount, 'reservation',
                 (select r.state from dropgate.reservation r where r.sale = p.sale and r.id = p.placed))), '[]')
             from dropgate.payment p where p.sale = {sale}"""))
-        kept = json.loads(await run("curl", "-fsS", f"http://127.0.0.1:{self.port}/_books"))
-        return list(books.faults(kept, ledger))
+        return list(books.faults(await self._ask("_books"), ledger))

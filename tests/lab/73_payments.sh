@@ -145,6 +145,8 @@ proc_wait pay-crowd || fail "the shoppers end" "$(<"$LOGS/pay-crowd.log")"
 cat "$LOGS/pay-crowd.log"
 expect_equal "every shopper was told how it ended" 0 "$(jq .unanswered "$LOGS/pay-crowd.log")"
 at_rest() { [[ $(sql -c "select count(*) from dropgate.payment where state not in ('captured', 'declined', 'voided', 'refunded') or check_at < clock_timestamp() + interval '1 minute'") == 0 ]]; }
+told() { [[ $(server curl -sSk https://198.18.128.2:8099/_under_way | jq .under_way) == 0 ]]; }
+expect "the provider has decided and told everything" until_true 60 told
 expect "everything comes to an end" until_true 90 at_rest
 same_books() {
     sql -c "select coalesce(json_agg(json_build_object('attempt', p.attempt, 'state', p.state, 'amount', p.amount,

@@ -9,19 +9,23 @@
 #   simulator.py --listen HOST:PORT --key FILE [--tls CERT KEY] [--webhook URL… --secret FILE] [--seed N] [--slow SECONDS]
 #
 # GET /_books (without a key): every attempt with its state, and how often its money was taken and given back.
+# GET /_under_way (without a key): how many decisions and webhooks are still to come though nobody asks for anything more, and how
+# often an attempt has changed so far. At rest are only those whose provider has nothing under way.
 
 import argparse
 import hashlib
 import hmac
+import http.client
 import json
 import random
 import socket
 import ssl
 import threading
 import time
-import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+EVENT_TRIED_FOR = 120  # seconds; real providers try for days
 
 # method: what it does
 METHODS = {
@@ -71,6 +75,8 @@ class Provider:
         self.secret = open(options.secret, "rb").read().strip() if options.secret else b""
         self.key = open(options.key, encoding="ascii").read().strip()
         self.events = 0
+        self.under_way = 0  # decisions and webhooks that come by themselves
+        self.moves = 0
 
     # --- state ---
 
@@ -79,6 +85,7 @@ class Provider:
         if attempt.state == state:
             return
         attempt.state, attempt.reason = state, reason
+        self.moves += 1
         attempt.taken += state == "captured"
         attempt.returned += state == "refunded"
         self.tell(attempt, state)
@@ -88,7 +95,10 @@ class Provider:
             with self.lock:
                 if attempt.state not in unless:
                     self.move(attempt, state, reason)
+                self.under_way -= 1
 
+        with self.lock:
+            self.under_way += 1
         timer = threading.Timer(seconds, act)
         timer.daemon = True
         timer.start()
@@ -155,6 +165,7 @@ class Provider:
         self.events += 1
         event = {"id": f"evt-{self.options.seed}-{self.events}", "type": kind, "attempt": attempt.id, "created": int(time.time())}
         copies = 1 + (self.random.random() < 0.3)
+        self.under_way += copies
         for _ in range(copies):
             delay = self.random.choice((0, 0.02, 0.3, 1.0))
             threading.Thread(target=self.send, args=(event, delay), daemon=True).start()
@@ -162,16 +173,26 @@ class Provider:
     def send(self, event, delay):
         time.sleep(delay)
         body = json.dumps(event).encode()
-        for attempt in range(20):
-            at = str(int(time.time()))
-            signature = hmac.new(self.secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
-            url = self.options.webhook[attempt % len(self.options.webhook)]
-            request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Dropgate-Signature": f"t={at},v1={signature}"})
-            try:
-                with urllib.request.urlopen(request, timeout=5):
-                    return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.3)
+        give_up, tries = time.monotonic() + EVENT_TRIED_FOR, 0
+        while not self.is_taken(body, self.options.webhook[tries % len(self.options.webhook)]) and time.monotonic() < give_up:
+            time.sleep(0.3)
+            tries += 1
+        with self.lock:
+            self.under_way -= 1
+
+    def is_taken(self, body, url):
+        at = str(int(time.time()))
+        signature = hmac.new(self.secret, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json", "Dropgate-Signature": f"t={at},v1={signature}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return True
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def rest(self):
+        with self.lock:
+            return {"under_way": self.under_way, "moves": self.moves}
 
     def books(self):
         with self.lock:
@@ -210,6 +231,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/_books":
             self.answer(200, self.provider.books())
+        elif self.path == "/_under_way":
+            self.answer(200, self.provider.rest())
         elif self.allowed():
             with self.provider.lock:
                 attempt = self.provider.attempts.get(self.path.rsplit("/", 1)[-1])
