@@ -100,7 +100,9 @@ class World:
         if self.hold != LONG_HOLD:
             await asyncio.sleep(float(self.hold.split()[0]) / 1000)
         if self.provider:
+            began = time.monotonic()
             await self.provider.at_rest(self.postgres, self.sale)
+            self.shop.deadline += time.monotonic() - began  # in which nobody asks for anything
         await self.shop.settle()
 
     async def ledger(self):
