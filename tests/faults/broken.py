@@ -144,10 +144,11 @@ async def one(seed, sql, fault, arrange, make, world_of):
         return await make(world)
     finally:
         if sql:
-            # What a broken ledger has done to its sale must not be found again behind it.
-            await world.postgres.sql(f"""set session_replication_role = replica;
-                delete from dropgate.reservation where sale = {world.sale}; delete from dropgate.stock where sale = {world.sale};
-                delete from dropgate.sale where id = {world.sale};""")
+            # What a broken ledger has done to its sale must not be found again behind it, nor in the next sale of that number.
+            tables = "reservation", "payment", "outbox", "stock"
+            await world.postgres.sql("set session_replication_role = replica;" + "".join(
+                f"delete from dropgate.{table} where sale = {world.sale};" for table in tables)
+                + f"delete from dropgate.sale where id = {world.sale};")
             await restore(world.postgres)
 
 
