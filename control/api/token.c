@@ -237,7 +237,6 @@ const char *token_reason(enum token_result result)
         [TOKEN_SUBJECT] =
             "The subject of the token (sub) is not 1 to 255 bytes of text without control "
             "characters.",
-        [TOKEN_NO_MEMORY] = "Memory is short.",
     };
     return REASONS[result];
 }

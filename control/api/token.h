@@ -4,7 +4,8 @@
  * Bearer tokens: JSON Web Tokens (RFC 7519) signed as JWS in compact form (RFC 7515). Each key is
  * pinned to one algorithm, so a token never chooses how it is checked: "none" does not exist here,
  * and a public key is never taken for an HMAC secret. A set of keys is constant once made; what a
- * call allocates it frees. Wants no clock: the caller's is used. Any thread. */
+ * call allocates it frees; without memory a token is malformed. The clock is the caller's. Any
+ * thread. */
 #ifndef DROPGATE_CONTROL_API_TOKEN_H
 #define DROPGATE_CONTROL_API_TOKEN_H
 
@@ -25,7 +26,6 @@ enum token_result {
     TOKEN_ISSUER,
     TOKEN_AUDIENCE,
     TOKEN_SUBJECT, /* no "sub", or not 1..255 bytes of UTF-8 without control characters */
-    TOKEN_NO_MEMORY,
     TOKEN_RESULTS,
 };
 

@@ -102,7 +102,8 @@ sql -o /dev/null -c "select dropgate.sale_put($last_one, 'heard', 1, 1, '10 minu
 wait $!
 expect_match "who waits is told of news" "^200 .*\"kind\":\"sale.sold_out\",\"sale\":$last_one" "$(<"$LAB_DIR/events.waited")"
 events "${at[a]}" "?after=$((last + 1))&wait=30" -H "$bearer" >"$LAB_DIR/events.waited" &
-sleep 0.3
+# The request is there: its bytes have been received, on the only connection that is left open.
+until_true 10 eval "server ss -Htin state established \"src ${at[a]}\" | grep -q bytes_received"
 proc_stop control-a TERM 10
 wait $!
 expect_equal "and is answered when the instance ends" "200 {\"events\":[],\"next\":$((last + 1))}" "$(<"$LAB_DIR/events.waited")"
