@@ -74,6 +74,25 @@ DUPLICATES_COUNT = BATCH_AROUND % f"""
     status := status || array_fill(410, array[greatest(cardinality(p_id) - cut, 0)]);"""
 
 
+class LockAwaited(LockHeld):
+    """The lock is held until a batch waits for it, and a moment longer; several times, since a batch may grant nothing."""
+
+    ROUNDS, WAITING = 6, """
+        do $do$ begin
+            for i in 1..1000 loop
+                exit when exists (select from pg_stat_activity
+                    where usename = 'dropgate_service' and wait_event_type = 'Lock' and query like '%reserve_arrays%');
+                perform pg_sleep(0.01), pg_stat_clear_snapshot();
+            end loop;
+            perform pg_sleep(0.05);
+        end $do$;"""
+
+    async def strike(self, world):
+        for _ in range(self.ROUNDS):
+            await world.shop.answered(world.chance.randint(20, 60))
+            await self.hold(world, self.WAITING)
+
+
 class LockAtOpening(Fault):
     """All who wait for the opening come to stand in one batch."""
 
@@ -111,7 +130,7 @@ def plenty(world):
 LEDGERS = [
     ("a cancellation releases twice", DOUBLE_RELEASE, LockHeld("hold the sale's lock", ""), unchanged, "H3"),
     ("a replay is lost", LOST_REPLAY, LockHeld("hold the sale's lock", ""), unchanged, "H2"),
-    ("the time is the transaction's", OLD_CLOCK, LockHeld("hold the sale's lock", ""), plenty, "H3"),
+    ("the time is the transaction's", OLD_CLOCK, LockAwaited("hold the awaited lock", ""), plenty, "H3"),
     ("duplicates use up the stock", DUPLICATES_COUNT, LockAtOpening("hold the lock at the opening", ""), eager, "H4"),
 ]
 

@@ -256,10 +256,14 @@ class LockHeld(Fault):
 
     async def strike(self, world):
         await world.shop.answered(world.chance.randint(60, 200))
+        await self.hold(world, f"select pg_sleep({world.chance.uniform(0.05, 1.2)}) \\g /dev/null")
+
+    async def hold(self, world, until):
+        """Until the SQL has run, which answers nothing."""
         answer = await world.postgres.sql(f"""
             begin;
             select dropgate.lock_sale({world.sale}) \\g /dev/null
-            select pg_sleep({world.chance.uniform(0.05, 1.2)}) \\g /dev/null
+            {until}
             select (extract(epoch from clock_timestamp()) * 1000000)::bigint;
             select id, user_id, quantity, dropgate.reservation_cancel(id, user_id) from dropgate.reservation
                 where sale = {world.sale} and state = 'held' and expires_at > clock_timestamp() order by granted_at limit 1;
