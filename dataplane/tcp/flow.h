@@ -32,13 +32,17 @@ struct flow {
     uint16_t backend;      /* index into the policy's backends */
     uint8_t state;         /* enum flow_state */
     uint8_t tries;         /* SYNs sent to the backend */
-    bool timestamps;       /* agreed */
-    bool sack;             /* agreed */
-    bool scaling;          /* agreed */
-    bool held_fin;         /* a FIN has come before the backend answered; at from_client.fin */
+    bool timestamps : 1;   /* agreed */
+    bool sack : 1;         /* agreed */
+    bool scaling : 1;      /* agreed */
+    bool held_fin : 1;     /* a FIN has come before the backend answered; at from_client.fin */
+    bool delivering : 1;   /* open, but held bytes are still to be delivered */
+    bool after_last : 1;   /* its last request is complete: what follows is surplus */
+    uint8_t phase;         /* what it is timed for (tcp/slow.h) */
+    uint16_t admitted;     /* generation of the lists that let it in (admit/lists.h) */
     struct mac client_mac; /* last hop towards the client, from its own packets */
-    bool delivering;       /* open, but held bytes are still to be delivered */
-    bool after_last;       /* its last request is complete: what follows is surplus */
+    uint8_t excess;        /* packets in a row that have moved nothing (tcp/excess.h) */
+    uint8_t refusal;       /* what it is answered instead of its backend (admit/reply.h) */
     struct splice splice;
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
     uint32_t newest;  /* the client's highest TSval */
@@ -51,7 +55,10 @@ struct flow {
     uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
     /* 128 */
     struct wheel_node timer;
-    struct scan scan; /* of the client's requests */
+    uint32_t account;    /* entry in the table of clients, which counts it (admit/client.h) */
+    struct scan scan;    /* of the client's requests */
+    uint32_t phase_ms;   /* when its phase began */
+    uint32_t phase_mark; /* how far it had come then */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct flow, from_client) == 64 && offsetof(struct flow, timer) == 128,
                "what belongs together shares a cache line");
