@@ -115,7 +115,6 @@ static void sort_client(const struct shard *shard, struct burst *burst, uint32_t
         add_syn(shard, burst, burst->general[k], SYN_LANE_NONE, &packet->source, packet->v4);
         return;
     }
-    sorted->source = guard_source_of(&shard->guard, &packet->source, packet->v4);
     flow_batch_add(&burst->tuples, k, &packet->source, packet->source_port);
 }
 
@@ -248,16 +247,14 @@ static void promise_burst(struct shard *shard, struct burst *burst, const struct
     cookie_batch_finish(&burst->cookies);
 }
 
-/* Fetches what the buckets point at, or the count of a source that has no flow. */
-static void fetch_some(const struct shard *shard, const struct burst *burst,
-                       const struct frame *frames, uint32_t first, uint32_t end)
+/* Fetches what the buckets point at. */
+static void fetch_some(const struct shard *shard, const struct burst *burst, uint32_t first,
+                       uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
         const struct sorted *sorted = &burst->sorted[k];
-        if (sorted->for_flow &&
-            !flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0) &&
-            frames[burst->general[k]].side == OUTSIDE)
-            guard_fetch_source(&shard->guard, sorted->source);
+        if (sorted->for_flow)
+            flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0);
     }
 }
 
@@ -302,10 +299,10 @@ static void decide_burst(struct shard *shard, struct burst *burst, struct frame 
 {
     enum { AT_ONCE = 8 };
     const uint32_t count = burst->generals;
-    fetch_some(shard, burst, frames, 0, least(AT_ONCE, count));
+    fetch_some(shard, burst, 0, least(AT_ONCE, count));
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = least(first + AT_ONCE, count);
-        fetch_some(shard, burst, frames, end, least(end + AT_ONCE, count));
+        fetch_some(shard, burst, end, least(end + AT_ONCE, count));
         decide_some(shard, burst, frames, first, end);
     }
 }

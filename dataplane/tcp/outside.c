@@ -214,7 +214,8 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
     return VERDICT_TOMBSTONE_ACK;
 }
 
-/* Anything but a SYN. */
+/* Anything but a SYN. What is dropped whoever sent it is not counted against its source: that would
+ * cost more than to drop it, and a forger of such packets could keep the source's owner out. */
 static enum verdict without_flow(struct shard *shard, struct frame *frame,
                                  const struct sorted *sorted)
 {
@@ -225,6 +226,8 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         return VERDICT_SYN_ACK_NO_FLOW;
     if (packet->length == 0 && !(packet->flags & TCP_FIN))
         return VERDICT_ACK_NO_FLOW;
+    if (!guard_source(&shard->guard, guard_source_of(&shard->guard, &packet->source, packet->v4)))
+        return VERDICT_SOURCE_RATE;
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     if (packet->length == 0)
         return answer_fin(shard, frame, packet, &opening);
@@ -287,8 +290,7 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
     if (flow == NULL)
-        return guard_source(&shard->guard, sorted->source) ? without_flow(shard, frame, sorted)
-                                                           : VERDICT_SOURCE_RATE;
+        return without_flow(shard, frame, sorted);
     enum verdict verdict = flow->state < FLOW_ESTABLISHED
                                ? reading_packet(shard, frame, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);

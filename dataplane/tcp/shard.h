@@ -56,7 +56,6 @@ struct frame {
 struct sorted {
     struct packet packet;
     uint64_t hash;      /* flow_hash of the client; not of a SYN */
-    uint64_t source;    /* guard_source_of, from outside; not of a SYN */
     uint16_t target;    /* index of the service (outside) or backend (inside) */
     uint8_t verdict;    /* VERDICT_FORWARDED: goes on */
     bool for_flow;      /* hash and target are set: a flow is to be looked up */
