@@ -31,9 +31,7 @@ struct gateway {
     struct settings *settings;
     struct rte_mempool *pool;
     struct port ports[PORT_SIDES];
-    struct policy policy;
-    struct services *services;
-    struct limits *limits;
+    struct policy_slot policy;
     uint32_t worker_count;
     struct worker *workers;
     struct handover *ends[STEER_WORKERS]; /* of the workers */
@@ -97,13 +95,8 @@ static int open_ports(struct gateway *gateway)
 
 static int make_policy(struct gateway *gateway)
 {
-    gateway->services = settings_services(gateway->settings);
-    gateway->limits = settings_limits(gateway->settings);
-    if (gateway->services == NULL || gateway->limits == NULL)
-        return -ENOMEM;
-    gateway->policy.services = gateway->services;
-    gateway->policy.limits = gateway->limits;
-    return upkeep_init(&gateway->upkeep, &gateway->policy, gateway->workers, gateway->worker_count,
+    return upkeep_init(&gateway->upkeep, &gateway->policy, settings_services(gateway->settings),
+                       settings_limits(gateway->settings), gateway->workers, gateway->worker_count,
                        gateway->settings->cookie.master_file);
 }
 
@@ -141,10 +134,10 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
     const struct settings *settings = gateway->settings;
     struct siphash_key secret;
     struct shard_sizes sizes = {
-        (uint32_t)settings->tables.flows, (uint32_t)settings->tables.tombstones,
-        (uint32_t)settings->tables.held,  (uint32_t)settings->tables.held_large,
-        (uint32_t)settings->tcp.window,   (uint32_t)settings->tables.held_per_client,
-        gateway->services->backend_count};
+        (uint32_t)settings->tables.flows,       (uint32_t)settings->tables.tombstones,
+        (uint32_t)settings->tables.held,        (uint32_t)settings->tables.held_large,
+        (uint32_t)settings->tcp.window,         (uint32_t)settings->tables.held_per_client,
+        gateway->upkeep.services->backend_count};
     struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
     *worker = (struct worker){
         .policy = &gateway->policy,
@@ -191,7 +184,8 @@ static int make_workers(struct gateway *gateway)
     if (error == 0)
         error = handover_connect(gateway->ends, gateway->worker_count, gateway->ports);
     if (error == 0)
-        error = shard_probe_backends(gateway->workers[0].shard, gateway->services->backend_count);
+        error = shard_probe_backends(gateway->workers[0].shard,
+                                     gateway->upkeep.services->backend_count);
     return error == 0 ? upkeep_lend(&gateway->upkeep) : error;
 }
 
@@ -251,8 +245,9 @@ static int run(struct gateway *gateway)
         builder_stop(builder);
         return error;
     }
-    log_info("started", "%u addresses served by %u backends, %u workers", gateway->services->count,
-             gateway->services->backend_count, gateway->worker_count);
+    log_info("started", "%u addresses served by %u backends, %u workers",
+             gateway->upkeep.services->count, gateway->upkeep.services->backend_count,
+             gateway->worker_count);
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
@@ -321,10 +316,7 @@ static void clean_up(struct gateway *gateway)
             ports_close(&gateway->ports[side]);
     free_workers(gateway);
     rte_eal_cleanup();
-    if (gateway->upkeep.policy != NULL)
-        upkeep_end(&gateway->upkeep);
-    services_free(gateway->services);
-    free(gateway->limits);
+    upkeep_end(&gateway->upkeep);
     conf_free(&SETTINGS_SCHEMA, gateway->settings);
 }
 

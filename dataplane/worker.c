@@ -295,20 +295,11 @@ static void take_commands(struct worker *worker)
     }
 }
 
-/* The policy's parts and the clock, once per burst. The wall clock is read once a second (through
+/* The policy and the clock, once per round. The wall clock is read once a second (through
  * the vDSO). */
 static void begin(struct worker *worker)
 {
     enum { EPOCH_MS = 1000 };
-    const struct policy *shared = worker->policy;
-    struct policy policy = {
-        .services = rcu_dereference(shared->services),
-        .balance = rcu_dereference(shared->balance),
-        .offers = rcu_dereference(shared->offers),
-        .neighbors = rcu_dereference(shared->neighbors),
-        .limits = rcu_dereference(shared->limits),
-        .keys = rcu_dereference(shared->keys),
-    };
     uint64_t now = worker_clock_ms();
     if (worker->epoch_ms == 0 || now - worker->epoch_read_ms >= EPOCH_MS) {
         struct timespec wall;
@@ -316,7 +307,7 @@ static void begin(struct worker *worker)
         worker->epoch_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000 - now;
         worker->epoch_read_ms = now;
     }
-    shard_begin(worker->shard, &policy, now, worker->epoch_ms + now);
+    shard_begin(worker->shard, rcu_dereference(worker->policy->row), now, worker->epoch_ms + now);
 }
 
 /* Nothing came: spin a little, then sleep, longer the longer nothing comes, up to a millisecond. */

@@ -25,10 +25,10 @@ struct command {
 };
 
 struct worker {
-    struct shard *shard;         /* worker: rw, others read counters */
-    const struct policy *policy; /* builder: rw, worker: ro */
-    const struct port *ports;    /* main: rw before start, worker: ro */
-    const struct steer *steer;   /* whose frames are whose; NULL: this worker is alone */
+    struct shard *shard;              /* worker: rw, others read counters */
+    const struct policy_slot *policy; /* builder: rw, worker: ro */
+    const struct port *ports;         /* main: rw before start, worker: ro */
+    const struct steer *steer;        /* whose frames are whose; NULL: this worker is alone */
     struct rte_mempool *pool;
     struct rte_ring *messages; /* worker → control, struct message */
     struct rte_ring *commands; /* control → worker, struct command */

@@ -107,8 +107,8 @@ struct limits {
     uint32_t probe_failures, opening_failures; /* in a row */
 };
 
-/** The row. Read by workers once per burst; each pointer is replaced as a whole. worker: ro,
- * builder: rw */
+/** The row: parts that belong together, for their indices do. Like them it is never written once
+ * it is in force; a change is a new row. */
 struct policy {
     const struct services *services;
     const struct balance *balance; /* admit/balance.h */
@@ -116,6 +116,12 @@ struct policy {
     const struct neighbors *neighbors;
     const struct limits *limits;
     const struct cookie_keys *keys;
+};
+
+/** Where the row in force is found. Whoever reads it (rcu_dereference, once per burst) sees parts
+ * that belong together, and all of them until its next quiescent state. builder: rw, others: ro */
+struct policy_slot {
+    const struct policy *row;
 };
 
 /** The number by which cookies name a service that announces `window_scale`: the same on every

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * A queue of jobs under a mutex: this is not the packet path. */
+ * A queue of jobs under a mutex: this is not the packet path. A job brings the row that it will put
+ * in force, so once it was taken nothing can fail but the building of a part. */
 #include "dataplane/ops/builder.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <urcu/urcu-qsbr.h>
 
 #include "common/log.h"
@@ -14,14 +17,15 @@
 
 struct job {
     struct job *next;
-    enum part part;
-    void *block;
-    void *(*build)(const void *plan); /* NULL: the block is there */
+    struct policy *row;   /* the new row, once filled in */
+    struct policy parts;  /* NULL: stays as it is */
+    enum part built_part; /* by build(plan), unless that is NULL */
+    void *(*build)(const void *plan);
     void *plan;
 };
 
 struct builder {
-    struct policy *policy;
+    struct policy_slot *slot;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -29,28 +33,71 @@ struct builder {
     bool stop;
 };
 
-/* What rcu_xchg_pointer does, for pointers to const. */
-static void *swap_part(struct policy *policy, enum part part, void *block)
+static void free_services(void *block)
 {
-    switch (part) {
-    case PART_OFFERS:
-        return (void *)(uintptr_t)__atomic_exchange_n(&policy->offers, block, __ATOMIC_ACQ_REL);
-    case PART_NEIGHBORS:
-        return (void *)(uintptr_t)__atomic_exchange_n(&policy->neighbors, block, __ATOMIC_ACQ_REL);
-    case PART_KEYS:
-        return (void *)(uintptr_t)__atomic_exchange_n(&policy->keys, block, __ATOMIC_ACQ_REL);
-    case PART_BALANCE:
-        return (void *)(uintptr_t)__atomic_exchange_n(&policy->balance, block, __ATOMIC_ACQ_REL);
-    }
+    services_free(block);
+}
+
+static void free_keys(void *block)
+{
+    keyring_keys_free(block);
+}
+
+/* Where each part is in the row, and how it is freed. */
+static const struct {
+    size_t offset;
+    void (*free)(void *block);
+} kinds[PARTS] = {
+    [PART_SERVICES] = {offsetof(struct policy, services), free_services},
+    [PART_BALANCE] = {offsetof(struct policy, balance), free},
+    [PART_OFFERS] = {offsetof(struct policy, offers), free},
+    [PART_NEIGHBORS] = {offsetof(struct policy, neighbors), free},
+    [PART_LIMITS] = {offsetof(struct policy, limits), free},
+    [PART_KEYS] = {offsetof(struct policy, keys), free_keys},
+};
+
+_Static_assert(sizeof(struct policy) == PARTS * sizeof(void *), "every part has a row in kinds");
+
+static void *part_of(const struct policy *row, enum part part)
+{
+    void *block;
+    memcpy(&block, (const char *)row + kinds[part].offset, sizeof block);
     return block;
+}
+
+static void set_part(struct policy *row, enum part part, void *block)
+{
+    memcpy((char *)row + kinds[part].offset, &block, sizeof block);
 }
 
 void builder_free(enum part part, void *block)
 {
-    if (part == PART_KEYS)
-        keyring_keys_free(block);
+    if (block != NULL)
+        kinds[part].free(block);
+}
+
+void builder_free_all(const struct policy *parts)
+{
+    for (int part = 0; part < PARTS; part++)
+        builder_free((enum part)part, part_of(parts, (enum part)part));
+}
+
+void builder_free_row(const struct policy *row)
+{
+    if (row == NULL)
+        return;
+    builder_free_all(row);
+    free((void *)(uintptr_t)row);
+}
+
+const struct policy *builder_first_row(const struct policy *parts)
+{
+    struct policy *row = malloc(sizeof *row);
+    if (row == NULL)
+        builder_free_all(parts);
     else
-        free(block);
+        *row = *parts;
+    return row;
 }
 
 static struct job *take_job(struct builder *builder)
@@ -65,11 +112,36 @@ static struct job *take_job(struct builder *builder)
     return job;
 }
 
-static void publish(struct builder *builder, enum part part, void *block)
+/* Puts the job's row in force: the one before with the new parts in it. */
+static void publish(struct builder *builder, struct job *job)
 {
-    void *old = swap_part(builder->policy, part, block);
+    const struct policy *old = builder->slot->row;
+    *job->row = *old;
+    for (int part = 0; part < PARTS; part++)
+        if (part_of(&job->parts, (enum part)part) != NULL)
+            set_part(job->row, (enum part)part, part_of(&job->parts, (enum part)part));
+    /* As rcu_assign_pointer, which wants no pointer to const. */
+    __atomic_store_n(&builder->slot->row, job->row, __ATOMIC_RELEASE);
     urcu_qsbr_synchronize_rcu();
-    builder_free(part, old);
+    for (int part = 0; part < PARTS; part++)
+        if (part_of(&job->parts, (enum part)part) != NULL)
+            builder_free((enum part)part, part_of(old, (enum part)part));
+    free((void *)(uintptr_t)old);
+}
+
+static void do_job(struct builder *builder, struct job *job)
+{
+    if (job->build != NULL) {
+        void *block = job->build(job->plan);
+        free(job->plan);
+        if (block == NULL) {
+            log_error("no_memory", "a policy part could not be built; the old one stays in force");
+            free(job->row);
+            return;
+        }
+        set_part(&job->parts, job->built_part, block);
+    }
+    publish(builder, job);
 }
 
 static void *run(void *argument)
@@ -77,24 +149,18 @@ static void *run(void *argument)
     struct builder *builder = argument;
     struct job *job;
     while ((job = take_job(builder)) != NULL) {
-        if (job->build != NULL)
-            job->block = job->build(job->plan);
-        if (job->block != NULL)
-            publish(builder, job->part, job->block);
-        else
-            log_error("no_memory", "a policy part could not be built; the old one stays in force");
-        free(job->plan);
+        do_job(builder, job);
         free(job);
     }
     return NULL;
 }
 
-struct builder *builder_start(struct policy *policy)
+struct builder *builder_start(struct policy_slot *slot)
 {
     struct builder *builder = calloc(1, sizeof *builder);
     if (builder == NULL)
         return NULL;
-    builder->policy = policy;
+    builder->slot = slot;
     builder->last = &builder->first;
     pthread_mutex_init(&builder->lock, NULL);
     pthread_cond_init(&builder->wake, NULL);
@@ -109,9 +175,14 @@ struct builder *builder_start(struct policy *policy)
 static int hand_over(struct builder *builder, const struct job *what)
 {
     struct job *job = malloc(sizeof *job);
-    if (job == NULL)
+    struct policy *row = malloc(sizeof *row);
+    if (job == NULL || row == NULL) {
+        free(job);
+        free(row);
         return -ENOMEM;
+    }
     *job = *what;
+    job->row = row;
     pthread_mutex_lock(&builder->lock);
     *builder->last = job;
     builder->last = &job->next;
@@ -122,13 +193,20 @@ static int hand_over(struct builder *builder, const struct job *what)
 
 int builder_publish(struct builder *builder, enum part part, void *block)
 {
-    return hand_over(builder, &(struct job){.part = part, .block = block});
+    struct job job = {.next = NULL};
+    set_part(&job.parts, part, block);
+    return hand_over(builder, &job);
+}
+
+int builder_publish_all(struct builder *builder, const struct policy *parts)
+{
+    return hand_over(builder, &(struct job){.parts = *parts});
 }
 
 int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
                   void *plan)
 {
-    return hand_over(builder, &(struct job){.part = part, .build = build, .plan = plan});
+    return hand_over(builder, &(struct job){.built_part = part, .build = build, .plan = plan});
 }
 
 void builder_stop(struct builder *builder)

@@ -74,7 +74,7 @@ static void add_backend(struct rte_tel_data *into, uint32_t index)
 {
     static const char *const healths[] = {
         [HEALTH_DOWN] = "down", [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up"};
-    const struct backend *backend = &upkeep->policy->services->backend[index];
+    const struct backend *backend = &upkeep->services->backend[index];
     const struct backend_state *state = &upkeep->backends[index];
     char text[ADDR_TEXT];
     struct rte_tel_data *one = rte_tel_data_alloc();
@@ -99,7 +99,7 @@ static void add_backend(struct rte_tel_data *into, uint32_t index)
 
 static void show_backends(struct rte_tel_data *data)
 {
-    const struct services *services = upkeep->policy->services;
+    const struct services *services = upkeep->services;
     rte_tel_data_start_dict(data);
     for (uint32_t i = 0; i < services->backend_count; i++)
         add_backend(data, i);

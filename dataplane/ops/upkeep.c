@@ -61,10 +61,10 @@ static void *build_balance(const void *argument)
 
 static void publish_balance(struct upkeep *upkeep)
 {
-    uint32_t count = upkeep->policy->services->backend_count;
+    uint32_t count = upkeep->services->backend_count;
     struct balance_plan *plan = malloc(sizeof *plan + count);
     if (plan != NULL) {
-        plan->services = upkeep->policy->services;
+        plan->services = upkeep->services;
         plan->key = upkeep->balance_key;
         memcpy(plan->health, upkeep->health, count);
     }
@@ -78,7 +78,7 @@ static void publish_balance(struct upkeep *upkeep)
 
 static struct neighbors *neighbors_part(const struct upkeep *upkeep)
 {
-    uint32_t count = upkeep->policy->services->backend_count;
+    uint32_t count = upkeep->services->backend_count;
     struct neighbors *part = calloc(1, sizeof *part + count * sizeof part->backend[0]);
     if (part == NULL)
         return NULL;
@@ -113,7 +113,7 @@ static void ask(const struct upkeep *upkeep, const struct backend *backend)
 /* Asks where it is time; forgets what has been silent for too long. */
 static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
 {
-    const struct services *services = upkeep->policy->services;
+    const struct services *services = upkeep->services;
     for (uint32_t i = 0; i < services->backend_count; i++) {
         struct backend_state *state = &upkeep->backends[i];
         if (state->resolved && now - state->confirmed_ms > FORGET_MS) {
@@ -137,7 +137,7 @@ static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
  */
 static void take_neighbor(struct upkeep *upkeep, const struct message *message, uint64_t now)
 {
-    const struct services *services = upkeep->policy->services;
+    const struct services *services = upkeep->services;
     bool changed = false;
     if (message->side != INSIDE || (message->mac.bytes[0] & 1))
         return;
@@ -193,7 +193,7 @@ static bool fill_offer(struct offer *offer, const struct service *service,
                        const struct upkeep *upkeep)
 {
     enum { MOST_SCALE = 14 }; /* RFC 7323 section 2.3 */
-    const struct limits *limits = upkeep->policy->limits;
+    const struct limits *limits = upkeep->limits;
     enum health used = balance_class(service, upkeep->health);
     uint8_t scale = MOST_SCALE;
     struct offer old = *offer;
@@ -211,7 +211,7 @@ static bool fill_offer(struct offer *offer, const struct service *service,
 
 static void update_offers(struct upkeep *upkeep)
 {
-    const struct services *services = upkeep->policy->services;
+    const struct services *services = upkeep->services;
     bool changed = false;
     for (uint32_t i = 0; i < services->count; i++)
         changed |= fill_offer(&upkeep->offers->offer[i], &services->service[i], upkeep);
@@ -245,7 +245,7 @@ static bool same_options(const struct tcp_options *a, const struct tcp_options *
 static void take_answer(struct upkeep *upkeep, uint32_t index, const struct tcp_options *options)
 {
     struct backend_state *state = &upkeep->backends[index];
-    const struct backend *backend = &upkeep->policy->services->backend[index];
+    const struct backend *backend = &upkeep->services->backend[index];
     if (upkeep->health[index] != HEALTH_UP)
         log_info("backend_up",
                  "backend %s answers: MSS %u, window scale %d, SACK %s, timestamps %s",
@@ -269,10 +269,9 @@ static void take_failure(struct upkeep *upkeep, uint32_t index, int probe)
     state->answering = false;
     if (state->failures < UINT32_MAX)
         state->failures++;
-    if (state->failures < upkeep->policy->limits->probe_failures ||
-        upkeep->health[index] == HEALTH_DOWN)
+    if (state->failures < upkeep->limits->probe_failures || upkeep->health[index] == HEALTH_DOWN)
         return;
-    log_warn("backend_down", "backend %s %s", upkeep->policy->services->backend[index].name,
+    log_warn("backend_down", "backend %s %s", upkeep->services->backend[index].name,
              failures[probe]);
     set_health(upkeep, index, HEALTH_DOWN);
 }
@@ -291,7 +290,7 @@ static void take_failed_openings(struct upkeep *upkeep, const struct message *me
     if (upkeep->health[message->backend] == HEALTH_DOWN)
         return;
     log_warn("backend_down", "backend %s: openings fail; it is not used until a probe is answered",
-             upkeep->policy->services->backend[message->backend].name);
+             upkeep->services->backend[message->backend].name);
     set_health(upkeep, message->backend, HEALTH_DOWN);
 }
 
@@ -308,7 +307,7 @@ static void take_refusal(struct upkeep *upkeep, const struct message *message)
     log_warn("backend_options",
              "backend %s refused a TCP option that its probe had shown; it is not used until it "
              "has been probed again",
-             upkeep->policy->services->backend[message->backend].name);
+             upkeep->services->backend[message->backend].name);
     state->learned = false;
     upkeep->rebalance = true;
     set_health(upkeep, message->backend, HEALTH_DOWN);
@@ -345,18 +344,19 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path)
 
 /* ---- life ---- */
 
-/* Until a probe has been answered nothing is offered but an MSS. */
-static int first_offers(struct upkeep *upkeep, struct policy *policy)
+/* Until a probe has been answered nothing is offered but an MSS. NULL when memory is short. */
+static struct offers *first_offers(struct upkeep *upkeep)
 {
-    uint32_t count = policy->services->count;
+    uint32_t count = upkeep->services->count;
     upkeep->offers = calloc(1, offers_size(count));
     struct offers *offers = malloc(offers_size(count));
-    policy->offers = offers;
-    if (upkeep->offers == NULL || offers == NULL)
-        return -ENOMEM;
+    if (upkeep->offers == NULL || offers == NULL) {
+        free(offers);
+        return NULL;
+    }
     upkeep->offers->count = count;
     for (uint32_t i = 0; i < count; i++) {
-        const struct service *service = &policy->services->service[i];
+        const struct service *service = &upkeep->services->service[i];
         struct promise none = {policy_cookie_service(&service->listen, COOKIE_NO_SCALE),
                                COOKIE_NO_SCALE};
         upkeep->offers->offer[i].promise[0] = none;
@@ -364,40 +364,65 @@ static int first_offers(struct upkeep *upkeep, struct policy *policy)
         fill_offer(&upkeep->offers->offer[i], service, upkeep);
     }
     memcpy(offers, upkeep->offers, offers_size(count));
-    return 0;
+    return offers;
 }
 
-int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
-                uint32_t worker_count, const char *master_file)
+/* What is kept of each backend. Returns 0 or -errno. */
+static int first_states(struct upkeep *upkeep)
 {
-    uint32_t backends = policy->services->backend_count;
-    *upkeep = (struct upkeep){.policy = policy, .workers = workers, .worker_count = worker_count};
-    upkeep->keyring = keyring_new();
-    if (upkeep->keyring == NULL)
-        return -ENOMEM;
-    int error = master_file != NULL ? upkeep_take_master(upkeep, master_file) : 0;
-    if (error != 0)
-        return error;
-    if (getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) !=
-        sizeof upkeep->balance_key)
-        return -EIO;
+    uint32_t backends = upkeep->services->backend_count;
     upkeep->backends = calloc(backends, sizeof *upkeep->backends);
     upkeep->health = malloc(backends);
     if (upkeep->backends == NULL || upkeep->health == NULL)
         return -ENOMEM;
     memset(upkeep->health, HEALTH_UNKNOWN, backends);
-    if (first_offers(upkeep, policy) != 0)
-        return -ENOMEM;
-    policy->balance = balance_new(policy->services, upkeep->health, &upkeep->balance_key);
-    policy->neighbors = neighbors_part(upkeep);
-    policy->keys = keyring_keys(upkeep->keyring, unix_ms());
-    return policy->balance == NULL || policy->neighbors == NULL || policy->keys == NULL ? -ENOMEM
-                                                                                        : 0;
+    return getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) ==
+                   sizeof upkeep->balance_key
+               ? 0
+               : -EIO;
+}
+
+/* Fills the slot with the parts that there are, and those that follow from them. */
+static int first_row(struct upkeep *upkeep, struct policy *parts)
+{
+    parts->offers = first_offers(upkeep);
+    parts->balance = balance_new(parts->services, upkeep->health, &upkeep->balance_key);
+    parts->neighbors = neighbors_part(upkeep);
+    parts->keys = keyring_keys(upkeep->keyring, unix_ms());
+    upkeep->slot->row = builder_first_row(parts);
+    return upkeep->slot->row == NULL || parts->offers == NULL || parts->balance == NULL ||
+                   parts->neighbors == NULL || parts->keys == NULL
+               ? -ENOMEM
+               : 0;
+}
+
+int upkeep_init(struct upkeep *upkeep, struct policy_slot *slot, struct services *services,
+                struct limits *limits, struct worker *workers, uint32_t worker_count,
+                const char *master_file)
+{
+    struct policy parts = {.services = services, .limits = limits};
+    int error = services == NULL || limits == NULL ? -ENOMEM : 0;
+    *upkeep = (struct upkeep){.slot = slot,
+                              .services = services,
+                              .limits = limits,
+                              .workers = workers,
+                              .worker_count = worker_count,
+                              .keyring = keyring_new()};
+    if (error == 0 && upkeep->keyring == NULL)
+        error = -ENOMEM;
+    if (error == 0 && master_file != NULL)
+        error = upkeep_take_master(upkeep, master_file);
+    if (error == 0)
+        error = first_states(upkeep);
+    if (error == 0)
+        return first_row(upkeep, &parts);
+    builder_free_all(&parts);
+    return error;
 }
 
 int upkeep_lend(struct upkeep *upkeep)
 {
-    const uint32_t *per_second = upkeep->policy->limits->per_second;
+    const uint32_t *per_second = upkeep->limits->per_second;
     uint64_t now = worker_clock_ms();
     int error = 0;
     lender_init(&upkeep->lender, per_second, now);
@@ -425,7 +450,7 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
 void upkeep_run(struct upkeep *upkeep)
 {
     uint64_t now = worker_clock_ms();
-    lender_run(&upkeep->lender, upkeep->policy->limits->per_second, now);
+    lender_run(&upkeep->lender, upkeep->limits->per_second, now);
     for (uint32_t i = 0; i < upkeep->worker_count; i++)
         take_messages(upkeep, &upkeep->workers[i], now);
     refresh_neighbors(upkeep, now);
@@ -435,11 +460,9 @@ void upkeep_run(struct upkeep *upkeep)
 
 void upkeep_end(struct upkeep *upkeep)
 {
-    struct policy *policy = upkeep->policy;
-    free((void *)(uintptr_t)policy->balance);
-    free((void *)(uintptr_t)policy->offers);
-    free((void *)(uintptr_t)policy->neighbors);
-    keyring_keys_free((struct cookie_keys *)(uintptr_t)policy->keys);
+    if (upkeep->slot == NULL)
+        return;
+    builder_free_row(upkeep->slot->row);
     keyring_free(upkeep->keyring);
     free(upkeep->backends);
     free(upkeep->health);

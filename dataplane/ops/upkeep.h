@@ -30,7 +30,11 @@ struct backend_state {
 };
 
 struct upkeep {
-    struct policy *policy;
+    struct policy_slot *slot;
+    /* Handed over last: at the latest in force with the next part that is handed over. Parts that
+     * were handed over before are the builder's to free, and not to be looked at. */
+    const struct services *services;
+    const struct limits *limits;
     struct builder *builder;
     struct worker *workers;
     uint32_t worker_count;
@@ -43,11 +47,14 @@ struct upkeep {
     struct keyring *keyring;
 };
 
-/** Prepares; `policy` must have services and limits, and gets its first offers, neighbours and
- * keys. The master key of the cookies is read from `master_file`, or drawn from the kernel when
- * that is NULL. The workers need not have shards yet. Returns 0 or -errno. Before workers start. */
-int upkeep_init(struct upkeep *upkeep, struct policy *policy, struct worker *workers,
-                uint32_t worker_count, const char *master_file);
+/** Prepares: fills the slot with a first row of `services` and `limits`, which are its own from
+ * here on, whatever it returns, and their first offers, neighbours and keys. The master key of the
+ * cookies is read from `master_file`, or drawn from the kernel when that is NULL. The workers need
+ * not have shards yet. Returns 0 or -errno (-ENOMEM also when a part is NULL); upkeep_end is to be
+ * called in either case. Before workers start. */
+int upkeep_init(struct upkeep *upkeep, struct policy_slot *slot, struct services *services,
+                struct limits *limits, struct worker *workers, uint32_t worker_count,
+                const char *master_file);
 
 /** Lends the workers' shards their first events of the budgets; once, before they start. Returns 0
  * or -ENOSPC. */
@@ -60,7 +67,8 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path);
 /** One round; call every few milliseconds. The builder must have been set. */
 void upkeep_run(struct upkeep *upkeep);
 
-/** Frees what upkeep_init made, with the policy's parts; after workers and builder have ended. */
+/** Frees what upkeep_init made, and the row in force with its parts; after workers and builder have
+ * ended. */
 void upkeep_end(struct upkeep *upkeep);
 
 #endif

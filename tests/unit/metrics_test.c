@@ -155,7 +155,6 @@ static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 
 
 static struct {
     struct settings *settings;
-    struct policy policy;
     struct services *services;
     struct worker workers[WORKERS];
     struct backend_state states[2];
@@ -213,7 +212,6 @@ static int setup(void **state)
         return -1;
     }
     rig.services = settings_services(rig.settings);
-    rig.policy.services = rig.services;
     for (uint32_t i = 0; i < WORKERS; i++) {
         rig.workers[i] = (struct worker){.pool = rig.pool};
         rig.workers[i].shard = shard_new(&sizes, &key, &output, mac, 1000);
@@ -223,7 +221,7 @@ static int setup(void **state)
     memset(rig.states, 0, sizeof rig.states);
     memset(rig.health, HEALTH_UNKNOWN, sizeof rig.health);
     rig.upkeep =
-        (struct upkeep){.policy = &rig.policy, .backends = rig.states, .health = rig.health};
+        (struct upkeep){.services = rig.services, .backends = rig.states, .health = rig.health};
     registered_count = 0;
     return metrics_register(rig.settings, rig.workers, WORKERS, &rig.upkeep);
 }

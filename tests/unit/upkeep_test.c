@@ -31,9 +31,7 @@ static struct rte_mempool *pool;
 static struct rte_ring *messages, *commands;
 
 struct rig {
-    struct policy policy;
-    struct services *services;
-    struct limits *limits;
+    struct policy_slot policy;
     struct port ports[PORT_SIDES];
     struct worker worker;
     struct upkeep upkeep;
@@ -71,15 +69,13 @@ static int setup(void **state)
         conf_load_memory(&SETTINGS_SCHEMA, "upkeep", configuration, sizeof configuration - 1, why);
     if (r == NULL || settings == NULL)
         return -1;
-    r->services = settings_services(settings);
-    r->limits = settings_limits(settings);
-    conf_free(&SETTINGS_SCHEMA, settings);
-    r->policy.services = r->services;
-    r->policy.limits = r->limits;
     r->worker = (struct worker){
         .ports = r->ports, .pool = pool, .messages = messages, .commands = commands};
     *state = r;
-    if (upkeep_init(&r->upkeep, &r->policy, &r->worker, 1, NULL) != 0)
+    int error = upkeep_init(&r->upkeep, &r->policy, settings_services(settings),
+                            settings_limits(settings), &r->worker, 1, NULL);
+    conf_free(&SETTINGS_SCHEMA, settings);
+    if (error != 0)
         return -1;
     r->upkeep.builder = builder_start(&r->policy);
     return r->upkeep.builder == NULL ? -1 : 0;
@@ -92,8 +88,6 @@ static int teardown(void **state)
     if (r->upkeep.builder != NULL)
         builder_stop(r->upkeep.builder);
     upkeep_end(&r->upkeep);
-    services_free(r->services);
-    free(r->limits);
     free(r);
     while (rte_ring_dequeue_elem(commands, &command, sizeof command) == 0)
         rte_pktmbuf_free(command.mbuf);
@@ -146,7 +140,7 @@ static void a_next_hop_is_asked_for_at_once_and_once(void **state)
 static void only_the_answer_of_a_next_hop_is_believed(void **state)
 {
     struct rig *r = *state;
-    assert_false(r->policy.neighbors->backend[0].known);
+    assert_false(r->policy.row->neighbors->backend[0].known);
     struct message other = neighbor("198.18.128.3", 7), outside = neighbor("198.18.128.2", 8);
     struct message group = neighbor("198.18.128.2", 9), good = neighbor("198.18.128.2", 1);
     upkeep_run(&r->upkeep); /* asks */
@@ -155,22 +149,22 @@ static void only_the_answer_of_a_next_hop_is_believed(void **state)
     tell(r, &other);
     tell(r, &outside);
     tell(r, &group);
-    assert_false(r->policy.neighbors->backend[0].known);
+    assert_false(r->policy.row->neighbors->backend[0].known);
     tell(r, &good);
-    assert_true(r->policy.neighbors->backend[0].known);
-    assert_int_equal(r->policy.neighbors->backend[0].mac.bytes[5], 1);
+    assert_true(r->policy.row->neighbors->backend[0].known);
+    assert_int_equal(r->policy.row->neighbors->backend[0].mac.bytes[5], 1);
 }
 
 static void only_mss_is_offered_until_a_probe_has_shown_more(void **state)
 {
     struct rig *r = *state;
-    const struct offer *offer = &r->policy.offers->offer[0];
+    const struct offer *offer = &r->policy.row->offers->offer[0];
     assert_int_equal(offer->mss, 1460);
     assert_int_equal(offer->promise[0].window_scale, COOKIE_NO_SCALE);
     assert_false(offer->sack || offer->timestamps);
     const struct message probe = answered(9);
     tell(r, &probe);
-    offer = &r->policy.offers->offer[0];
+    offer = &r->policy.row->offers->offer[0];
     assert_int_equal(offer->mss, 1400);
     assert_int_equal(offer->promise[0].window_scale, 9);
     assert_true(offer->sack && offer->timestamps);
@@ -181,12 +175,12 @@ static void the_promise_before_is_kept_for_cookies_that_are_out(void **state)
     struct rig *r = *state;
     const struct message first = answered(9), second = answered(5);
     tell(r, &first);
-    const uint32_t nine = r->policy.offers->offer[0].promise[0].cookie_service;
+    const uint32_t nine = r->policy.row->offers->offer[0].promise[0].cookie_service;
     tell(r, &second);
-    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, 5);
-    assert_int_equal(r->policy.offers->offer[0].promise[1].window_scale, 9);
-    assert_int_equal(r->policy.offers->offer[0].promise[1].cookie_service, nine);
-    assert_int_not_equal(r->policy.offers->offer[0].promise[0].cookie_service, nine);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, 5);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[1].window_scale, 9);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[1].cookie_service, nine);
+    assert_int_not_equal(r->policy.row->offers->offer[0].promise[0].cookie_service, nine);
 }
 
 static void the_same_answer_again_publishes_nothing(void **state)
@@ -194,9 +188,9 @@ static void the_same_answer_again_publishes_nothing(void **state)
     struct rig *r = *state;
     const struct message probe = answered(9);
     tell(r, &probe);
-    const struct offers *published = r->policy.offers;
+    const struct offers *published = r->policy.row->offers;
     tell(r, &probe);
-    assert_ptr_equal(r->policy.offers, published);
+    assert_ptr_equal(r->policy.row->offers, published);
 }
 
 static void a_backend_that_refuses_an_option_is_offered_as_unknown(void **state)
@@ -205,10 +199,11 @@ static void a_backend_that_refuses_an_option_is_offered_as_unknown(void **state)
     const struct message probe = answered(9), refused = {.kind = MESSAGE_BACKEND_OPTIONS};
     tell(r, &probe);
     tell(r, &refused);
-    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
-    assert_false(r->policy.offers->offer[0].sack || r->policy.offers->offer[0].timestamps);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
+    assert_false(r->policy.row->offers->offer[0].sack ||
+                 r->policy.row->offers->offer[0].timestamps);
     tell(r, &probe); /* until it is probed again */
-    assert_true(r->policy.offers->offer[0].sack);
+    assert_true(r->policy.row->offers->offer[0].sack);
 }
 
 static void a_silent_backend_keeps_what_is_known_of_it(void **state)
@@ -219,7 +214,7 @@ static void a_silent_backend_keeps_what_is_known_of_it(void **state)
     tell(r, &probe);
     tell(r, &silent);
     assert_false(r->upkeep.backends[0].answering);
-    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, 9);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, 9);
 }
 
 static struct message probed(uint16_t backend, int probe)
@@ -235,7 +230,7 @@ static unsigned used(const struct rig *r)
 {
     unsigned met = 0;
     for (uint64_t hash = 0; hash < 100; hash++)
-        met |= 1U << balance_choose(r->policy.balance, 1, hash, 0);
+        met |= 1U << balance_choose(r->policy.row->balance, 1, hash, 0);
     return met;
 }
 
@@ -295,7 +290,7 @@ static void pitfall_30_only_what_all_backends_in_use_support_is_offered(void **s
     tell(r, &two);
     three.options.sack_ok = false;
     tell(r, &three);
-    const struct offer *offer = &r->policy.offers->offer[1];
+    const struct offer *offer = &r->policy.row->offers->offer[1];
     assert_int_equal(offer->mss, 1300);
     assert_int_equal(offer->promise[0].window_scale, 7); /* at most each one's own */
     assert_false(offer->sack);
@@ -303,15 +298,15 @@ static void pitfall_30_only_what_all_backends_in_use_support_is_offered(void **s
     three.options.window_scale = COOKIE_NO_SCALE;
     three.options.timestamps = false;
     tell(r, &three);
-    offer = &r->policy.offers->offer[1];
+    offer = &r->policy.row->offers->offer[1];
     assert_int_equal(offer->promise[0].window_scale, COOKIE_NO_SCALE);
     assert_false(offer->timestamps);
     tell(r, &silent); /* it leaves: what is left supports more */
     tell(r, &silent);
-    offer = &r->policy.offers->offer[1];
+    offer = &r->policy.row->offers->offer[1];
     assert_int_equal(offer->promise[0].window_scale, 9);
     assert_true(offer->sack && offer->timestamps);
-    assert_int_equal(r->policy.offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, COOKIE_NO_SCALE);
 }
 
 static void pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out(void **state)
@@ -338,22 +333,22 @@ static void pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing(vo
     char path[] = "/tmp/upkeep_test.XXXXXX";
     const int fd = mkstemp(path);
     assert_true(fd >= 0);
-    const struct cookie_keys before = *r->policy.keys;
+    const struct cookie_keys before = *r->policy.row->keys;
     assert_int_not_equal(upkeep_take_master(&r->upkeep, path), 0); /* empty */
     tell(r, &nothing);
-    assert_memory_equal(r->policy.keys, &before, sizeof before);
+    assert_memory_equal(r->policy.row->keys, &before, sizeof before);
 
     assert_int_equal(dprintf(fd, "%064d\n", 1), 65);
     assert_int_equal(upkeep_take_master(&r->upkeep, path), 0);
     tell(r, &nothing);
-    const struct cookie_keys after = *r->policy.keys;
+    const struct cookie_keys after = *r->policy.row->keys;
     assert_memory_not_equal(after.epoch, before.epoch, sizeof after.epoch);
     assert_true(after.previous_until_ms > 0);
     assert_memory_equal(&after.timestamp, &before.timestamp, sizeof after.timestamp);
 
     assert_int_equal(upkeep_take_master(&r->upkeep, path), 0); /* the same again */
     tell(r, &nothing);
-    assert_memory_equal(r->policy.keys, &after, sizeof after);
+    assert_memory_equal(r->policy.row->keys, &after, sizeof after);
     assert_int_equal(close(fd) | unlink(path), 0);
 }
 

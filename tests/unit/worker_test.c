@@ -46,8 +46,7 @@ struct rig {
     struct handover *ends[MOST];
     struct port ports[PORT_SIDES];
     struct steer steer;
-    struct policy policy;
-    struct services *services;
+    struct policy_slot policy;
     struct limits *limits;
     struct upkeep upkeep;
 };
@@ -117,11 +116,7 @@ static struct rig *rig_new(uint32_t workers, uint16_t queues)
     r->workers = workers;
     r->worker = calloc(workers, sizeof *r->worker);
     assert_non_null(r->worker);
-    r->services = settings_services(settings);
     r->limits = settings_limits(settings);
-    conf_free(&SETTINGS_SCHEMA, settings);
-    r->policy.services = r->services;
-    r->policy.limits = r->limits;
     for (int side = 0; side < PORT_SIDES; side++) {
         r->ports[side] = ports[side];
         r->ports[side].rx_queues = r->ports[side].tx_queues = queues;
@@ -140,7 +135,10 @@ static struct rig *rig_new(uint32_t workers, uint16_t queues)
         r->ends[i] = &w->handover;
     }
     assert_int_equal(handover_connect(r->ends, workers, r->ports), 0);
-    assert_int_equal(upkeep_init(&r->upkeep, &r->policy, r->worker, workers, NULL), 0);
+    assert_int_equal(upkeep_init(&r->upkeep, &r->policy, settings_services(settings), r->limits,
+                                 r->worker, workers, NULL),
+                     0);
+    conf_free(&SETTINGS_SCHEMA, settings);
     assert_int_equal(upkeep_lend(&r->upkeep), 0);
     return r;
 }
@@ -152,8 +150,6 @@ static void rig_free(struct rig *r)
     for (uint32_t i = 0; i < r->workers; i++)
         shard_free(r->worker[i].shard);
     upkeep_end(&r->upkeep);
-    services_free(r->services);
-    free(r->limits);
     free(r->worker);
     free(r);
     assert_int_equal(rte_mempool_avail_count(pool), BUFFERS);

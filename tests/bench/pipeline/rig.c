@@ -23,6 +23,7 @@ struct rig {
     uint64_t next;  /* number of the load's next frame: a round goes on where the last one ended */
     uint64_t flags; /* of received mbufs: what the port says about their checksums */
     struct policy policy;
+    struct policy_slot slot;
     struct services *services;
     struct limits *limits;
     struct balance *balance;
@@ -120,7 +121,8 @@ struct rig *rig_new(uint32_t flows)
     rig->policy = (struct policy){rig->services,  rig->balance, rig->offers,
                                   rig->neighbors, rig->limits,  &rig->keys};
     memcpy(rig->ports, ports, sizeof rig->ports);
-    rig->worker = (struct worker){.policy = &rig->policy, .ports = rig->ports, .pool = pool};
+    rig->slot.row = &rig->policy;
+    rig->worker = (struct worker){.policy = &rig->slot, .ports = rig->ports, .pool = pool};
     struct shard_sizes sizes = {.flows = flows,
                                 .tombstones = flows,
                                 .held = 1024,
