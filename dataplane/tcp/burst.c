@@ -39,6 +39,7 @@ struct burst {
     uint8_t general[SHARD_BURST]; /* their numbers in the burst; and their descriptions, which
                                      need no look at the numbers to be found */
     struct sorted sorted[SHARD_BURST];
+    uint32_t asked; /* so many of these have had the bucket of their flow asked for */
     struct flow_batch tuples;
     struct cookie_batch cookies;
     struct syn_lane lane;
@@ -134,12 +135,25 @@ static void sort_general(struct shard *shard, struct burst *burst, struct frame 
                        sorted->packet.destination_port);
 }
 
+/* Asks for the buckets of those up to `end`, which have been hashed. One at a time, between other
+ * work: a bucket is a page that no translation is at hand for, and a processor walks few page
+ * tables at once. */
+static inline void ask_some(const struct shard *shard, struct burst *burst, uint32_t end)
+{
+    for (; burst->asked < end; burst->asked++)
+        if (burst->sorted[burst->asked].for_flow)
+            flow_prefetch(shard->flows, burst->sorted[burst->asked].hash);
+}
+
 /* Sorts the frames from `first` up to `end`, and lists the tuples whose flows are to be found. */
 static void sort_some(struct shard *shard, struct burst *burst, struct frame *frames,
                       uint32_t first, uint32_t end)
 {
+    const uint32_t hashed = burst->generals;
     flow_batch_begin(&burst->tuples);
     for (uint32_t i = first; i < end; i++) {
+        if (burst->asked < hashed)
+            ask_some(shard, burst, burst->asked + 1);
         const uint32_t lane = frames[i].side == OUTSIDE
                                   ? syn_lane_takes(&burst->lane, shard, &frames[i])
                                   : SYN_LANE_NONE;
@@ -162,16 +176,16 @@ static void hash_some(const struct shard *shard, struct burst *burst, uint32_t f
         if (!burst->sorted[k].for_flow)
             continue;
         burst->sorted[k].hash = hash[k];
-        flow_prefetch(shard->flows, hash[k]);
     }
 }
 
-/* A few at a time, so that the buckets of some are on their way while the next are sorted. */
+/* A few at a time, so that the buckets of some are asked for while the next are sorted. */
 static void sort_burst(struct shard *shard, struct burst *burst, struct frame *frames,
                        uint32_t count)
 {
     enum { AT_ONCE = 32 };
     burst->generals = 0;
+    burst->asked = 0;
     burst->syns = 0;
     syn_lane_begin(&burst->lane, shard);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
@@ -294,14 +308,17 @@ static uint32_t least(uint32_t a, uint32_t b)
 }
 
 /* Flows are fetched for a few packets at a time while those before them are decided: as many as a
- * processor can wait for at once, and not so many that they displace each other. */
+ * processor can wait for at once, and not so many that they displace each other. Their buckets are
+ * asked for well before that. */
 static void decide_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
-    enum { AT_ONCE = 8 };
+    enum { AT_ONCE = 8, AHEAD = 24 };
     const uint32_t count = burst->generals;
+    ask_some(shard, burst, least(AHEAD, count));
     fetch_some(shard, burst, 0, least(AT_ONCE, count));
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = least(first + AT_ONCE, count);
+        ask_some(shard, burst, least(end + AHEAD, count));
         fetch_some(shard, burst, end, least(end + AT_ONCE, count));
         decide_some(shard, burst, frames, first, end);
     }
