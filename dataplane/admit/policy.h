@@ -13,6 +13,7 @@
 #include "common/addr.h"
 #include "dataplane/admit/endpoints.h"
 #include "dataplane/admit/lease.h"
+#include "dataplane/admit/lists.h"
 #include "dataplane/net/build.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/tcp/cookie.h"
@@ -116,6 +117,7 @@ struct policy {
     const struct neighbors *neighbors;
     const struct limits *limits;
     const struct cookie_keys *keys;
+    const struct lists *lists; /* admit/lists.h; NULL: none */
 };
 
 /** Where the row in force is found. Whoever reads it (rcu_dereference, once per burst) sees parts

@@ -43,6 +43,11 @@ static void free_keys(void *block)
     keyring_keys_free(block);
 }
 
+static void free_lists(void *block)
+{
+    lists_free(block);
+}
+
 /* Where each part is in the row, and how it is freed. */
 static const struct {
     size_t offset;
@@ -54,6 +59,7 @@ static const struct {
     [PART_NEIGHBORS] = {offsetof(struct policy, neighbors), free},
     [PART_LIMITS] = {offsetof(struct policy, limits), free},
     [PART_KEYS] = {offsetof(struct policy, keys), free_keys},
+    [PART_LISTS] = {offsetof(struct policy, lists), free_lists},
 };
 
 _Static_assert(sizeof(struct policy) == PARTS * sizeof(void *), "every part has a row in kinds");

@@ -20,6 +20,7 @@ enum part {
     PART_NEIGHBORS,
     PART_LIMITS,
     PART_KEYS,
+    PART_LISTS,
     PARTS
 };
 
