@@ -9,12 +9,23 @@
 
 #include "dataplane/admit/maglev.h"
 
-enum health balance_class(const struct service *service, const uint8_t *health)
+unsigned balance_rank(const struct services *services, const struct service *service,
+                      uint16_t backend, const uint8_t *health)
 {
-    enum health best = HEALTH_DOWN;
-    for (uint32_t i = 0; i < service->backend_count; i++)
-        if (health[service->backends[i]] > best)
-            best = health[service->backends[i]];
+    const struct backend *one = &services->backend[backend];
+    if (one->drain || (health[backend] == HEALTH_DOWN && service->all_down == ALL_DOWN_REFUSE))
+        return 0;
+    return 1 + 2U * health[backend] + (one->weight != 0);
+}
+
+unsigned balance_best(const struct services *services, const struct service *service,
+                      const uint8_t *health)
+{
+    unsigned best = 0;
+    for (uint32_t i = 0; i < service->backend_count; i++) {
+        unsigned rank = balance_rank(services, service, service->backends[i], health);
+        best = rank > best ? rank : best;
+    }
     return best;
 }
 
@@ -39,14 +50,18 @@ static void fill(struct balance *balance, uint16_t *entries, const struct servic
 {
     const struct service *service = &services->service[index];
     struct balance_table *table = &balance->table[index];
-    enum health best = balance_class(service, health);
-    for (uint32_t i = 0; i < service->backend_count; i++) {
+    unsigned best = balance_best(services, service, health);
+    for (uint32_t i = 0; i < service->backend_count && best != 0; i++) {
         uint16_t backend = service->backends[i];
-        if (health[backend] == best)
-            room[table->members++] = (struct maglev_backend){
-                .address = services->backend[backend].address, .value = backend};
+        const struct backend *one = &services->backend[backend];
+        if (balance_rank(services, service, backend, health) == best)
+            room[table->members++] =
+                (struct maglev_backend){.address = one->address,
+                                        .value = backend,
+                                        .weight = one->weight != 0 ? one->weight : 1};
     }
-    maglev_fill(entries + table->first, table->size, room, table->members);
+    if (table->members != 0)
+        maglev_fill(entries + table->first, table->size, room, table->members);
 }
 
 struct balance *balance_new(const struct services *services, const uint8_t *health,

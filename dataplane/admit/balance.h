@@ -15,14 +15,17 @@
 #ifndef DROPGATE_DATAPLANE_ADMIT_BALANCE_H
 #define DROPGATE_DATAPLANE_ADMIT_BALANCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/siphash.h"
 #include "dataplane/admit/policy.h"
 
-/** What is known of a backend, from the worst to the best. A service uses the best class that it
- * has: those that answer probes; before the first probes, those that have not failed; and when all
- * have failed, all, so that failing probes alone never take a service down. */
+/** What is known of a backend, from the worst to the best. A service uses the best that it has:
+ * those that answer probes, or, before the first probes, those that have not failed. Among those of
+ * a class the ones without a weight are spares: used when no other is left of it. Those that have
+ * failed are used only by a service that says so (ALL_DOWN_TRY), when it has nothing else; those
+ * that drain never are. */
 enum health { HEALTH_DOWN, HEALTH_UNKNOWN, HEALTH_UP };
 
 /** One block, for free(). */
@@ -32,18 +35,29 @@ struct balance {
     uint32_t count;          /* of services */
     struct balance_table {
         uint32_t first, size; /* of its entries */
-        uint32_t members;     /* backends in it */
+        uint32_t members;     /* backends in it; 0: none may be asked */
     } table[];
 };
 
-/** The class of `service` that is used: HEALTH_* of the best of its backends. `health` has one per
- * backend of the policy. */
-enum health balance_class(const struct service *service, const uint8_t *health);
+/** How good a backend is to a service; 0 means that it is not to be used. A service uses those of
+ * its backends that share the highest rank. `health` has one per backend of the policy. */
+unsigned balance_rank(const struct services *services, const struct service *service,
+                      uint16_t backend, const uint8_t *health);
+
+/** The highest rank among the service's backends, 0 when none is to be used. */
+unsigned balance_best(const struct services *services, const struct service *service,
+                      const uint8_t *health);
 
 /** Builds the part; NULL when memory is short. Up to some 10 ms for each service of thousands of
  * backends: the builder's thread, or before workers start. */
 struct balance *balance_new(const struct services *services, const uint8_t *health,
                             const struct siphash_key *key);
+
+/** Whether there is nobody whom a new connection to `service` could go to. */
+static inline bool balance_down(const struct balance *balance, uint16_t service)
+{
+    return balance->table[service].members == 0;
+}
 
 /** The hash by which a connection is placed. */
 uint64_t balance_hash(const struct balance *balance, const struct addr *client,

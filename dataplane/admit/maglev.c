@@ -2,11 +2,15 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * As in the paper: the backends take turns, and each takes the next entry of its own permutation
- * that is still free. The turns go in the order of the addresses, not of the configuration. */
+ * that is still free. The turns go in the order of the addresses, not of the configuration.
+ *
+ * The paper leaves weights to the reader. Here a backend of weight w takes its turns at the times
+ * 1/w, 3/w, 5/w …: evenly among the others', so that a heavy one does not take the entries that it
+ * likes best all at once and move everybody else's. The next turn is found by a heap. */
 #include "dataplane/admit/maglev.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "common/siphash.h"
 
@@ -22,9 +26,8 @@ uint32_t maglev_size(uint32_t backends)
     return primes[i];
 }
 
-static int by_address(const void *one, const void *two)
+static int by_address(const struct maglev_backend *a, const struct maglev_backend *b)
 {
-    const struct maglev_backend *a = one, *b = two;
     int order = memcmp(&a->address.addr, &b->address.addr, sizeof a->address.addr);
     return order != 0 ? order : (int)a->address.port - (int)b->address.port;
 }
@@ -41,6 +44,7 @@ static void begin(struct maglev_backend *backend, uint32_t size)
     bytes[17] = (uint8_t)backend->address.port;
     backend->at = (uint32_t)(siphash_bytes(&offset, bytes, sizeof bytes) % size);
     backend->skip = (uint32_t)(siphash_bytes(&step, bytes, sizeof bytes) % (size - 1) + 1);
+    backend->turns = 0;
 }
 
 /* The backend's favourite among the entries that are free. */
@@ -51,14 +55,40 @@ static void take(uint16_t *table, uint32_t size, struct maglev_backend *backend)
     table[backend->at] = backend->value;
 }
 
+/* Whether `a` has its next turn before `b`: at the same time, in the order of the addresses. */
+static bool is_before(const struct maglev_backend *a, const struct maglev_backend *b)
+{
+    uint64_t x = (2 * (uint64_t)a->turns + 1) * b->weight;
+    uint64_t y = (2 * (uint64_t)b->turns + 1) * a->weight;
+    return x != y ? x < y : by_address(a, b) < 0;
+}
+
+/* Puts the backend at `at` of the heap where it belongs, its children being in order. */
+static void sink(struct maglev_backend *heap, uint32_t count, uint32_t at)
+{
+    const struct maglev_backend moved = heap[at];
+    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_before(&heap[child + 1], &heap[child]))
+            child++;
+        if (is_before(&moved, &heap[child]))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moved;
+}
+
 void maglev_fill(uint16_t *table, uint32_t size, struct maglev_backend *backends, uint32_t count)
 {
-    qsort(backends, count, sizeof *backends, by_address);
     for (uint32_t i = 0; i < count; i++)
         begin(&backends[i], size);
+    for (uint32_t i = count / 2; i-- > 0;)
+        sink(backends, count, i);
     memset(table, 0xff, size * sizeof *table); /* NOBODY */
-    for (uint32_t filled = 0; filled < size; filled++)
-        take(table, size, &backends[filled % count]);
+    for (uint32_t filled = 0; filled < size; filled++) {
+        take(table, size, &backends[0]);
+        backends[0].turns++;
+        sink(backends, count, 0);
+    }
 }
 
 static bool met_before(const uint16_t *met, uint32_t count, uint16_t value)

@@ -89,6 +89,7 @@ void services_free(struct services *services)
     free(services->service);
     free(services->backend);
     free(services->members);
+    free(services->probes);
     for (uint32_t i = 0; i < services->names_count; i++)
         names_free(services->names[i]);
     free(services->names);

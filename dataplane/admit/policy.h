@@ -25,15 +25,21 @@ enum port_side { OUTSIDE, INSIDE, PORT_SIDES, PORT_NONE = PORT_SIDES };
 /** What clients speak: it decides what is read of a connection before its backend is asked. */
 enum service_protocol { SERVICE_HTTP, SERVICE_TLS, SERVICE_TCP };
 
+/** What clients of a service get while none of its backends is known to be well: an answer that
+ * says so, at once; or a try at all of them, for its probes may be what is wrong. */
+enum all_down { ALL_DOWN_REFUSE, ALL_DOWN_TRY };
+
 /** One address and port that clients connect to. A configured service that listens on several is
  * several of these. */
 struct service {
     struct endpoint listen;
     char name[64];
-    const uint16_t *backends;  /* indices of those of its family, within members */
-    uint32_t backend_count;    /* at least one */
-    uint8_t protocol;          /* enum service_protocol */
-    const struct names *names; /* TLS: server names that are served; NULL = any, and none */
+    const uint16_t *backends;     /* indices of those of its family, within members */
+    uint32_t backend_count;       /* at least one */
+    uint8_t protocol;             /* enum service_protocol */
+    uint8_t all_down;             /* enum all_down */
+    const struct names *names;    /* TLS: server names that are served; NULL = any, and none */
+    uint32_t response_timeout_ms; /* for the first byte of an answer; 0 = for ever */
 };
 
 struct backend {
@@ -41,6 +47,10 @@ struct backend {
     char name[64];
     struct addr source;   /* own inside address of the same family: probes come from here */
     struct addr next_hop; /* itself when on-link, else the router */
+    uint8_t weight;       /* 0: used only when none of the service's that has one can be */
+    bool drain;           /* gets no new connections */
+    const char *probe;    /* request that it must answer by 200; NULL: a connection suffices */
+    uint16_t probe_length;
 };
 
 /** The address space of each family in 4,096 pieces, and a bit for those in which nobody outside
@@ -59,6 +69,7 @@ struct services {
     uint32_t names_count;
     struct names **names;              /* of services that have some */
     uint16_t *members;                 /* the backends of each service, one list after another */
+    char *probes;                      /* what the backends are asked, one after another */
     struct endpoints *by_listen;       /* → index of service */
     struct endpoints *by_backend;      /* → index of backend */
     struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
@@ -105,7 +116,7 @@ struct limits {
     uint32_t per_second[LEASES];        /* of all workers together */
     uint32_t source_rate, network_rate; /* admit/guard.h */
     uint32_t probe_interval_ms, probe_timeout_ms;
-    uint32_t probe_failures, opening_failures; /* in a row */
+    uint32_t probe_failures, opening_failures, response_failures; /* in a row */
 };
 
 /** The row: parts that belong together, for their indices do. Like them it is never written once

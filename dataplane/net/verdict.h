@@ -81,6 +81,7 @@
     V(HELD_TOO_LARGE,     "held_too_large",       "request head larger than the window announced; see [tcp] window: reset") \
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service: silence at first") \
+    V(NO_BACKEND,         "no_backend",           "every backend of the service is down or drains: reset; see [service] all_down") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
     V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \

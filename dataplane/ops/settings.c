@@ -11,13 +11,19 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/admit/maglev.h"
 #include "dataplane/net/vlan.h"
 #include "dataplane/ops/master.h"
+#include "dataplane/ops/settings_probe.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 static const char *const protocols[] = {
     [SERVICE_HTTP] = "http", [SERVICE_TLS] = "tls", [SERVICE_TCP] = "tcp", NULL};
+
+static const char *const all_downs[] = {[ALL_DOWN_REFUSE] = "refuse", [ALL_DOWN_TRY] = "try", NULL};
+static const char *const probes[] = {
+    [PROBE_AUTO] = "auto", [PROBE_BY_HTTP] = "http", [PROBE_BY_CONNECTING] = "connect", NULL};
 
 #define SECTION(n, field, text)                                    \
     {                                                              \
@@ -42,13 +48,15 @@ static const struct conf_section sections[] = {
     SECTION("budgets", budgets, "Answers per second, of all workers together, that a forger could ask for."),
     SECTION("guard", guard, "What one source, and one network, may ask of a gateway that does not know them; connections are never touched."),
     SECTION("cookie", cookie, "The keys of SYN cookies."),
-    SECTION("probe", probe, "How backends are asked what TCP options they support."),
+    SECTION("probe", probe, "How backends are asked whether they are well, and what TCP options they support."),
     NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
     NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
 };
 
 #define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
 #define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
+#define PROBE(k, t, f, lo, hi, def, text) {"probe", k, t, ANONYMOUS(probe, f), lo, hi, def, NULL, CONF_RELOAD, text}
+#define OF_BACKEND(k, t, f, lo, hi, def, ch, text) {"backend", k, t, offsetof(struct backend_settings, f), lo, hi, def, ch, CONF_RELOAD, text}
 #define PORT(s) \
     {s, "device", CONF_STRING, offsetof(struct port_settings, device), 1, 255, NULL, NULL, CONF_BOOT, \
      "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1). With net_af_packet the kernel reassembles fragments before the gateway can refuse them."}, \
@@ -98,15 +106,25 @@ static const struct conf_row rows[] = {
     ROW(guard, "reflection_rate", CONF_INT, reflection_rate, 0, 10000000, "10000", "SYN-ACKs per second to one network (an IPv4 /24, an IPv6 /48), of all workers together, so that forged SYNs cannot make the gateway flood somebody; more are dropped (reflection_rate), but for a client's second try. 0: no limit."),
     ROW(guard, "remembered_syns", CONF_INT, remembered_syns, 0, 1000000, "10000", "SYNs of networks over their reflection_rate that are answered per second, of all workers together, because the same was refused 0.75 to 3.5 s before: clients try again, forgers seldom."),
     ROW(cookie, "master_file", CONF_STRING, master_file, 0, 255, "", "File with the master key: 64 hexadecimal digits on one line, made by (umask 077; dropgate-dataplane --new-master > FILE), readable by its owner only. Gateways with the same key accept each other's cookies, and a restart keeps them. SIGHUP reads the file again; what cookies of the key before have promised is kept. Empty: a key is drawn at each start."),
-    ROW(probe, "interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend."),
-    ROW(probe, "timeout", CONF_DURATION, timeout, 50, 60000, "1s", "How long a probe waits for the SYN-ACK."),
-    ROW(probe, "failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered brings it back."),
-    ROW(probe, "opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
+    PROBE("interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend; after one that failed the next follows when its time is over."),
+    PROBE("timeout", CONF_DURATION, timeout, 50, 60000, "1s", "Time for a probe to be answered, from its SYN to the status line; what is lost is sent again twice within it."),
+    PROBE("path", CONF_STRING, path, 1, SETTINGS_PROBE_PATH, "/readyz", "What a backend that serves HTTP is asked for; it must answer with status 200."),
+    PROBE("host", CONF_STRING, host, 0, SETTINGS_PROBE_HOST, "", "Host of that request. Empty: the backend's address and port."),
+    PROBE("failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered well brings it back."),
+    PROBE("opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
+    PROBE("response_failures", CONF_INT, response_failures, 1, 8, "3", "Clients whose requests must have waited longer than response_timeout for their answer's first byte, while nobody's was answered on that worker, for the same: a process that hangs. One client counts once, whatever it sends, and a service's last backend is left to its probes. The backend comes back no sooner than after an interval, which doubles each time until it has answered somebody."),
     {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
+    OF_BACKEND("weight", CONF_INT, weight, 0, MAGLEV_WEIGHT, "10", NULL, "Its share of a service's new connections, as against the other backends' weights. 0: a spare, used when none of the others can be."),
+    OF_BACKEND("drain", CONF_BOOL, drain, 0, 0, "no", NULL, "It gets no new connections; those that are open go on until they end."),
+    OF_BACKEND("probe", CONF_ENUM, probe, 0, 0, "auto", probes, "How it is asked whether it is well: for a path (http), or only for a connection, which a process that hangs still grants (connect); auto: for a path if an HTTP service uses it."),
+    OF_BACKEND("probe_path", CONF_STRING, probe_path, 0, SETTINGS_PROBE_PATH, "", NULL, "In place of [probe] path. Empty: that one."),
+    OF_BACKEND("probe_host", CONF_STRING, probe_host, 0, SETTINGS_PROBE_HOST, "", NULL, "In place of [probe] host. Empty: that one."),
     {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak, which decides what must have come before a backend is asked: a request head (http; every further request is read too), a ClientHello (tls; passed through, the backend has the key), or any byte (tcp)."},
     {"service", "server_names", CONF_STRINGS, offsetof(struct service_settings, names), 0, 1024, "", NULL, CONF_BOOT, "With protocol = tls: the server names that are served, *.example.com for any one label; a ClientHello for another one, or for none, is refused by an alert. Empty: any."},
     {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_BOOT, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
     {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_BOOT, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
+    {"service", "all_down", CONF_ENUM, offsetof(struct service_settings, all_down), 0, 0, "refuse", all_downs, CONF_RELOAD, "What new clients get while all backends are down: an answer at once, HTTP 503 or a reset (refuse); or a try at each of them in spite of what is known (try): for probes that may fail where clients would be served, as when all backends are too busy to answer them. Those that drain are not tried."},
+    {"service", "response_timeout", CONF_DURATION, offsetof(struct service_settings, response_timeout), 0, 3600000, "10s", NULL, CONF_RELOAD, "Longer than the slowest answer takes to begin. A request that waits longer goes on waiting, but see [probe] response_failures. With protocol = tcp nothing is expected. 0s: for ever."},
 };
 /* clang-format on */
 
@@ -486,7 +504,7 @@ static int check(const void *root, char *why, size_t size)
     for (size_t i = 0; i < s->services.count; i++)
         if (check_service(s, &services_of(s)[i], why, size) != 0)
             return -EINVAL;
-    if (check_overlap(s, why, size) != 0)
+    if (check_overlap(s, why, size) != 0 || settings_probe_check(s, why, size) != 0)
         return -EINVAL;
     return check_master(s, why, size);
 }
@@ -526,6 +544,8 @@ static void fill_backends(const struct settings *s, struct services *out)
         snprintf(to->name, sizeof to->name, "%s", from->name);
         to->next_hop = *next_hop(s, &from->address.addr);
         to->source = on_link(&s->port[INSIDE], &to->next_hop)->addr;
+        to->weight = (uint8_t)from->weight;
+        to->drain = from->drain;
         endpoints_add(out->by_backend, &to->address.addr, to->address.port,
                       (int32_t)out->backend_count++);
     }
@@ -568,6 +588,9 @@ static void fill_services(const struct settings *s, struct services *out)
             snprintf(to->name, sizeof to->name, "%s", from->name);
             to->protocol = (uint8_t)from->protocol;
             to->names = out->names[i];
+            to->all_down = (uint8_t)from->all_down;
+            to->response_timeout_ms =
+                from->protocol == SERVICE_TCP ? 0 : (uint32_t)from->response_timeout;
             to->backends = of[addr_is_v4(&listen[n].addr)].list;
             to->backend_count = of[addr_is_v4(&listen[n].addr)].count;
             endpoints_add(out->by_listen, &to->listen.addr, to->listen.port, (int32_t)out->count++);
@@ -621,6 +644,10 @@ struct services *settings_services(const struct settings *s)
         return NULL;
     }
     fill_backends(s, out);
+    if (!settings_probe_fill(s, out)) {
+        services_free(out);
+        return NULL;
+    }
     fill_services(s, out);
     fill_own(s, OUTSIDE, out->own[OUTSIDE]);
     fill_own(s, INSIDE, out->own[INSIDE]);
@@ -657,6 +684,7 @@ struct limits *settings_limits(const struct settings *s)
         .probe_timeout_ms = (uint32_t)s->probe.timeout,
         .probe_failures = (uint32_t)s->probe.failures,
         .opening_failures = (uint32_t)s->probe.opening_failures,
+        .response_failures = (uint32_t)s->probe.response_failures,
     };
     return out;
 }

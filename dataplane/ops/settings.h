@@ -34,9 +34,15 @@ struct port_settings {
     int64_t rx_descriptors, tx_descriptors;
 };
 
+enum probe_by { PROBE_AUTO, PROBE_BY_HTTP, PROBE_BY_CONNECTING };
+
 struct backend_settings {
     char *name;
     struct endpoint address;
+    int64_t weight;
+    bool drain;
+    int probe;                     /* enum probe_by */
+    char *probe_path, *probe_host; /* NULL: those of [probe] */
 };
 
 struct service_settings {
@@ -45,6 +51,8 @@ struct service_settings {
     struct conf_list names;    /* char *: server names, TLS only */
     struct conf_list listen;   /* struct endpoint */
     struct conf_list backends; /* char * */
+    int all_down;              /* enum all_down */
+    int64_t response_timeout;
 };
 
 struct settings {
@@ -70,7 +78,8 @@ struct settings {
         int64_t source_rate, reflection_rate, remembered_syns;
     } guard;
     struct {
-        int64_t interval, timeout, failures, opening_failures;
+        int64_t interval, timeout, failures, opening_failures, response_failures;
+        char *path, *host; /* host NULL: the backend's address */
     } probe;
     struct {
         char *master_file; /* NULL: a random master */

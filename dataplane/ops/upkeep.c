@@ -194,13 +194,15 @@ static bool fill_offer(struct offer *offer, const struct service *service,
 {
     enum { MOST_SCALE = 14 }; /* RFC 7323 section 2.3 */
     const struct limits *limits = upkeep->limits;
-    enum health used = balance_class(service, upkeep->health);
+    const struct services *services = upkeep->services;
+    unsigned used = balance_best(services, service, upkeep->health);
     uint8_t scale = MOST_SCALE;
     struct offer old = *offer;
     offer->mss = addr_is_v4(&service->listen.addr) ? limits->mss_v4 : limits->mss_v6;
     offer->sack = offer->timestamps = true;
     for (uint32_t i = 0; i < service->backend_count; i++)
-        if (upkeep->health[service->backends[i]] == used)
+        if (used == 0 || /* any of them may be the one that comes back */
+            balance_rank(services, service, service->backends[i], upkeep->health) == used)
             restrict_offer(offer, &scale, &upkeep->backends[service->backends[i]]);
     if (scale != offer->promise[0].window_scale) {
         offer->promise[1] = offer->promise[0];

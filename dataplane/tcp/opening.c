@@ -49,7 +49,8 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     uint64_t place = balance_hash(balance, &flow->client, flow->client_port);
     uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
     int backend;
-    *reason = VERDICT_BACKEND_UNRESOLVED;
+    *reason =
+        balance_down(balance, flow->service) ? VERDICT_NO_BACKEND : VERDICT_BACKEND_UNRESOLVED;
     for (unsigned nth = 0; (backend = balance_choose(balance, flow->service, place, nth)) >= 0;
          nth++) {
         if (was_asked(entry, backend) || !shard->policy.neighbors->backend[backend].known)
@@ -211,6 +212,8 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     int backend = choose_backend(shard, flow, NULL, &reason);
     if (backend < 0) {
         flow_release(shard->flows, flow);
+        if (reason == VERDICT_NO_BACKEND)
+            reset_client(shard, frame, packet);
         return reason;
     }
     lead_to(shard, flow, (uint16_t)backend);

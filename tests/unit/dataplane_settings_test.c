@@ -305,6 +305,118 @@ static void a_backend_behind_a_router_is_reached_from_the_routers_link(void **st
     conf_free(&SETTINGS_SCHEMA, s);
 }
 
+static void expect_probe(const struct services *services, const char *backend, const char *request)
+{
+    const struct backend *b = &services->backend[backend_at(services, backend)];
+    if (request == NULL) {
+        assert_null(b->probe);
+        return;
+    }
+    assert_int_equal(b->probe_length, strlen(request));
+    assert_memory_equal(b->probe, request, b->probe_length);
+}
+
+static void a_backend_of_an_http_service_is_asked_for_a_path(void **state)
+{
+    (void)state;
+    struct settings *s = accepted("[outside]", "[outside]");
+    struct services *services = settings_services(s);
+    expect_probe(services, "198.18.128.2:8080",
+                 "GET /readyz HTTP/1.1\r\nHost: 198.18.128.2:8080\r\nUser-Agent: dropgate-probe\r\n"
+                 "Connection: close\r\n\r\n");
+    expect_probe(services, "[2001:db8:0:1::2]:8080",
+                 "GET /readyz HTTP/1.1\r\nHost: [2001:db8:0:1::2]:8080\r\n"
+                 "User-Agent: dropgate-probe\r\nConnection: close\r\n\r\n");
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+    s = accepted("address = 198.18.128.2:8080\n[backend shop6]\n",
+                 "address = 198.18.128.2:8080\nprobe_path = /well?now\n[probe]\npath = /live\n"
+                 "host = shop.example\n[backend shop6]\nprobe_host = six.example\n");
+    services = settings_services(s);
+    expect_probe(services, "198.18.128.2:8080",
+                 "GET /well?now HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: dropgate-probe\r\n"
+                 "Connection: close\r\n\r\n");
+    expect_probe(services, "[2001:db8:0:1::2]:8080",
+                 "GET /live HTTP/1.1\r\nHost: six.example\r\nUser-Agent: dropgate-probe\r\n"
+                 "Connection: close\r\n\r\n");
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void a_backend_of_tls_or_plain_tcp_is_only_connected_to(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"protocol = tls\n", "protocol = tcp\n"};
+    for (size_t i = 0; i < 2; i++) {
+        char to[128];
+        snprintf(to, sizeof to, "[service second]\n%s", lines[i]);
+        struct settings *s = accepted("[service second]\n", to);
+        struct services *services = settings_services(s);
+        /* shop4 serves HTTP, too: asked, unless it has to be TLS */
+        assert_int_equal(services->backend[backend_at(services, "198.18.128.2:8080")].probe == NULL,
+                         i == 0);
+        services_free(services);
+        conf_free(&SETTINGS_SCHEMA, s);
+    }
+    struct settings *s = accepted("[backend shop6]\n", "[backend shop6]\nprobe = connect\n");
+    struct services *services = settings_services(s);
+    expect_probe(services, "[2001:db8:0:1::2]:8080", NULL);
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+    s = accepted("[service shop]\n", "[service shop]\nprotocol = tcp\n");
+    services = settings_services(s);
+    expect_probe(services, "[2001:db8:0:1::2]:8080", NULL);
+    assert_int_equal(services->service[0].response_timeout_ms, 0); /* nothing is expected */
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void what_could_not_be_asked_is_refused(void **state)
+{
+    (void)state;
+    expect_refused(
+        "[outside]", "[probe]\npath = readyz\n[outside]",
+        "[probe] path = readyz: not a path; allowed: '/', then visible ASCII but no '#'");
+    expect_refused("[outside]", "[probe]\nhost = a b\n[outside]",
+                   "[probe] host = a b: not a name; allowed: visible ASCII");
+    expect_refused(
+        "[backend shop6]\n", "[backend shop6]\nprobe_path = /a b\n",
+        "[backend shop6] probe_path = /a b: not a path; allowed: '/', then visible ASCII "
+        "but no '#'");
+    expect_refused("[backend shop6]\n", "[backend shop6]\nprobe_host = \xc3\xa4\n",
+                   "[backend shop6] probe_host = \xc3\xa4: not a name; allowed: visible ASCII");
+    expect_refused("backends = shop4, shop6\n[service second]\n",
+                   "backends = shop4, shop6\nprotocol = tls\n[backend x]\naddress = "
+                   "198.18.128.9:1\nprobe = http\n[service third]\nlisten = 198.18.0.80:82\n"
+                   "backends = x\nprotocol = tls\n[service second]\n",
+                   "[backend x] probe = http: [service third] speaks TLS with it, and the gateway "
+                   "has no key; allowed: auto, connect");
+}
+
+static void weights_drains_and_what_all_down_means_reach_the_policy(void **state)
+{
+    (void)state;
+    struct settings *s =
+        accepted("[backend shop6]\n", "[backend shop6]\nweight = 0\ndrain = yes\n");
+    struct services *services = settings_services(s);
+    const struct backend *four = &services->backend[backend_at(services, "198.18.128.2:8080")],
+                         *six = &services->backend[backend_at(services, "[2001:db8:0:1::2]:8080")];
+    assert_int_equal(four->weight, 10);
+    assert_false(four->drain);
+    assert_int_equal(six->weight, 0);
+    assert_true(six->drain);
+    assert_int_equal(services->service[0].all_down, ALL_DOWN_REFUSE);
+    assert_int_equal(services->service[0].response_timeout_ms, 10000);
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+    s = accepted("[service shop]\n", "[service shop]\nall_down = try\nresponse_timeout = 3s\n");
+    services = settings_services(s);
+    assert_int_equal(services->service[0].all_down, ALL_DOWN_TRY);
+    assert_int_equal(services->service[0].response_timeout_ms, 3000);
+    services_free(services);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
 static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
 {
     (void)state;
@@ -315,7 +427,8 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
         "closing = 33s\nlinger = 1500ms\nwindow = 16K\nmss_v4 = 1400\nmss_v6 = 1380\n"
         "[budgets]\nresets = 1\nfins = 2\nechoes = 3\ninside_resets = 4\ntoo_bigs = 7\n"
         "[guard]\nsource_rate = 8\nreflection_rate = 9\nremembered_syns = 10\n"
-        "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n[outside]");
+        "[probe]\ninterval = 9s\ntimeout = 2s\nfailures = 5\nopening_failures = 6\n"
+        "response_failures = 7\n[outside]");
     struct limits *limits = settings_limits(s);
     assert_non_null(limits);
     assert_int_equal(limits->syn_timeout_ms, 250);
@@ -332,6 +445,7 @@ static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
     assert_int_equal(limits->probe_timeout_ms, 2000);
     assert_int_equal(limits->probe_failures, 5);
     assert_int_equal(limits->opening_failures, 6);
+    assert_int_equal(limits->response_failures, 7);
     assert_int_equal(limits->per_second[LEASE_RESETS], 1);
     assert_int_equal(limits->per_second[LEASE_FINS], 2);
     assert_int_equal(limits->per_second[LEASE_ECHOES], 3);
@@ -515,6 +629,10 @@ int main(void)
         cmocka_unit_test(each_side_answers_for_its_own_addresses),
         cmocka_unit_test(a_backend_on_the_link_is_its_own_next_hop),
         cmocka_unit_test(a_backend_behind_a_router_is_reached_from_the_routers_link),
+        cmocka_unit_test(a_backend_of_an_http_service_is_asked_for_a_path),
+        cmocka_unit_test(a_backend_of_tls_or_plain_tcp_is_only_connected_to),
+        cmocka_unit_test(what_could_not_be_asked_is_refused),
+        cmocka_unit_test(weights_drains_and_what_all_down_means_reach_the_policy),
         cmocka_unit_test(limits_are_the_files_in_milliseconds_and_per_second),
         cmocka_unit_test(a_protocol_in_which_the_server_speaks_first_is_refused_with_the_reason),
         cmocka_unit_test(server_names_are_those_of_a_tls_service),

@@ -20,7 +20,7 @@ static uint16_t table[MAGLEV_SIZE], other[MAGLEV_SIZE];
 /* Backend `i` of a fleet: four to an address, both families. */
 static struct maglev_backend backend(uint16_t i)
 {
-    struct maglev_backend b = {.value = i};
+    struct maglev_backend b = {.value = i, .weight = 10};
     if (i % 2)
         b.address.addr.bytes[0] = 0x20;
     else
@@ -150,6 +150,107 @@ static void a_backend_that_leaves_moves_few_entries_of_the_others(void **state)
     }
 }
 
+/* Weights of a fleet: many light ones, some heavy. */
+static uint16_t weight_of(uint32_t i)
+{
+    return i % 10 == 0 ? 100 : (uint16_t)(1 + i % 7);
+}
+
+static uint32_t build_weighted(uint16_t *into, uint32_t size, uint32_t count)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        backends[i] = backend((uint16_t)i);
+        backends[i].weight = weight_of(i);
+        sum += weight_of(i);
+    }
+    maglev_fill(into, size, backends, count);
+    return sum;
+}
+
+static void shares_follow_weights(void **state)
+{
+    static const uint32_t counts[] = {1, 2, 3, 10, 80, 81, 600, MAGLEV_BACKENDS};
+    static uint32_t shares[MAGLEV_BACKENDS];
+    (void)state;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        const uint32_t n = counts[c], size = maglev_size(n);
+        const uint32_t sum = build_weighted(table, size, n);
+        memset(shares, 0, sizeof shares);
+        for (uint32_t i = 0; i < size; i++)
+            shares[table[i]]++;
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t exact = (uint32_t)((uint64_t)size * weight_of(i) / sum);
+            const uint32_t slack = 1 + exact / 100;
+            assert_in_range(shares[i], exact > slack ? exact - slack : 1, exact + 1 + slack);
+        }
+    }
+}
+
+static void the_lightest_beside_the_heaviest_still_has_an_entry(void **state)
+{
+    static const uint32_t counts[] = {10, 81, 655, MAGLEV_BACKENDS}; /* as many as fit a size */
+    (void)state;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        const uint32_t n = counts[c], size = maglev_size(n);
+        for (uint32_t i = 0; i < n; i++) {
+            backends[i] = backend((uint16_t)i);
+            backends[i].weight = i == 0 ? 1 : MAGLEV_WEIGHT;
+        }
+        maglev_fill(table, size, backends, n);
+        assert_true(entries_of(table, size, 0) >= 1);
+    }
+}
+
+static uint32_t moved_in_all(uint32_t size)
+{
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < size; i++)
+        moved += table[i] != other[i];
+    return moved;
+}
+
+/* Its share has to go elsewhere; beyond that at most a tenth of the table. */
+static void a_weighted_backend_that_leaves_moves_its_share_and_a_tenth(void **state)
+{
+    static const uint32_t counts[] = {3, 10, 80, 600, 2000};
+    (void)state;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
+        for (uint32_t gone = 0; gone < 2; gone++) { /* a heavy one, a light one */
+            const uint32_t n = counts[c], size = maglev_size(n);
+            build_weighted(table, size, n);
+            for (uint32_t i = 0, at = 0; i < n; i++)
+                if (i != gone) {
+                    backends[at] = backend((uint16_t)i);
+                    backends[at++].weight = weight_of(i);
+                }
+            maglev_fill(other, size, backends, n - 1);
+            const uint32_t share = entries_of(table, size, (uint16_t)gone);
+            assert_int_equal(entries_of(other, size, (uint16_t)gone), 0);
+            assert_true(moved_in_all(size) <= share + size / 10);
+        }
+}
+
+static void another_weight_moves_the_difference_and_a_tenth(void **state)
+{
+    enum { BACKENDS = 20, CHANGED = 10 };
+    static const uint16_t weights[] = {1, 50, 99};
+    (void)state;
+    const uint32_t size = maglev_size(BACKENDS);
+    build_weighted(table, size, BACKENDS);
+    for (size_t w = 0; w < sizeof weights / sizeof weights[0]; w++) {
+        for (uint32_t i = 0; i < BACKENDS; i++) {
+            backends[i] = backend((uint16_t)i);
+            backends[i].weight = i == CHANGED ? weights[w] : weight_of(i);
+        }
+        maglev_fill(other, size, backends, BACKENDS);
+        const uint32_t before = entries_of(table, size, CHANGED),
+                       after = entries_of(other, size, CHANGED);
+        assert_true(after < before);
+        assert_true(moved_in_all(size) <= before - after + size / 10);
+    }
+}
+
 static void one_backend_has_everything(void **state)
 {
     (void)state;
@@ -194,6 +295,10 @@ int main(void)
         cmocka_unit_test(the_order_of_the_configuration_does_not_matter),
         cmocka_unit_test(the_table_follows_from_addresses_alone),
         cmocka_unit_test(a_backend_that_leaves_moves_few_entries_of_the_others),
+        cmocka_unit_test(shares_follow_weights),
+        cmocka_unit_test(the_lightest_beside_the_heaviest_still_has_an_entry),
+        cmocka_unit_test(a_weighted_backend_that_leaves_moves_its_share_and_a_tenth),
+        cmocka_unit_test(another_weight_moves_the_difference_and_a_tenth),
         cmocka_unit_test(one_backend_has_everything),
         cmocka_unit_test(the_next_choices_are_distinct_until_there_are_none),
         cmocka_unit_test(no_more_choices_are_given_than_can_be_kept),

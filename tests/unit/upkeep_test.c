@@ -25,7 +25,7 @@ static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 
                                     "[backend three]\naddress = 198.18.128.4:8080\n"
                                     "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n"
                                     "[service both]\nlisten = 198.18.0.80:81\n"
-                                    "backends = two, three\n";
+                                    "backends = two, three\nall_down = try\n";
 
 static struct rte_mempool *pool;
 static struct rte_ring *messages, *commands;
@@ -255,7 +255,7 @@ static void a_backend_leaves_after_failures_in_a_row_and_comes_back_with_one_ans
     assert_int_equal(used(r), 6);
 }
 
-static void when_all_have_failed_all_are_used(void **state)
+static void when_all_have_failed_a_service_that_tries_uses_all(void **state)
 {
     struct rig *r = *state;
     const struct message two = probed(1, PROBE_SILENT), three = probed(2, PROBE_SILENT);
@@ -265,6 +265,20 @@ static void when_all_have_failed_all_are_used(void **state)
     tell(r, &three);
     tell(r, &three);
     assert_int_equal(used(r), 6);
+}
+
+static void a_service_is_down_when_all_have_failed_until_one_answers(void **state)
+{
+    struct rig *r = *state;
+    const struct message silent = probed(0, PROBE_SILENT), good = probed(0, PROBE_ANSWERED);
+    tell(r, &good);
+    tell(r, &silent);
+    assert_false(balance_down(r->policy.row->balance, 0));
+    tell(r, &silent);
+    assert_true(balance_down(r->policy.row->balance, 0));
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, 7); /* as it was */
+    tell(r, &good);
+    assert_false(balance_down(r->policy.row->balance, 0));
 }
 
 static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
@@ -364,7 +378,8 @@ int main(void)
         TEST(a_backend_that_refuses_an_option_is_offered_as_unknown),
         TEST(a_silent_backend_keeps_what_is_known_of_it),
         TEST(a_backend_leaves_after_failures_in_a_row_and_comes_back_with_one_answer),
-        TEST(when_all_have_failed_all_are_used),
+        TEST(when_all_have_failed_a_service_that_tries_uses_all),
+        TEST(a_service_is_down_when_all_have_failed_until_one_answers),
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
