@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The one question that is asked before a request reaches a backend: the first of a connection
+ * before there is a flow, a later one before its segment goes on, and of other protocols the
+ * connection. How the answer "no" gets to the client is tcp/refuse.c's business. */
+#ifndef DROPGATE_DATAPLANE_TCP_GATE_H
+#define DROPGATE_DATAPLANE_TCP_GATE_H
+
+#include <stdint.h>
+
+#include "common/addr.h"
+#include "common/http1.h"
+#include "dataplane/admit/reply.h"
+#include "dataplane/net/verdict.h"
+
+struct shard;
+
+/** What is asked for. On a service that is not HTTP, method and path are empty, and host is the TLS
+ * server name or empty. Slices are the caller's, and hold for the call. */
+struct gate_head {
+    struct http1_slice method, path; /* path without its query */
+    struct http1_slice host;         /* the Host field, with its port if it names one */
+    uint32_t key; /* of the client's port and ISN: the same for a request that is sent again */
+};
+
+/** Whether it may pass; VERDICT_FORWARDED, or the reason that it may not. Then `refusal` has its
+ * kind, retry_after_s and opens_at set; head and html are the caller's and stay. Budgets are
+ * charged for what may pass. Owner's thread. */
+enum verdict gate_request(struct shard *shard, uint16_t service, const struct addr *client,
+                          const struct gate_head *head, struct refusal *refusal);
+
+#endif
