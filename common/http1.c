@@ -606,6 +606,13 @@ static enum http1_error step_chunk(struct http1 *parser, const struct http1_limi
     return HTTP1_OK;
 }
 
+enum http1_part http1_part(const struct http1 *parser)
+{
+    if (parser->state >= AT_END || (parser->state == AT_METHOD && parser->seen == 0))
+        return HTTP1_BETWEEN;
+    return parser->state < AT_BODY ? HTTP1_IN_HEAD : HTTP1_IN_BODY;
+}
+
 uint64_t http1_data_left(const struct http1 *parser)
 {
     return parser->state == AT_BODY || parser->state == AT_CHUNK_DATA ? parser->remaining : 0;

@@ -99,6 +99,10 @@ enum http1_event http1_scan(struct http1 *parser, const struct http1_limits *lim
  * 9112 section 9.3): "close" beats all else, HTTP/1.1 stays open, HTTP/1.0 must ask to. */
 bool http1_keep_alive(const struct http1 *parser);
 
+/** What the next byte is part of; between two requests, and behind the last, of neither. */
+enum http1_part { HTTP1_BETWEEN, HTTP1_IN_HEAD, HTTP1_IN_BODY };
+enum http1_part http1_part(const struct http1 *parser);
+
 /** How many of the bytes that come next are body or chunk data, whatever they are; 0 elsewhere. */
 uint64_t http1_data_left(const struct http1 *parser);
 

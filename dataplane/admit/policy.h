@@ -17,6 +17,7 @@
 #include "dataplane/net/build.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/tcp/cookie.h"
+#include "dataplane/tcp/slow.h"
 #include "dataplane/tls/names.h"
 
 /** The two sides of the gateway; also the index of their port. */
@@ -117,6 +118,7 @@ struct limits {
     uint32_t source_rate, network_rate; /* admit/guard.h */
     uint32_t probe_interval_ms, probe_timeout_ms;
     uint32_t probe_failures, opening_failures, response_failures; /* in a row */
+    struct slow_limits slow;
 };
 
 /** The row: parts that belong together, for their indices do. Like them it is never written once

@@ -110,6 +110,16 @@
     V(FLOW_CLOSED,        "flow_closed",          "a flow ended by FIN in both directions") \
     V(FLOW_RESET,         "flow_reset",           "a flow ended by RST") \
     V(FLOW_IDLE,          "flow_idle",            "a flow was silent for too long; both sides were reset") \
+    V(SLOW_HEAD,          "slow_head",            "a later request head was not complete in time; both sides were reset; see [tcp] head_timeout") \
+    V(SLOW_BODY,          "slow_body",            "a request's body came too slowly; both sides were reset; see [slow]") \
+    V(SLOW_DRAIN,         "slow_drain",           "a client read its answer too slowly; both sides were reset; see [slow]") \
+    V(SLOW_IDLE,          "slow_idle",            "nothing was asked on an open connection for too long, whatever else was sent; both sides were reset; see [slow]") \
+    V(SLOW_ANSWER,        "slow_answer",          "a backend did not begin to answer, or nothing moved on TLS or TCP, for too long; both sides were reset; see [slow]") \
+    V(SLOW_HEAD_OBSERVED, "slow_head_observed",   "would have been slow_head; see [slow] mode") \
+    V(SLOW_BODY_OBSERVED, "slow_body_observed",   "would have been slow_body; see [slow] mode") \
+    V(SLOW_DRAIN_OBSERVED, "slow_drain_observed", "would have been slow_drain; see [slow] mode") \
+    V(SLOW_IDLE_OBSERVED, "slow_idle_observed",   "would have been slow_idle; see [slow] mode") \
+    V(SLOW_ANSWER_OBSERVED, "slow_answer_observed", "would have been slow_answer; see [slow] mode") \
     V(FLOW_REPLACED,      "flow_replaced",        "the client began a new connection on the tuple of an old flow") \
     V(TOMBSTONE_EVICTED,  "tombstone_evicted",    "the table of closed connections was full: the oldest went early") \
     /* our own troubles */ \

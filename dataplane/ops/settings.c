@@ -17,6 +17,7 @@
 #include "dataplane/ops/settings_probe.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
+static const char *const modes[] = {[OBSERVE] = "observe", [ENFORCE] = "enforce", NULL};
 static const char *const log_levels[] = {"debug", "info", "warning", "error", NULL};
 static const char *const protocols[] = {
     [SERVICE_HTTP] = "http", [SERVICE_TLS] = "tls", [SERVICE_TCP] = "tcp", NULL};
@@ -48,6 +49,7 @@ static const struct conf_section sections[] = {
     SECTION("budgets", budgets, "Answers per second, of all workers together, that a forger could ask for."),
     SECTION("guard", guard, "What one source, and one network, may ask of a gateway that does not know them; connections are never touched."),
     SECTION("cookie", cookie, "The keys of SYN cookies."),
+    SECTION("slow", slow, "Clients that hold a backend's connection by being slow; both sides of it are reset. 0 turns a bound off. The defaults spare a phone in a tunnel."),
     SECTION("probe", probe, "How backends are asked whether they are well, and what TCP options they support."),
     NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
     NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
@@ -55,6 +57,7 @@ static const struct conf_section sections[] = {
 
 #define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
 #define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
+#define SLOW(k, t, f, lo, hi, def, text) {"slow", k, t, ANONYMOUS(slow, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define PROBE(k, t, f, lo, hi, def, text) {"probe", k, t, ANONYMOUS(probe, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define OF_BACKEND(k, t, f, lo, hi, def, ch, text) {"backend", k, t, offsetof(struct backend_settings, f), lo, hi, def, ch, CONF_RELOAD, text}
 #define PORT(s) \
@@ -106,6 +109,14 @@ static const struct conf_row rows[] = {
     ROW(guard, "reflection_rate", CONF_INT, reflection_rate, 0, 10000000, "10000", "SYN-ACKs per second to one network (an IPv4 /24, an IPv6 /48), of all workers together, so that forged SYNs cannot make the gateway flood somebody; more are dropped (reflection_rate), but for a client's second try. 0: no limit."),
     ROW(guard, "remembered_syns", CONF_INT, remembered_syns, 0, 1000000, "10000", "SYNs of networks over their reflection_rate that are answered per second, of all workers together, because the same was refused 0.75 to 3.5 s before: clients try again, forgers seldom."),
     ROW(cookie, "master_file", CONF_STRING, master_file, 0, 255, "", "File with the master key: 64 hexadecimal digits on one line, made by (umask 077; dropgate-dataplane --new-master > FILE), readable by its owner only. Gateways with the same key accept each other's cookies, and a restart keeps them. SIGHUP reads the file again; what cookies of the key before have promised is kept. Empty: a key is drawn at each start."),
+    {"slow", "mode", CONF_ENUM, ANONYMOUS(slow, mode), 0, 0, "enforce", modes, CONF_RELOAD, "Count only (observe: slow_body_observed ...), or reset (enforce: slow_body ...)."},
+    SLOW("window", CONF_DURATION, window, 1000, 600000, "60s", "Time over which rates are averaged. Behind half a minute without a network a phone needs another half to be heard again: retransmissions come ever more seldom."),
+    SLOW("body_rate", CONF_INT, body_rate, 0, 1000000000, "256", "Bytes per second of a request's body, on average over each window in which the backend has room for it. Half of a window of nothing and half of a bad mobile network (2 kB/s) is four times as much."),
+    SLOW("drain_rate", CONF_INT, drain_rate, 0, 1000000000, "256", "Bytes per second that a client must read of an answer, on average over each window in which it is behind its backend or has no room for more."),
+    SLOW("body", CONF_DURATION, body, 0, SLOW_LONGEST_MS, "1h", "Longest time for a request's body, whatever its rate."),
+    SLOW("drain", CONF_DURATION, drain, 0, SLOW_LONGEST_MS, "2h", "Longest time for which a client may be behind its backend at every look, whatever its rate."),
+    SLOW("idle", CONF_DURATION, idle, 0, SLOW_LONGEST_MS, "6m", "Longest time without a request or an answer on an open HTTP connection, whatever keep-alives there are. Browsers close theirs after 5 minutes at most; backends do far sooner."),
+    SLOW("answer", CONF_DURATION, answer, 0, SLOW_LONGEST_MS, "15m", "Longest wait for a backend to begin its answer (long polling); on TLS and TCP, where it cannot be told, without a byte of data."),
     PROBE("interval", CONF_DURATION, interval, 100, 3600000, "5s", "Time between probes of a backend; after one that failed the next follows when its time is over."),
     PROBE("timeout", CONF_DURATION, timeout, 50, 60000, "1s", "Time for a probe to be answered, from its SYN to the status line; what is lost is sent again twice within it."),
     PROBE("path", CONF_STRING, path, 1, SETTINGS_PROBE_PATH, "/readyz", "What a backend that serves HTTP is asked for; it must answer with status 200."),
@@ -684,6 +695,15 @@ struct limits *settings_limits(const struct settings *s)
         .probe_timeout_ms = (uint32_t)s->probe.timeout,
         .probe_failures = (uint32_t)s->probe.failures,
         .opening_failures = (uint32_t)s->probe.opening_failures,
+        .slow = {.observe = s->slow.mode == OBSERVE,
+                 .window_ms = (uint32_t)s->slow.window,
+                 .rate = {[SLOW_BODY] = (uint32_t)s->slow.body_rate,
+                          [SLOW_DRAIN] = (uint32_t)s->slow.drain_rate},
+                 .most_ms = {[SLOW_HEAD] = (uint32_t)s->tcp.head_timeout,
+                             [SLOW_BODY] = (uint32_t)s->slow.body,
+                             [SLOW_DRAIN] = (uint32_t)s->slow.drain,
+                             [SLOW_IDLE] = (uint32_t)s->slow.idle,
+                             [SLOW_ANSWER] = (uint32_t)s->slow.answer}},
         .response_failures = (uint32_t)s->probe.response_failures,
     };
     return out;

@@ -27,6 +27,9 @@ enum { SETTINGS_CORES = 1 + STEER_WORKERS };
 
 enum idle_mode { IDLE_ADAPTIVE, IDLE_POLL };
 
+/** What becomes of what a limit refuses: counted only, or refused. */
+enum enforcement { OBSERVE, ENFORCE };
+
 struct port_settings {
     char *device, *vlan;
     struct conf_list addresses; /* struct conf_interface */
@@ -81,6 +84,10 @@ struct settings {
         int64_t interval, timeout, failures, opening_failures, response_failures;
         char *path, *host; /* host NULL: the backend's address */
     } probe;
+    struct {
+        int mode; /* enum enforcement */
+        int64_t window, body_rate, drain_rate, body, drain, idle, answer;
+    } slow;
     struct {
         char *master_file; /* NULL: a random master */
     } cookie;

@@ -102,7 +102,7 @@ static void finish(struct shard *shard, struct flow *flow)
     held_drop(shard->held, flow->held);
     flow->held = HELD_NONE;
     flow->delivering = false;
-    arm(shard, flow, forward_patience(shard->policy.limits, (enum flow_state)flow->state));
+    forward_watch(shard, flow);
 }
 
 void deliver_first(struct shard *shard, struct frame *frame, const struct packet *packet,
@@ -126,6 +126,7 @@ void deliver_first(struct shard *shard, struct frame *frame, const struct packet
     flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
     flow->delivering = true;
     flow->after_last = scan_ended(&flow->scan);
+    forward_begin(shard, flow);
     if (delivered(flow, entry))
         finish(shard, flow);
     else

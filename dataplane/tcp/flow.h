@@ -55,10 +55,10 @@ struct flow {
     uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
     /* 128 */
     struct wheel_node timer;
-    uint32_t account;    /* entry in the table of clients, which counts it (admit/client.h) */
-    struct scan scan;    /* of the client's requests */
-    uint32_t phase_ms;   /* when its phase began */
-    uint32_t phase_mark; /* how far it had come then */
+    uint32_t account; /* entry in the table of clients, which counts it (admit/client.h) */
+    struct scan scan; /* of the client's requests */
+    uint16_t phase_since, phase_window; /* when its phase, and the window at hand, began */
+    uint32_t phase_mark;                /* how far it had come when the latter did */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct flow, from_client) == 64 && offsetof(struct flow, timer) == 128,
                "what belongs together shares a cache line");

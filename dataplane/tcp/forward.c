@@ -18,6 +18,60 @@ uint32_t forward_patience(const struct limits *limits, enum flow_state state)
     }
 }
 
+static uint32_t patience_left(const struct shard *shard, const struct flow *flow)
+{
+    uint32_t silent = (uint32_t)shard->now_ms - flow->last_ms;
+    uint32_t patient = forward_patience(shard->policy.limits, (enum flow_state)flow->state);
+    return silent < patient ? patient - silent : 0;
+}
+
+void forward_watch(struct shard *shard, const struct flow *flow)
+{
+    if (flow->delivering) /* then the timer is another's */
+        return;
+    uint32_t idle = patience_left(shard, flow);
+    uint32_t slow = slow_wait(&shard->policy.limits->slow, flow, shard->now_ms);
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), slow < idle ? slow : idle);
+}
+
+void forward_begin(struct shard *shard, struct flow *flow)
+{
+    const bool http = forward_reads(shard, flow);
+    enum http1_part part = http ? http1_part(&flow->scan.parser) : HTTP1_BETWEEN;
+    flow->last_ms = (uint32_t)shard->now_ms;
+    slow_enter(flow,
+               part == HTTP1_IN_BODY   ? SLOW_BODY
+               : part == HTTP1_IN_HEAD ? SLOW_HEAD
+                                       : SLOW_ANSWER,
+               http, shard->now_ms);
+    forward_watch(shard, flow);
+}
+
+bool forward_evicted(struct shard *shard, struct flow *flow)
+{
+    static const struct {
+        uint8_t enforced, observed; /* enum verdict */
+    } reasons[SLOW_PHASES] = {
+        [SLOW_HEAD] = {VERDICT_SLOW_HEAD, VERDICT_SLOW_HEAD_OBSERVED},
+        [SLOW_BODY] = {VERDICT_SLOW_BODY, VERDICT_SLOW_BODY_OBSERVED},
+        [SLOW_DRAIN] = {VERDICT_SLOW_DRAIN, VERDICT_SLOW_DRAIN_OBSERVED},
+        [SLOW_IDLE] = {VERDICT_SLOW_IDLE, VERDICT_SLOW_IDLE_OBSERVED},
+        [SLOW_ANSWER] = {VERDICT_SLOW_ANSWER, VERDICT_SLOW_ANSWER_OBSERVED},
+    };
+    const struct slow_limits *limits = &shard->policy.limits->slow;
+    enum slow_phase phase = slow_look(limits, flow, forward_reads(shard, flow), shard->now_ms);
+    if (phase == SLOW_NONE)
+        return false;
+    if (limits->observe) {
+        shard_count(shard, (enum verdict)reasons[phase].observed);
+        return false;
+    }
+    shard_count(shard, (enum verdict)reasons[phase].enforced);
+    flow_reset_both(shard, flow);
+    flow_end(shard, flow, true);
+    return true;
+}
+
 /* A window in bytes, at least as many as the other end takes it for: less than a unit of its scale
  * is told as one unit (tcp-pitfalls 5), and what it then sends must reach the one that knows
  * better. */
@@ -88,9 +142,7 @@ static void enter(struct shard *shard, struct flow *flow, enum flow_state next)
     if (next == FLOW_CLOSED)
         note_closed(shard, flow);
     flow->state = (uint8_t)next;
-    if (!flow->delivering) /* then the timer is another's */
-        wheel_set(shard->wheel, flow_index(shard->flows, flow),
-                  forward_patience(shard->policy.limits, next));
+    forward_watch(shard, flow);
 }
 
 /* The backend sent its SYN-ACK again: our first data was lost on the inside. Acknowledge, as the
@@ -124,6 +176,10 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
         flow->newest = segment->tsval;
     if (keeps(flow, packet, from))
         flow->last_ms = (uint32_t)shard->now_ms;
+    if ((flow->phase & SLOW_QUIET) && segment->length != 0) {
+        slow_wake(flow, shard->now_ms);
+        forward_watch(shard, flow);
+    }
     if (delivering)
         verdict = deliver_from_backend(shard, flow, segment);
     if (verdict != VERDICT_FORWARDED)
@@ -231,10 +287,9 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
 
 void forward_timeout(struct shard *shard, struct flow *flow)
 {
-    uint32_t silent = (uint32_t)shard->now_ms - flow->last_ms;
-    uint32_t patient = forward_patience(shard->policy.limits, flow->state);
-    if (silent < patient) { /* packets only note the time: cheaper than moving a timer for each */
-        wheel_set(shard->wheel, flow_index(shard->flows, flow), patient - silent);
+    if (patience_left(shard, flow) != 0) {
+        /* packets only note the time: cheaper than moving a timer for each */
+        forward_watch(shard, flow);
         return;
     }
     if (flow->state == FLOW_CLOSED) {

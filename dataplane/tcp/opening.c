@@ -503,7 +503,6 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     complete_sides(flow, packet, &options);
     spoil_round_trip(shard, flow);
     deliver_first(shard, frame, packet, flow, &options);
-    flow->last_ms = (uint32_t)shard->now_ms;
     return VERDICT_BACKEND_ANSWERED;
 }
 

@@ -46,15 +46,9 @@ static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
 /* Nothing of this segment goes on, nor anything behind it. */
 static void reset_both(struct shard *shard, struct flow *flow, const struct window_segment *segment)
 {
-    struct side *client = &flow->from_client, *backend = &flow->from_backend;
-    if (seq_before(client->acked, segment->ack))
-        client->acked = segment->ack;
-    flow_reset_backend_anyhow(shard, flow);
-    flow_reset_client(shard, flow);
-    if (client->acked != backend->end) {
-        client->acked = backend->end;
-        flow_reset_client(shard, flow);
-    }
+    if (seq_before(flow->from_client.acked, segment->ack))
+        flow->from_client.acked = segment->ack;
+    flow_reset_both(shard, flow);
     flow_end(shard, flow, true);
 }
 
@@ -127,13 +121,16 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     if (empty || (segment->flags & (TCP_SYN | TCP_RST)) ||
         shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
         return VERDICT_FORWARDED;
-    if (scan_reads(&flow->scan, end))
+    const bool reads = scan_reads(&flow->scan, end);
+    if (reads)
         verdict = hold_to_window(&r, flow);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
                            segment->length, &heads);
     shard->requests += heads;
+    if (reads && slow_read(flow, heads, segment->ack, shard->now_ms))
+        forward_watch(shard, flow);
     if (!flow->after_last && scan_ended(&flow->scan))
         surplus_begin(flow);
     switch (verdict) {

@@ -93,6 +93,8 @@ uint32_t shard_tick(struct shard *shard)
             reading_timeout(shard, flow);
         else if (flow->state == FLOW_OPENING)
             opening_timeout(shard, flow);
+        else if (forward_evicted(shard, flow))
+            continue;
         else if (flow->delivering)
             deliver_timeout(shard, flow);
         else

@@ -15,6 +15,7 @@
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
  *   surplus.c  what follows the last of them
+ *   slow.c     who holds a backend's connection by being slow
  *   forward.c  packets of an open flow, either direction
  *   ends.c     what is said in the name of either end; how flows end
  *   inside.c   backends: flows, probes, strays
@@ -299,8 +300,20 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment);
+/** An open flow begins to be timed; then, and whenever it has to be looked at at another time, its
+ * timer is set, unless that is delivery's. */
+void forward_begin(struct shard *shard, struct flow *flow);
+void forward_watch(struct shard *shard, const struct flow *flow);
+/** A timer of an open flow has fired, whatever for. Returns whether the flow was ended, because its
+ * client is too slow. */
+bool forward_evicted(struct shard *shard, struct flow *flow);
 /** The idle timer has fired. */
 void forward_timeout(struct shard *shard, struct flow *flow);
+/** Whether the requests of its client are read. */
+static inline bool forward_reads(const struct shard *shard, const struct flow *flow)
+{
+    return shard->policy.services->service[flow->service].protocol == SERVICE_HTTP;
+}
 /** How long a flow may be silent in a state. */
 uint32_t forward_patience(const struct limits *limits, enum flow_state state);
 /** A segment of the flow in the client's numbers, windows in bytes. */
@@ -341,6 +354,8 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow);
 /** The same where bytes are on their way to it. A reset counts only at the number that its receiver
  * expects next (RFC 5961 section 3): one goes to either end of them. The flow ends. */
 void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow);
+/** The same for both. */
+void flow_reset_both(struct shard *shard, struct flow *flow);
 
 void probe_tick(struct shard *shard);
 enum verdict probe_answer(struct shard *shard, struct frame *frame, const struct packet *packet);
