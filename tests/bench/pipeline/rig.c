@@ -118,8 +118,12 @@ struct rig *rig_new(uint32_t flows)
     make_balance(rig);
     rig->now_ms = 1000000;
     cookie_keys_derive(&rig->keys, master, rig->now_ms);
-    rig->policy = (struct policy){rig->services,  rig->balance, rig->offers,
-                                  rig->neighbors, rig->limits,  &rig->keys};
+    rig->policy = (struct policy){.services = rig->services,
+                                  .balance = rig->balance,
+                                  .offers = rig->offers,
+                                  .neighbors = rig->neighbors,
+                                  .limits = rig->limits,
+                                  .keys = &rig->keys};
     memcpy(rig->ports, ports, sizeof rig->ports);
     rig->slot.row = &rig->policy;
     rig->worker = (struct worker){.policy = &rig->slot, .ports = rig->ports, .pool = pool};
