@@ -502,18 +502,30 @@ static int read_file(const char *path, char **text, size_t *length)
     return error;
 }
 
+int conf_read(const char *path, struct conf_text *text, char why[CONF_WHY])
+{
+    int error = read_file(path, &text->bytes, &text->length);
+    if (error == 0)
+        return 0;
+    snprintf(why, CONF_WHY, "%.256s: cannot be read: %s", path, strerror(-error));
+    free(text->bytes);
+    *text = (struct conf_text){0};
+    return error;
+}
+
 void *conf_load(const struct conf_schema *schema, const char *path, char why[CONF_WHY])
 {
-    char *text;
-    size_t length;
-    void *root = NULL;
-    int error = read_file(path, &text, &length);
-    if (error == 0)
-        root = conf_load_memory(schema, path, text, length, why);
-    else
-        snprintf(why, CONF_WHY, "%.256s: cannot be read: %s", path, strerror(-error));
-    free(text);
+    struct conf_text text;
+    if (conf_read(path, &text, why) != 0)
+        return NULL;
+    void *root = conf_load_memory(schema, path, text.bytes, text.length, why);
+    free(text.bytes);
     return root;
+}
+
+unsigned conf_line(const struct conf_text *text, const char *what)
+{
+    return line_of(text->bytes, text->bytes + text->length, what);
 }
 
 static void free_fields(const struct conf_schema *schema, const struct conf_section *section,

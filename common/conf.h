@@ -102,6 +102,34 @@ void *conf_load(const struct conf_schema *schema, const char *path, char why[CON
 void *conf_load_memory(const struct conf_schema *schema, const char *name, const char *text,
                        size_t length, char why[CONF_WHY]);
 
+/** The text of a file, for those who need it beside the struct. */
+struct conf_text {
+    char *bytes; /* free() */
+    size_t length;
+};
+
+/** Reads the whole of `path`. Returns 0, or -errno with the reason in `why`; then there is nothing
+ * to free. */
+int conf_read(const char *path, struct conf_text *text, char why[CONF_WHY]);
+
+/** The line of "[section] key" or "[section name] key" in the text, or that of the section's
+ * heading; 0 when it has neither. */
+unsigned conf_line(const struct conf_text *text, const char *what);
+
+/** One difference between two roots. The texts live as long as the call. */
+struct conf_change {
+    const char *what; /* "[section] key", "[section name] key"; "[section name]" of a whole one;
+                         "[section ...]" of all of a kind */
+    const char *text; /* "15m -> 10m", of a list "+b3 -b1"; "added", "removed", "in another order"
+                       */
+    enum conf_when when; /* CONF_BOOT: only a start takes it, for one of its keys */
+};
+
+/** Tells every difference, in the order of the sections and rows: keys by their values, as they
+ * would be shown; named sections by their names. Returns how many there are, or -ENOMEM. */
+int conf_diff(const struct conf_schema *schema, const void *before, const void *after,
+              void (*take)(void *context, const struct conf_change *change), void *context);
+
 /** Frees a root struct and all that it owns; NULL is nothing. */
 void conf_free(const struct conf_schema *schema, void *root);
 

@@ -331,7 +331,7 @@ static void number_text(const struct conf_row *row, int64_t value, char *out, si
         snprintf(out, size, "%" PRId64, value);
 }
 
-static const char *element_text(enum conf_type type, const void *item, char out[2 * ADDR_TEXT])
+static const char *element_text(enum conf_type type, const void *item, char out[CONF_ELEMENT])
 {
     const struct conf_interface *own = item;
     char address[ADDR_TEXT], on_link[ADDR_TEXT];
@@ -339,7 +339,7 @@ static const char *element_text(enum conf_type type, const void *item, char out[
     case CONF_ADDRS: return addr_print(item, out);
     case CONF_ENDPOINTS: return endpoint_print(item, out);
     case CONF_INTERFACES:
-        snprintf(out, 2 * (size_t)ADDR_TEXT, "%s%s", addr_print(&own->addr, address),
+        snprintf(out, CONF_ELEMENT, "%s%s", addr_print(&own->addr, address),
                  strchr(prefix_print(&own->on_link, on_link), '/'));
         return out;
     default: return *(char *const *)item;
@@ -354,13 +354,29 @@ static bool all_zero(const void *bytes, size_t length)
     return true;
 }
 
+bool conf_value_is_list(const struct conf_row *row)
+{
+    return element_size(row->type) > 0;
+}
+
+size_t conf_value_count(const void *field)
+{
+    return ((const struct conf_list *)field)->count;
+}
+
+const char *conf_value_element(const struct conf_row *row, const void *field, size_t index,
+                               char text[CONF_ELEMENT])
+{
+    const struct conf_list *list = field;
+    return element_text(row->type, (const char *)list->items + index * element_size(row->type),
+                        text);
+}
+
 static void print_list(const struct conf_row *row, const struct conf_list *list, FILE *out)
 {
-    char text[2 * ADDR_TEXT];
-    for (size_t i = 0; i < list->count; i++) {
-        const void *item = (const char *)list->items + i * element_size(row->type);
-        fprintf(out, "%s%s", i > 0 ? ", " : "", element_text(row->type, item, text));
-    }
+    char text[CONF_ELEMENT];
+    for (size_t i = 0; i < list->count; i++)
+        fprintf(out, "%s%s", i > 0 ? ", " : "", conf_value_element(row, list, i, text));
 }
 
 void conf_value_print(const struct conf_row *row, const void *field, FILE *out)

@@ -636,6 +636,97 @@ static void the_longest_message_fits(void **state)
     assert_non_null(strstr(why, "kkkk: unknown key; known are: enabled"));
 }
 
+/* ---- what differs ---- */
+
+struct told {
+    char text[2048];
+    int boots;
+};
+
+static void note_change(void *context, const struct conf_change *change)
+{
+    struct told *told = context;
+    size_t used = strlen(told->text);
+    snprintf(told->text + used, sizeof told->text - used, "%s: %s\n", change->what, change->text);
+    told->boots += change->when == CONF_BOOT;
+}
+
+/* Both files are read, and what differs is compared whole. */
+static void expect_changes(const char *before, const char *after, int count, int boots,
+                           const char *expected)
+{
+    struct root *old = good(before), *new = good(after);
+    struct told told = {.text = ""};
+    assert_int_equal(conf_diff(&schema, old, new, note_change, &told), count);
+    assert_string_equal(told.text, expected);
+    assert_int_equal(told.boots, boots);
+    conf_free(&schema, old);
+    conf_free(&schema, new);
+}
+
+static void the_same_written_otherwise_is_no_change(void **state)
+{
+    (void)state;
+    expect_changes(MINIMAL, MINIMAL, 0, 0, "");
+    expect_changes(full, full, 0, 0, "");
+    expect_changes(REQUIRED_MAIN
+                   "timeout = 1500ms\nenabled = true\nlisten = 127.0.0.1:80,[::1]:80\n" SERVICE,
+                   MINIMAL, 0, 0, "");
+}
+
+static void a_changed_key_is_told_with_its_old_and_its_new_value(void **state)
+{
+    (void)state;
+    expect_changes(REQUIRED_MAIN "timeout = 15m\ntitle = x\n" SERVICE,
+                   REQUIRED_MAIN "timeout = 600s\nmode = fast\nspare = 10.0.0.0/8\n" SERVICE, 4, 0,
+                   "[main] timeout: 15m -> 10m\n[main] mode: safe -> fast\n"
+                   "[main] title: x -> \"\"\n[main] spare: \"\" -> 10.0.0.0/8\n");
+}
+
+static void a_key_that_needs_a_start_is_told_as_such(void **state)
+{
+    (void)state;
+    expect_changes(MINIMAL, REQUIRED_MAIN "workers = 3\nlinger = 1s\n" SERVICE, 2, 1,
+                   "[main] workers: 2 -> 3\n[main] linger: 0 -> 1s\n");
+}
+
+static void of_a_list_only_what_comes_and_goes_is_told(void **state)
+{
+    (void)state;
+    expect_changes(REQUIRED_MAIN "words = a, b, c\nresolvers = ::1, ::2\n" SERVICE,
+                   REQUIRED_MAIN "words = b, a, d\nresolvers = ::2, ::1\n" SERVICE, 2, 0,
+                   "[main] resolvers: in another order\n[main] words: +d -c\n");
+    expect_changes(REQUIRED_MAIN "words = a\n" SERVICE, REQUIRED_MAIN "words =\n" SERVICE, 1, 0,
+                   "[main] words: -a\n");
+}
+
+#define POOL(name, size) "[pool " name "]\nsize = " size "\n"
+
+static void named_sections_come_go_and_change_by_their_names(void **state)
+{
+    (void)state;
+    expect_changes(MINIMAL POOL("a", "1K") POOL("b", "2K"), MINIMAL POOL("c", "3K") POOL("b", "1M"),
+                   3, 0, "[pool a]: removed\n[pool c]: added\n[pool b] size: 2K -> 1M\n");
+    expect_changes(MINIMAL POOL("a", "1K") POOL("b", "2K"), MINIMAL POOL("b", "2K") POOL("a", "1K"),
+                   1, 0, "[pool ...]: in another order\n");
+    expect_changes(MINIMAL, MINIMAL "[service two]\nvip = 1.2.3.4:5\nbackends = 1.2.3.4:6\n", 1, 0,
+                   "[service two]: added\n");
+}
+
+static void a_key_s_line_is_found_in_the_text(void **state)
+{
+    static const char lines[] = "[main]\ndsn = x\n\n[pool a]\nsize = 1K\n[pool b]\n\nsize=2K\n";
+    const struct conf_text text = {(char *)(uintptr_t)lines, sizeof lines - 1};
+    (void)state;
+    assert_int_equal(conf_line(&text, "[main] dsn"), 2);
+    assert_int_equal(conf_line(&text, "[pool a] size"), 5);
+    assert_int_equal(conf_line(&text, "[pool b] size"), 8);
+    assert_int_equal(conf_line(&text, "[pool b]"), 6);
+    assert_int_equal(conf_line(&text, "[main] title"), 1); /* it was left out */
+    assert_int_equal(conf_line(&text, "[queue] depth"), 0);
+    assert_int_equal(conf_line(&text, "[pool c]"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -656,6 +747,12 @@ int main(void)
         cmocka_unit_test(a_file_is_read_from_its_path),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
         cmocka_unit_test(the_longest_message_fits),
+        cmocka_unit_test(the_same_written_otherwise_is_no_change),
+        cmocka_unit_test(a_changed_key_is_told_with_its_old_and_its_new_value),
+        cmocka_unit_test(a_key_that_needs_a_start_is_told_as_such),
+        cmocka_unit_test(of_a_list_only_what_comes_and_goes_is_told),
+        cmocka_unit_test(named_sections_come_go_and_change_by_their_names),
+        cmocka_unit_test(a_key_s_line_is_found_in_the_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
