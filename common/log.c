@@ -56,6 +56,11 @@ void log_open(const char *program, enum log_level lowest)
     logger.text = isatty(STDERR_FILENO) == 1;
 }
 
+void log_set_lowest(enum log_level lowest)
+{
+    __atomic_store_n(&logger.lowest, lowest, __ATOMIC_RELAXED);
+}
+
 static struct limit *limit_of(const char *event)
 {
     unsigned hash = 5381;
@@ -199,7 +204,7 @@ void log_write(enum log_level level, const char *event, const char *format, ...)
     uint64_t left_out;
     va_list args;
     int saved = errno;
-    if (level < logger.lowest)
+    if (level < __atomic_load_n(&logger.lowest, __ATOMIC_RELAXED))
         return;
     if (admit(event, &left_out)) {
         va_start(args, format);

@@ -13,6 +13,9 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
  * starts. */
 void log_open(const char *program, enum log_level lowest);
 
+/** Changes the lowest level that is written. Any thread. */
+void log_set_lowest(enum log_level lowest);
+
 /** Writes one line. `event` is a string constant, a snake_case name that scripts may match on; the
  * formatted rest is for people, says what the operator can do, and is cut at 1,024 bytes. At most
  * 20 lines per second and event are written; the next line written for that event says how many

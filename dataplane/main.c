@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "dataplane/ops/machine.h"
 #include "dataplane/ops/metrics.h"
+#include "dataplane/ops/reload.h"
 #include "dataplane/ops/settings.h"
 #include "dataplane/ops/upkeep.h"
 #include "dataplane/worker.h"
@@ -39,6 +40,7 @@ struct gateway {
     struct addr *own_inside;
     struct upkeep upkeep;
     bool opened[PORT_SIDES];
+    struct reload reload;
 };
 
 static void on_signal(int number)
@@ -199,18 +201,6 @@ static void lock_memory(void)
                  strerror(errno));
 }
 
-static void reload(struct gateway *gateway)
-{
-    const char *master = gateway->settings->cookie.master_file;
-    if (master == NULL) {
-        log_warn("reload", "this version reads its configuration at start only; restart to change "
-                           "it");
-        return;
-    }
-    log_info("reload", "[cookie] master_file is read again; all else only at a start");
-    upkeep_take_master(&gateway->upkeep, master);
-}
-
 /* Launches all, or ends those that run already. */
 static int launch(struct gateway *gateway)
 {
@@ -251,7 +241,7 @@ static int run(struct gateway *gateway)
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
-            reload(gateway);
+            reload_run(&gateway->reload);
         nanosleep(&pause, NULL);
     }
     rte_eal_mp_wait_lcore();
@@ -317,6 +307,7 @@ static void clean_up(struct gateway *gateway)
     free_workers(gateway);
     rte_eal_cleanup();
     upkeep_end(&gateway->upkeep);
+    reload_end(&gateway->reload);
     conf_free(&SETTINGS_SCHEMA, gateway->settings);
 }
 
@@ -378,6 +369,8 @@ int main(int argc, char **argv)
         conf_free(&SETTINGS_SCHEMA, gateway.settings);
         return EXIT_FAILURE;
     }
+    gateway.reload =
+        (struct reload){.path = path, .first = gateway.settings, .upkeep = &gateway.upkeep};
     catch_signals();
     int status = serve(&gateway);
     clean_up(&gateway);

@@ -71,7 +71,7 @@ static void *part_of(const struct policy *row, enum part part)
     return block;
 }
 
-static void set_part(struct policy *row, enum part part, void *block)
+void builder_set(struct policy *row, enum part part, void *block)
 {
     memcpy((char *)row + kinds[part].offset, &block, sizeof block);
 }
@@ -125,7 +125,7 @@ static void publish(struct builder *builder, struct job *job)
     *job->row = *old;
     for (int part = 0; part < PARTS; part++)
         if (part_of(&job->parts, (enum part)part) != NULL)
-            set_part(job->row, (enum part)part, part_of(&job->parts, (enum part)part));
+            builder_set(job->row, (enum part)part, part_of(&job->parts, (enum part)part));
     /* As rcu_assign_pointer, which wants no pointer to const. */
     __atomic_store_n(&builder->slot->row, job->row, __ATOMIC_RELEASE);
     urcu_qsbr_synchronize_rcu();
@@ -145,7 +145,7 @@ static void do_job(struct builder *builder, struct job *job)
             free(job->row);
             return;
         }
-        set_part(&job->parts, job->built_part, block);
+        builder_set(&job->parts, job->built_part, block);
     }
     publish(builder, job);
 }
@@ -200,7 +200,7 @@ static int hand_over(struct builder *builder, const struct job *what)
 int builder_publish(struct builder *builder, enum part part, void *block)
 {
     struct job job = {.next = NULL};
-    set_part(&job.parts, part, block);
+    builder_set(&job.parts, part, block);
     return hand_over(builder, &job);
 }
 

@@ -46,6 +46,9 @@ int builder_publish_all(struct builder *builder, const struct policy *parts);
 int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
                   void *plan);
 
+/** Puts a block into a row that is being made. */
+void builder_set(struct policy *row, enum part part, void *block);
+
 /** Frees a part that was replaced, or never published; NULL is nothing. Any thread. */
 void builder_free(enum part part, void *block);
 

@@ -56,7 +56,8 @@ static const struct conf_section sections[] = {
 };
 
 #define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
-#define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
+#define ROW(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_RELOAD, text}
+#define FIXED(s, k, t, f, lo, hi, def, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, NULL, CONF_BOOT, text}
 #define SLOW(k, t, f, lo, hi, def, text) {"slow", k, t, ANONYMOUS(slow, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define PROBE(k, t, f, lo, hi, def, text) {"probe", k, t, ANONYMOUS(probe, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define OF_BACKEND(k, t, f, lo, hi, def, ch, text) {"backend", k, t, offsetof(struct backend_settings, f), lo, hi, def, ch, CONF_RELOAD, text}
@@ -82,14 +83,14 @@ static const struct conf_row rows[] = {
     GATEWAY("hugepages", CONF_BOOL, hugepages, 0, 0, "no", NULL, CONF_BOOT, "Take packet buffers from hugepages, which must have been reserved."),
     GATEWAY("memory", CONF_SIZE, memory, 64 << 20, INT64_C(64) << 30, "256M", NULL, CONF_BOOT, "Memory for packet buffers and rings. Tables are counted by [tables]."),
     GATEWAY("buffers", CONF_INT, buffers, 1024, 1 << 22, "32768", NULL, CONF_BOOT, "Packet buffers."),
-    GATEWAY("log_level", CONF_ENUM, log_level, 0, 0, "info", log_levels, CONF_BOOT, "The least severe lines that are logged."),
+    GATEWAY("log_level", CONF_ENUM, log_level, 0, 0, "info", log_levels, CONF_RELOAD, "The least severe lines that are logged."),
     PORT("outside"),
     PORT("inside"),
-    ROW(tables, "flows", CONF_INT, flows, 1, 1 << 26, "262144", "Open connections; 192 bytes each."),
-    ROW(tables, "tombstones", CONF_INT, tombstones, 1, 1 << 26, "1048576", "Closed connections remembered for the life of a cookie (130 s); 32 bytes each. Closing more per second than this / 130 is counted as tombstone_evicted."),
-    ROW(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held until their head is complete and their backend has answered, of up to 1,536 bytes each. When all are in use, the oldest unfinished head of the client that has most of them goes."),
-    ROW(tables, "held_large", CONF_INT, held_large, 1, 1 << 20, "2048", "The same for those that need more room; as many bytes each as [tcp] window."),
-    ROW(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
+    FIXED(tables, "flows", CONF_INT, flows, 1, 1 << 26, "262144", "Open connections; 192 bytes each."),
+    FIXED(tables, "tombstones", CONF_INT, tombstones, 1, 1 << 26, "1048576", "Closed connections remembered for the life of a cookie (130 s); 32 bytes each. Closing more per second than this / 130 is counted as tombstone_evicted."),
+    FIXED(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held until their head is complete and their backend has answered, of up to 1,536 bytes each. When all are in use, the oldest unfinished head of the client that has most of them goes."),
+    FIXED(tables, "held_large", CONF_INT, held_large, 1, 1 << 20, "2048", "The same for those that need more room; as many bytes each as [tcp] window."),
+    FIXED(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
     ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK, then the next backend is asked; where there is none the wait doubles with each try."),
     ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent for a connection, to one backend after another, before the client is reset."),
     ROW(tcp, "head_timeout", CONF_DURATION, head_timeout, 100, 600000, "10s", "Time for a connection's first request head to be complete, from its first byte on; then the client is reset."),
@@ -97,7 +98,7 @@ static const struct conf_row rows[] = {
     ROW(tcp, "half_closed", CONF_DURATION, half_closed, 1000, 86400000, "5m", "The same after one side has sent FIN."),
     ROW(tcp, "closing", CONF_DURATION, closing, 1000, 3600000, "60s", "The same after both have."),
     ROW(tcp, "linger", CONF_DURATION, linger, 100, 240000, "3s", "How long a closed connection still passes what is sent again."),
-    ROW(tcp, "window", CONF_SIZE, window, 1460, 65535, "8K", "Window announced in a SYN-ACK: what a client may send before the backend has answered. A request's head must fit."),
+    FIXED(tcp, "window", CONF_SIZE, window, 1460, 65535, "8K", "Window announced in a SYN-ACK: what a client may send before the backend has answered. A request's head must fit."),
     ROW(tcp, "mss_v4", CONF_INT, mss_v4, 536, 1460, "1460", "Largest segment announced to IPv4 clients and in probes, bytes. Larger ones could not be held while a backend is opened."),
     ROW(tcp, "mss_v6", CONF_INT, mss_v6, 1220, 1440, "1440", "The same for IPv6, bytes."),
     ROW(budgets, "resets", CONF_INT, resets, 0, 1000000, "1000", "RSTs to clients for data that belongs to no connection, per second."),

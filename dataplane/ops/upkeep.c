@@ -449,6 +449,17 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
     }
 }
 
+int upkeep_reload(struct upkeep *upkeep, const struct policy *parts)
+{
+    int error = builder_publish_all(upkeep->builder, parts);
+    if (error != 0)
+        return error;
+    if (parts->limits != NULL)
+        upkeep->limits = parts->limits;
+    upkeep->rebalance = true; /* offers follow from limits, too */
+    return 0;
+}
+
 void upkeep_run(struct upkeep *upkeep)
 {
     uint64_t now = worker_clock_ms();

@@ -64,6 +64,11 @@ int upkeep_lend(struct upkeep *upkeep);
  * One that cannot be read changes nothing. Either is logged. Returns 0 or -errno. */
 int upkeep_take_master(struct upkeep *upkeep, const char *path);
 
+/** Hands over parts that follow from new settings, to be seen together; NULL ones stay as they are.
+ * What the upkeep itself publishes follows. Returns 0, or -ENOMEM: then nothing has happened, and
+ * the parts are the caller's. */
+int upkeep_reload(struct upkeep *upkeep, const struct policy *parts);
+
 /** One round; call every few milliseconds. The builder must have been set. */
 void upkeep_run(struct upkeep *upkeep);
 
