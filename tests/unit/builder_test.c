@@ -89,6 +89,7 @@ struct reader {
     pthread_t thread;
     const struct policy_slot *slot;
     const bool *stop;
+    pthread_barrier_t *ready;
     uint32_t changes; /* rows seen; out */
     bool mixed, back; /* out: parts of two generations, an older row after a newer one */
 };
@@ -98,7 +99,8 @@ static void *read_rows(void *argument)
 {
     struct reader *reader = argument;
     uint32_t last = 0;
-    urcu_qsbr_register_thread();
+    urcu_qsbr_register_thread(); /* from now on the builder waits for it */
+    pthread_barrier_wait(reader->ready);
     while (!__atomic_load_n(reader->stop, __ATOMIC_RELAXED)) {
         const struct policy *row = rcu_dereference(reader->slot->row);
         uint32_t generation = row->services->count;
@@ -119,10 +121,13 @@ static void a_reader_never_sees_parts_of_two_rows(void **state)
     struct rig *r = *state;
     struct reader readers[READERS];
     bool stop = false;
+    pthread_barrier_t ready;
+    assert_int_equal(pthread_barrier_init(&ready, NULL, READERS + 1), 0);
     for (int i = 0; i < READERS; i++) {
-        readers[i] = (struct reader){.slot = &r->slot, .stop = &stop};
+        readers[i] = (struct reader){.slot = &r->slot, .stop = &stop, .ready = &ready};
         assert_int_equal(pthread_create(&readers[i].thread, NULL, read_rows, &readers[i]), 0);
     }
+    pthread_barrier_wait(&ready);
     for (uint32_t generation = 2; generation < ROWS; generation++) {
         const struct policy parts = parts_of(generation);
         assert_int_equal(builder_publish_all(r->builder, &parts), 0);
@@ -135,6 +140,7 @@ static void a_reader_never_sees_parts_of_two_rows(void **state)
         assert_false(readers[i].back);
         assert_true(readers[i].changes > 1);
     }
+    pthread_barrier_destroy(&ready);
     assert_int_equal(r->slot.row->limits->idle_ms, ROWS - 1);
 }
 
