@@ -136,10 +136,11 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
     const struct settings *settings = gateway->settings;
     struct siphash_key secret;
     struct shard_sizes sizes = {
-        (uint32_t)settings->tables.flows,       (uint32_t)settings->tables.tombstones,
-        (uint32_t)settings->tables.held,        (uint32_t)settings->tables.held_large,
-        (uint32_t)settings->tcp.window,         (uint32_t)settings->tables.held_per_client,
-        gateway->upkeep.services->backend_count};
+        (uint32_t)settings->tables.flows,        (uint32_t)settings->tables.tombstones,
+        (uint32_t)settings->tables.held,         (uint32_t)settings->tables.held_large,
+        (uint32_t)settings->tcp.window,          (uint32_t)settings->tables.held_per_client,
+        gateway->upkeep.services->backend_count, (uint32_t)settings->tables.clients,
+        (uint32_t)settings->tables.bans};
     struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
     *worker = (struct worker){
         .policy = &gateway->policy,

@@ -27,6 +27,7 @@ enum {
     LEASE_INSIDE_RESETS,
     LEASE_TOO_BIGS,
     LEASE_SYNS_AGAIN,
+    LEASE_CONNECTIONS, /* new ones, of all clients */
     LEASES
 };
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/addr.h"
+#include "dataplane/admit/client.h"
 #include "dataplane/admit/endpoints.h"
 #include "dataplane/admit/lease.h"
 #include "dataplane/admit/lists.h"
@@ -119,6 +120,7 @@ struct limits {
     uint32_t probe_interval_ms, probe_timeout_ms;
     uint32_t probe_failures, opening_failures, response_failures; /* in a row */
     struct slow_limits slow;
+    struct client_limits clients;
 };
 
 /** The row: parts that belong together, for their indices do. Like them it is never written once

@@ -82,6 +82,13 @@
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service: silence at first") \
     V(NO_BACKEND,         "no_backend",           "every backend of the service is down or drains: reset; see [service] all_down") \
+    V(BANNED,             "banned",               "SYN, or packet without a flow, of a client that is banned; see [bans]") \
+    V(REQUEST_RATE,       "request_rate",         "one more request than the client, or its IPv6 network, may make in a minute; see [clients] requests") \
+    V(CONNECTION_RATE,    "connection_rate",      "one more new connection than the client, or its IPv6 network, may open in a second; see [clients] connection_rate: reset") \
+    V(CLIENT_CONNECTIONS, "client_connections",   "the client, or its IPv6 network, has as many connections open as it may; see [clients] connections: reset") \
+    V(CONNECTIONS_FULL,   "connections_full",     "the gateway has as many connections open as it may; see [limits] connections: reset") \
+    V(GATEWAY_RATE,       "gateway_rate",         "the gateway takes no more new connections in this second; see [limits] connection_rate: reset") \
+    V(CLIENT_TABLE_FULL,  "client_table_full",    "no room for a client, all others have connections open; see [tables] clients") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
     V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \
@@ -99,7 +106,18 @@
     /* counted beside the packet's verdict */ \
     V(SYN_REMEMBERED,     "syn_remembered",       "SYN of a network over its reflection_rate, answered because the same was refused 0.75 to 3.5 s before") \
     V(IPV6_PADDING,       "ipv6_padding",         "IPv6 extension headers that say nothing (padding, a used-up route) were removed") \
+    V(REQUEST_RATE_OBSERVED, "request_rate_observed", "would have been request_rate, but [clients] requests_mode = observe") \
+    V(CONNECTION_RATE_OBSERVED, "connection_rate_observed", "would have been connection_rate, but [clients] connection_rate_mode = observe") \
+    V(CLIENT_CONNECTIONS_OBSERVED, "client_connections_observed", "would have been client_connections, but [clients] connections_mode = observe") \
+    V(CONNECTIONS_FULL_OBSERVED, "connections_full_observed", "would have been connections_full, but [limits] connections_mode = observe") \
+    V(GATEWAY_RATE_OBSERVED, "gateway_rate_observed", "would have been gateway_rate, but [limits] connection_rate_mode = observe") \
+    V(BANNED_OBSERVED,    "banned_observed",      "would have been banned, but [bans] mode = observe") \
+    V(STRIKE,             "strike",               "a verified client has abused the protocol; enough of it makes a ban, see [bans] strikes") \
+    V(BAN,                "ban",                  "a client was banned for its strikes") \
+    V(BAN_TABLE_FULL,     "ban_table_full",       "a client was to be banned, but the table is full of bans in force; see [tables] bans") \
+    V(CLIENT_DISPLACED,   "client_displaced",     "the table of clients was full: the one that had been idle longest went; see [tables] clients") \
     /* ends of flows, counted beside the packet's verdict */ \
+    V(BAN_CUT,            "ban_cut",              "the client was banned: both sides were reset") \
     V(HEAD_TIMEOUT,       "head_timeout",         "a request head was not complete in time; the client was reset; see [tcp] head_timeout") \
     V(HELD_EVICTED,       "held_evicted",         "the oldest unfinished request head of the client that had most of them went for another; the client was reset") \
     V(UNDELIVERED,        "undelivered",          "a backend did not acknowledge bytes that the gateway had acknowledged to the client; both were reset") \

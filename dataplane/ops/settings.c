@@ -48,6 +48,9 @@ static const struct conf_section sections[] = {
     SECTION("tcp", tcp, "Times and sizes of connections."),
     SECTION("budgets", budgets, "Answers per second, of all workers together, that a forger could ask for."),
     SECTION("guard", guard, "What one source, and one network, may ask of a gateway that does not know them; connections are never touched."),
+    SECTION("clients", clients, "What one client may do: an IPv4 address, or an IPv6 /64 that has opened a connection. Its IPv6 /56 may do 8 times as much, its /48 32 times. Addresses on an allow list are never limited, those on a proxies list only by [limits]."),
+    SECTION("limits", limits, "What all clients may do together, whatever worker they belong to."),
+    SECTION("bans", bans, "Clients that abuse the protocol (malformed requests, replays, slow connections) are struck, and banned for enough strikes: their SYNs are dropped and their connections cut. To exceed a rate is no abuse. Addresses on shared and proxies lists are never banned for strikes."),
     SECTION("cookie", cookie, "The keys of SYN cookies."),
     SECTION("slow", slow, "Clients that hold a backend's connection by being slow; both sides of it are reset. 0 turns a bound off. The defaults spare a phone in a tunnel."),
     SECTION("probe", probe, "How backends are asked whether they are well, and what TCP options they support."),
@@ -61,6 +64,7 @@ static const struct conf_section sections[] = {
 #define SLOW(k, t, f, lo, hi, def, text) {"slow", k, t, ANONYMOUS(slow, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define PROBE(k, t, f, lo, hi, def, text) {"probe", k, t, ANONYMOUS(probe, f), lo, hi, def, NULL, CONF_RELOAD, text}
 #define OF_BACKEND(k, t, f, lo, hi, def, ch, text) {"backend", k, t, offsetof(struct backend_settings, f), lo, hi, def, ch, CONF_RELOAD, text}
+#define LIVE(s, k, t, f, lo, hi, def, ch, text) {#s, k, t, ANONYMOUS(s, f), lo, hi, def, ch, CONF_RELOAD, text}
 #define PORT(s) \
     {s, "device", CONF_STRING, offsetof(struct port_settings, device), 1, 255, NULL, NULL, CONF_BOOT, \
      "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1). With net_af_packet the kernel reassembles fragments before the gateway can refuse them."}, \
@@ -91,6 +95,8 @@ static const struct conf_row rows[] = {
     FIXED(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held until their head is complete and their backend has answered, of up to 1,536 bytes each. When all are in use, the oldest unfinished head of the client that has most of them goes."),
     FIXED(tables, "held_large", CONF_INT, held_large, 1, 1 << 20, "2048", "The same for those that need more room; as many bytes each as [tcp] window."),
     FIXED(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
+    FIXED(tables, "clients", CONF_INT, clients, 64, 1 << 26, "262144", "Clients that are remembered: IPv4 addresses and IPv6 /64s that have opened a connection, and the IPv6 /56, /48 and /32 that these lie in; 100 bytes each. When it is full, the client without open connections that has been idle longest goes, and for a /48 or /32 that has more than its share of the table one of its own."),
+    FIXED(tables, "bans", CONF_INT, bans, 16, 1 << 24, "65536", "Bans in force or remembered; 64 bytes each. Nothing displaces one."),
     ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK, then the next backend is asked; where there is none the wait doubles with each try."),
     ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent for a connection, to one backend after another, before the client is reset."),
     ROW(tcp, "head_timeout", CONF_DURATION, head_timeout, 100, 600000, "10s", "Time for a connection's first request head to be complete, from its first byte on; then the client is reset."),
@@ -109,6 +115,24 @@ static const struct conf_row rows[] = {
     ROW(guard, "source_rate", CONF_INT, source_rate, 0, 10000000, "20000", "Packets per second of one source (an IPv4 address, an IPv6 /64) that belong to no connection; more are dropped (source_rate). It is there so that one forged source cannot take a worker's time, and no limit for clients: behind one address of a carrier a hundred thousand people may sit. 0: no limit."),
     ROW(guard, "reflection_rate", CONF_INT, reflection_rate, 0, 10000000, "10000", "SYN-ACKs per second to one network (an IPv4 /24, an IPv6 /48), of all workers together, so that forged SYNs cannot make the gateway flood somebody; more are dropped (reflection_rate), but for a client's second try. 0: no limit."),
     ROW(guard, "remembered_syns", CONF_INT, remembered_syns, 0, 1000000, "10000", "SYNs of networks over their reflection_rate that are answered per second, of all workers together, because the same was refused 0.75 to 3.5 s before: clients try again, forgers seldom."),
+    LIVE(clients, "requests", CONF_INT, requests, 0, 10000000, "0", NULL, "Requests per minute of one client; on a TLS or tcp service what a client sends after its server has spoken is one. More are refused (request_rate). 0: no limit."),
+    LIVE(clients, "requests_burst", CONF_INT, requests_burst, 1, 1000000, "30", NULL, "Requests that a client may make at once, after a rest."),
+    LIVE(clients, "requests_mode", CONF_ENUM, requests_mode, 0, 0, "enforce", modes, "observe: only count what would be refused (request_rate_observed)."),
+    LIVE(clients, "connection_rate", CONF_INT, connection_rate, 0, 1000000, "0", NULL, "New connections per second of one client; more are reset (connection_rate). 0: no limit."),
+    LIVE(clients, "connection_burst", CONF_INT, connection_burst, 1, 1000000, "20", NULL, "New connections that a client may open at once, after a rest."),
+    LIVE(clients, "connection_rate_mode", CONF_ENUM, connection_rate_mode, 0, 0, "enforce", modes, "observe: only count what would be refused (connection_rate_observed)."),
+    LIVE(clients, "connections", CONF_INT, connections, 0, 1 << 26, "0", NULL, "Connections that one client may have open at once; more are reset (client_connections). 0: no limit."),
+    LIVE(clients, "connections_mode", CONF_ENUM, connections_mode, 0, 0, "enforce", modes, "observe: only count what would be refused (client_connections_observed)."),
+    LIVE(clients, "shared_factor", CONF_INT, shared_factor, 1, 10000, "16", NULL, "By how much these limits are multiplied for addresses on a shared list, behind which many people sit."),
+    LIVE(limits, "connections", CONF_INT, connections, 0, 1 << 26, "0", NULL, "Connections open at once, of all clients; more are reset (connections_full). 0: no limit but [tables] flows."),
+    LIVE(limits, "connections_mode", CONF_ENUM, connections_mode, 0, 0, "enforce", modes, "observe: only count what would be refused (connections_full_observed)."),
+    LIVE(limits, "connection_rate", CONF_INT, connection_rate, 0, 1000000, "0", NULL, "New connections per second, of all clients; more are reset (gateway_rate). 0: no limit."),
+    LIVE(limits, "connection_rate_mode", CONF_ENUM, connection_rate_mode, 0, 0, "enforce", modes, "observe: only count what would be refused (gateway_rate_observed)."),
+    LIVE(bans, "strikes", CONF_INT, strikes, 0, 10000, "20", NULL, "Strikes that make a ban. 0: nobody is banned for strikes."),
+    LIVE(bans, "strike_decay", CONF_DURATION, strike_decay, 100, 86400000, "10s", NULL, "Time after which one strike is forgiven."),
+    LIVE(bans, "first", CONF_DURATION, first, 1000, 86400000, "1m", NULL, "How long the first ban lasts. Each further one lasts twice as long as the one before, unless that has been over for as long as it lasted."),
+    LIVE(bans, "longest", CONF_DURATION, longest, 1000, 604800000, "1h", NULL, "The longest that a ban lasts."),
+    LIVE(bans, "mode", CONF_ENUM, mode, 0, 0, "enforce", modes, "observe: bans are kept, but refuse nobody: what they would have dropped is counted (banned_observed)."),
     ROW(cookie, "master_file", CONF_STRING, master_file, 0, 255, "", "File with the master key: 64 hexadecimal digits on one line, made by (umask 077; dropgate-dataplane --new-master > FILE), readable by its owner only. Gateways with the same key accept each other's cookies, and a restart keeps them. SIGHUP reads the file again; what cookies of the key before have promised is kept. Empty: a key is drawn at each start."),
     {"slow", "mode", CONF_ENUM, ANONYMOUS(slow, mode), 0, 0, "enforce", modes, CONF_RELOAD, "Count only (observe: slow_body_observed ...), or reset (enforce: slow_body ...)."},
     SLOW("window", CONF_DURATION, window, 1000, 600000, "60s", "Time over which rates are averaged. Behind half a minute without a network a phone needs another half to be heard again: retransmissions come ever more seldom."),
@@ -668,6 +692,30 @@ struct services *settings_services(const struct settings *s)
     return out;
 }
 
+static struct client_limits client_limits(const struct settings *s)
+{
+    return (struct client_limits){
+        .requests = (uint32_t)s->clients.requests,
+        .requests_burst = (uint32_t)s->clients.requests_burst,
+        .rate = (uint32_t)s->clients.connection_rate,
+        .rate_burst = (uint32_t)s->clients.connection_burst,
+        .connections = (uint32_t)s->clients.connections,
+        .all_rate = (uint32_t)s->limits.connection_rate,
+        .all_connections = (uint32_t)s->limits.connections,
+        .shared_factor = (uint32_t)s->clients.shared_factor,
+        .strikes = (uint32_t)s->bans.strikes,
+        .strike_decay_ms = (uint32_t)s->bans.strike_decay,
+        .ban_ms = (uint32_t)s->bans.first,
+        .ban_most_ms = (uint32_t)s->bans.longest,
+        .observe = {[CLIENT_LIMIT_REQUESTS] = s->clients.requests_mode == OBSERVE,
+                    [CLIENT_LIMIT_RATE] = s->clients.connection_rate_mode == OBSERVE,
+                    [CLIENT_LIMIT_CONNECTIONS] = s->clients.connections_mode == OBSERVE,
+                    [CLIENT_LIMIT_ALL_RATE] = s->limits.connection_rate_mode == OBSERVE,
+                    [CLIENT_LIMIT_ALL] = s->limits.connections_mode == OBSERVE,
+                    [CLIENT_LIMIT_BANS] = s->bans.mode == OBSERVE},
+    };
+}
+
 struct limits *settings_limits(const struct settings *s)
 {
     struct limits *out = calloc(1, sizeof *out);
@@ -689,7 +737,8 @@ struct limits *settings_limits(const struct settings *s)
                        [LEASE_ECHOES] = (uint32_t)s->budgets.echoes,
                        [LEASE_TOO_BIGS] = (uint32_t)s->budgets.too_bigs,
                        [LEASE_SYNS_AGAIN] = (uint32_t)s->guard.remembered_syns,
-                       [LEASE_INSIDE_RESETS] = (uint32_t)s->budgets.inside_resets},
+                       [LEASE_INSIDE_RESETS] = (uint32_t)s->budgets.inside_resets,
+                       [LEASE_CONNECTIONS] = (uint32_t)s->limits.connection_rate},
         .source_rate = (uint32_t)s->guard.source_rate,
         .network_rate = (uint32_t)s->guard.reflection_rate,
         .probe_interval_ms = (uint32_t)s->probe.interval,
@@ -706,6 +755,7 @@ struct limits *settings_limits(const struct settings *s)
                              [SLOW_IDLE] = (uint32_t)s->slow.idle,
                              [SLOW_ANSWER] = (uint32_t)s->slow.answer}},
         .response_failures = (uint32_t)s->probe.response_failures,
+        .clients = client_limits(s),
     };
     return out;
 }

@@ -68,8 +68,21 @@ struct settings {
     } gateway;
     struct port_settings port[PORT_SIDES];
     struct {
-        int64_t flows, tombstones, held, held_large, held_per_client;
+        int64_t flows, tombstones, held, held_large, held_per_client, clients, bans;
     } tables;
+    struct {
+        int64_t requests, requests_burst, connection_rate, connection_burst, connections,
+            shared_factor;
+        int requests_mode, connection_rate_mode, connections_mode; /* enum enforcement */
+    } clients;
+    struct {
+        int64_t connections, connection_rate;
+        int connections_mode, connection_rate_mode; /* enum enforcement */
+    } limits;
+    struct {
+        int64_t strikes, strike_decay, first, longest;
+        int mode; /* enum enforcement */
+    } bans;
     struct {
         int64_t syn_timeout, syn_tries, head_timeout, idle, half_closed, closing, linger, window,
             mss_v4, mss_v6;

@@ -43,6 +43,7 @@ struct burst {
     struct flow_batch tuples;
     struct cookie_batch cookies;
     struct syn_lane lane;
+    bool bans; /* there are some */
     uint32_t syns;
     struct syn syn[SHARD_BURST]; /* in the order in which they came */
 };
@@ -102,6 +103,8 @@ static inline void add_syn(const struct shard *shard, struct burst *burst, uint3
     syn->lane = (uint8_t)lane;
     guard_fetch_source(&shard->guard, syn->source);
     guard_fetch_network(&shard->guard, syn->network);
+    if (burst->bans)
+        clients_prefetch_ban(shard->clients, syn->source);
 }
 
 /* A client's packet: what it will be looked up and counted by. */
@@ -187,6 +190,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     burst->generals = 0;
     burst->asked = 0;
     burst->syns = 0;
+    burst->bans = clients_any_ban(shard->clients);
     syn_lane_begin(&burst->lane, shard);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
@@ -229,11 +233,28 @@ static void judge_of_lane(struct shard *shard, struct burst *burst, struct frame
     shard_count(shard, verdict);
 }
 
+/* A SYN's source, if it is banned. */
+static enum verdict judge_ban(struct shard *shard, const struct burst *burst,
+                              const struct frame *frames, const struct syn *syn)
+{
+    if (syn->lane == SYN_LANE_NONE) {
+        const struct packet *packet = &burst->sorted[syn->general].packet;
+        return outside_banned(shard, syn->source, &packet->source, packet->v4);
+    }
+    const bool v4 = burst->lane.service[syn->lane].v4;
+    const struct addr source = syn_lane_source(&frames[syn->number], v4);
+    return outside_banned(shard, syn->source, &source, v4);
+}
+
 static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
     for (uint32_t i = 0; i < burst->syns; i++) {
         struct syn *syn = &burst->syn[i];
-        const enum verdict verdict = outside_judge(shard, syn->source, syn->network);
+        enum verdict verdict = VERDICT_FORWARDED;
+        if (__builtin_expect(burst->bans, false))
+            verdict = judge_ban(shard, burst, frames, syn);
+        if (verdict == VERDICT_FORWARDED)
+            verdict = outside_judge(shard, syn->source, syn->network);
         if (verdict == VERDICT_REFLECTION_RATE && syn->lane != SYN_LANE_NONE)
             leave_lane(shard, burst, &frames[syn->number], syn);
         if (syn->lane != SYN_LANE_NONE)

@@ -137,6 +137,12 @@ struct flow *flow_make(struct shard *shard)
     return flow;
 }
 
+void flow_uncount(struct shard *shard, struct flow *flow)
+{
+    client_disconnect(shard->clients, flow->account, flow_index(shard->flows, flow));
+    flow->account = CLIENT_NOBODY;
+}
+
 void flow_end(struct shard *shard, struct flow *flow, bool reset)
 {
     struct tombstone stone = {
@@ -148,6 +154,7 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
     };
     if (tombstones_add(shard->tombstones, &stone, shard->now_ms, COOKIE_LIFE_MS))
         shard_count(shard, VERDICT_TOMBSTONE_EVICTED);
+    flow_uncount(shard, flow);
     held_drop(shard->held, flow->held);
     wheel_cancel(shard->wheel, flow_index(shard->flows, flow));
     flow_release(shard->flows, flow);

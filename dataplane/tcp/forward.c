@@ -126,9 +126,10 @@ static void send_on(struct shard *shard, struct frame *frame, const struct packe
 
 /* Entries of flows that have ended meanwhile need not be kept. One whose slot holds another closed
  * flow by now is taken for that one's: it would go a little before its turn. */
-static void note_closed(struct shard *shard, const struct flow *flow)
+static void note_closed(struct shard *shard, struct flow *flow)
 {
     uint32_t oldest;
+    flow_uncount(shard, flow);
     while ((oldest = linger_oldest(shard->lingering)) != LINGER_NONE &&
            flow_at(shard->flows, oldest)->state != FLOW_CLOSED)
         linger_drop(shard->lingering);

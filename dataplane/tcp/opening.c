@@ -197,33 +197,59 @@ enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *
     return VERDICT_OPENED;
 }
 
-/* Everything is reserved before anything is published (tcp-pitfalls 10). */
+/* A flow that is not in the table yet, its backend chosen and the request held; NULL with the
+ * reason why there is none. */
+static struct flow *reserve_flow(struct shard *shard, const struct frame *frame,
+                                 const struct packet *packet, const struct tcp_options *options,
+                                 const struct opening *opening, bool complete, enum verdict *reason)
+{
+    struct flow *flow = flow_make(shard);
+    *reason = VERDICT_FLOW_TABLE_FULL;
+    if (flow == NULL)
+        return NULL;
+    flow->client = packet->source;
+    flow->client_port = packet->source_port;
+    flow->service = opening->service;
+    int backend = choose_backend(shard, flow, NULL, reason);
+    if (backend < 0) {
+        flow_release(shard->flows, flow);
+        return NULL;
+    }
+    lead_to(shard, flow, (uint16_t)backend);
+    fill_flow(shard, flow, frame, packet, options, opening);
+    if (!hold_first(shard, flow, frame, packet, opening, complete)) {
+        bool own = held_client_full(shard->held, &flow->client);
+        flow_release(shard->flows, flow);
+        *reason = own ? VERDICT_HELD_PER_CLIENT : VERDICT_HELD_FULL;
+        return NULL;
+    }
+    return flow;
+}
+
+/* Everything is reserved before anything is published (tcp-pitfalls 10); the client's connection
+ * first, so that one over its limits takes nothing from others. */
 static enum verdict open_flow(struct shard *shard, struct frame *frame, const struct packet *packet,
                               const struct tcp_options *options, const struct opening *opening,
                               const struct scan *scan, bool complete)
 {
-    struct flow *flow = flow_make(shard);
-    if (flow == NULL)
-        return VERDICT_FLOW_TABLE_FULL;
-    enum verdict reason;
-    flow->client = packet->source;
-    flow->client_port = packet->source_port;
-    flow->service = opening->service;
-    int backend = choose_backend(shard, flow, NULL, &reason);
-    if (backend < 0) {
-        flow_release(shard->flows, flow);
+    const struct listed listed = lists_find(shard->policy.lists, &packet->source, packet->v4);
+    uint32_t account;
+    enum verdict reason = client_connect(shard->clients, &shard->policy.limits->clients,
+                                         &packet->source, listed.flags, shard->now_ms, &account);
+    if (reason != VERDICT_FORWARDED) {
+        reset_client(shard, frame, packet);
+        return reason;
+    }
+    struct flow *flow = reserve_flow(shard, frame, packet, options, opening, complete, &reason);
+    if (flow == NULL) {
+        client_disconnect(shard->clients, account, CLIENT_NO_FLOW);
         if (reason == VERDICT_NO_BACKEND)
             reset_client(shard, frame, packet);
         return reason;
     }
-    lead_to(shard, flow, (uint16_t)backend);
-    fill_flow(shard, flow, frame, packet, options, opening);
+    flow->account = account;
+    client_attach(shard->clients, account, flow_index(shard->flows, flow));
     flow->scan = *scan;
-    if (!hold_first(shard, flow, frame, packet, opening, complete)) {
-        bool own = held_client_full(shard->held, &flow->client);
-        flow_release(shard->flows, flow);
-        return own ? VERDICT_HELD_PER_CLIENT : VERDICT_HELD_FULL;
-    }
     if (shard->policy.services->service[flow->service].protocol == SERVICE_HTTP)
         shard->requests += scan->heads;
     flow_publish(shard->flows, flow);

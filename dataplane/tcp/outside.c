@@ -27,6 +27,19 @@ enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t networ
     return guard_network(guard, network) ? VERDICT_FORWARDED : VERDICT_REFLECTION_RATE;
 }
 
+enum verdict outside_banned(struct shard *shard, uint64_t source, const struct addr *client,
+                            bool v4)
+{
+    const struct client_limits *limits = &shard->policy.limits->clients;
+    if (!clients_is_banned(shard->clients, source, shard->now_ms) ||
+        (lists_find(shard->policy.lists, client, v4).flags & LISTED_ALLOWED))
+        return VERDICT_FORWARDED;
+    if (!limits->observe[CLIENT_LIMIT_BANS])
+        return VERDICT_BANNED;
+    shard_count(shard, VERDICT_BANNED_OBSERVED);
+    return VERDICT_FORWARDED;
+}
+
 void outside_fetch_again(const struct shard *shard, const struct sorted *sorted)
 {
     seen_prefetch(&shard->guard.seen, syn_hash(shard, sorted));
@@ -226,7 +239,11 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         return VERDICT_SYN_ACK_NO_FLOW;
     if (packet->length == 0 && !(packet->flags & TCP_FIN))
         return VERDICT_ACK_NO_FLOW;
-    if (!guard_source(&shard->guard, guard_source_of(&shard->guard, &packet->source, packet->v4)))
+    const uint64_t source = guard_source_of(&shard->guard, &packet->source, packet->v4);
+    if (clients_any_ban(shard->clients) &&
+        outside_banned(shard, source, &packet->source, packet->v4) != VERDICT_FORWARDED)
+        return VERDICT_BANNED;
+    if (!guard_source(&shard->guard, source))
         return VERDICT_SOURCE_RATE;
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     if (packet->length == 0)

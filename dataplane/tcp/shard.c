@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { TIMERS_PER_TICK = 64 };
+enum { TIMERS_PER_TICK = 64, CUTS_PER_TICK = 64 };
 
 struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
                         const struct shard_output *output, const struct mac mac[PORT_SIDES],
@@ -37,12 +37,16 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->hellos = calloc(1, sizeof *shard->hellos);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
     int error = guard_init(&shard->guard, &guard_key, now_ms);
+    const struct clients_sizes clients = {sizes->clients, sizes->bans, sizes->flows};
+    const struct clients_shard its = {&shard->guard, &shard->connections,
+                                      &shard->lease[LEASE_CONNECTIONS], shard->verdicts};
+    shard->clients = clients_new(&clients, &its);
     if (shard->flows != NULL)
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
         shard->lingering == NULL || shard->misses == NULL || shard->hellos == NULL ||
-        shard->openings == NULL || error != 0) {
+        shard->openings == NULL || shard->clients == NULL || error != 0) {
         shard_free(shard);
         return NULL;
     }
@@ -58,6 +62,7 @@ void shard_free(struct shard *shard)
     linger_free(shard->lingering);
     tombstones_free(shard->tombstones);
     held_free(shard->held);
+    clients_free(shard->clients);
     guard_end(&shard->guard);
     free(shard->misses);
     free(shard->hellos);
@@ -81,6 +86,24 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     guard_begin(&shard->guard, policy->limits->source_rate, policy->limits->network_rate, now_ms);
     for (int i = 0; i < LEASES; i++)
         lease_begin(&shard->lease[i]);
+    quota_begin(&shard->connections);
+}
+
+/* Flows of clients that were banned. */
+static void cut_banned(struct shard *shard)
+{
+    uint32_t index;
+    for (int i = 0; i < CUTS_PER_TICK && (index = clients_to_cut(shard->clients)) != CLIENT_NO_FLOW;
+         i++) {
+        struct flow *flow = flow_at(shard->flows, index);
+        flow_reset_client(shard, flow);
+        if (flow->state < FLOW_ESTABLISHED)
+            flow_reset_backend(shard, flow);
+        else
+            flow_reset_backend_anyhow(shard, flow);
+        flow_end(shard, flow, true);
+        shard_count(shard, VERDICT_BAN_CUT);
+    }
 }
 
 uint32_t shard_tick(struct shard *shard)
@@ -101,6 +124,8 @@ uint32_t shard_tick(struct shard *shard)
             forward_timeout(shard, flow);
     }
     tombstones_expire(shard->tombstones, shard->now_ms, TIMERS_PER_TICK);
+    cut_banned(shard);
+    clients_tick(shard->clients, shard->now_ms);
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
         probe_tick(shard);
     return count;

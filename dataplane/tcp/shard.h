@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "dataplane/admit/balance.h"
+#include "dataplane/admit/client.h"
 #include "dataplane/admit/guard.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/net/packet.h"
@@ -99,6 +100,7 @@ struct shard_sizes {
     uint32_t held_bytes;       /* of a large one */
     uint32_t held_per_client;  /* 0: no limit */
     uint32_t backends;         /* of the policy's services */
+    uint32_t clients, bans;    /* admit/client.h */
 };
 
 /** Openings at one backend. worker: rw, others: ro, a little old. */
@@ -130,6 +132,8 @@ struct shard {
     uint64_t probes_due_ms;
     uint32_t probe_count, probe_next;
     struct lease lease[LEASES]; /* control: rw where the fields say so */
+    struct quota connections;   /* the same */
+    struct clients *clients;
     struct guard guard;
     struct siphash_key random_key;
     uint64_t random_count;
@@ -200,6 +204,11 @@ enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
 /** Counts a SYN to a service against its source and network, by their hashes. Returns why it is to
  * be dropped, or VERDICT_FORWARDED. */
 enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network);
+
+/** Whether a source, by its hash and address, is banned: VERDICT_BANNED or FORWARDED. Only asked
+ * while clients_any_ban. */
+enum verdict outside_banned(struct shard *shard, uint64_t source, const struct addr *client,
+                            bool v4);
 
 /** After REFLECTION_RATE outside_again has the last word; the first fetches what it needs. */
 void outside_fetch_again(const struct shard *shard, const struct sorted *sorted);
@@ -345,7 +354,12 @@ struct segment flow_ack_to_client(const struct shard *shard, const struct flow *
  * lingers goes for it. NULL when none does. */
 struct flow *flow_make(struct shard *shard);
 
-/** Ends a flow: tombstone, held request, timer and table entry. `reset` as in struct tombstone. */
+/** A client's flow is one of its open connections no longer: it has closed, or ends. Once is
+ * enough, more does nothing. */
+void flow_uncount(struct shard *shard, struct flow *flow);
+
+/** Ends a flow: its client's count, tombstone, held request, timer and table entry. `reset` as in
+ * struct tombstone. */
 void flow_end(struct shard *shard, struct flow *flow, bool reset);
 /** Resets one side of a flow with exact numbers; the flow stays. A backend that was not asked yet
  * hears nothing. */

@@ -204,7 +204,9 @@ static int setup(void **state)
                                       .held = 16,
                                       .held_large = 8,
                                       .held_bytes = 8192,
-                                      .backends = 2};
+                                      .backends = 2,
+                                      .clients = 1024,
+                                      .bans = 64};
     rig.settings =
         conf_load_memory(&SETTINGS_SCHEMA, "metrics", configuration, sizeof configuration - 1, why);
     if (rig.settings == NULL) {

@@ -209,6 +209,10 @@ struct wire *wire_new(enum wire_family family, const struct shard_sizes *sizes)
     const struct shard_output output = {keep_frame, keep_message, w};
     struct shard_sizes with_backends = sizes ? *sizes : enough;
     with_backends.backends = BACKENDS;
+    if (with_backends.clients == 0) /* each flow may be of another, with three networks above it */
+        with_backends.clients = 4 * with_backends.flows;
+    if (with_backends.bans == 0)
+        with_backends.bans = 64;
     w->shard = shard_new(&with_backends, &secret, &output, mac, w->now_ms);
     MUST(w->shard != NULL);
     lender_init(&w->lender, w->limits.per_second, w->now_ms);

@@ -103,7 +103,7 @@ static struct rig *rig_new(uint32_t workers, uint16_t queues)
 {
     static const struct siphash_key secret = {5, 6};
     static const struct shard_sizes sizes = {
-        .flows = 64, .tombstones = 64, .held = 64, .backends = 2};
+        .flows = 64, .tombstones = 64, .held = 64, .backends = 2, .clients = 64, .bans = 16};
     char why[CONF_WHY];
     uint8_t key[STEER_KEY];
     struct random random = {3};

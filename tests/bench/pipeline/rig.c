@@ -130,7 +130,9 @@ struct rig *rig_new(uint32_t flows)
     struct shard_sizes sizes = {.flows = flows,
                                 .tombstones = flows,
                                 .held = 1024,
-                                .backends = rig->services->backend_count};
+                                .backends = rig->services->backend_count,
+                                .clients = flows,
+                                .bans = 65536};
     struct mac macs[PORT_SIDES] = {{{2, 0, 0, 0, 0, 1}}, {{2, 0, 0, 0, 0, 2}}};
     struct shard_output output = worker_output(&rig->worker);
     rig->worker.shard = shard_new(&sizes, &secret, &output, macs, rig->now_ms);
