@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-enum { THOUSANDTHS = 1000, SPREAD = 8 };
+enum { THOUSANDTHS = 1000, SPREAD = 8, LONG_MS = 1000000 /* it fills any bucket */ };
 
 /* Events that the worker may still take, as far as is known: never fewer than it really may. */
 static uint32_t unused(uint32_t ceiling, uint32_t used)
@@ -26,14 +26,18 @@ static uint32_t larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-void lease_pool_init(struct lease_pool *pool, uint32_t per_second, uint64_t now_ms)
+void lease_pool_init(struct lease_pool *pool, struct lease_share *share, uint32_t room,
+                     uint32_t burst, uint64_t now_ms)
 {
-    *pool = (struct lease_pool){.credit = (int64_t)per_second * THOUSANDTHS, .refilled_ms = now_ms};
+    *pool = (struct lease_pool){.credit = (int64_t)burst * THOUSANDTHS,
+                                .refilled_ms = now_ms,
+                                .room = room,
+                                .share = share};
 }
 
 int lease_pool_add(struct lease_pool *pool, struct lease *lease)
 {
-    if (pool->workers == LEASE_WORKERS)
+    if (pool->workers == pool->room)
         return -ENOSPC;
     pool->share[pool->workers++] = (struct lease_share){.lease = lease};
     return 0;
@@ -67,14 +71,15 @@ static uint32_t observe(struct lease_pool *pool, struct lease_share *share)
 }
 
 /* What is lent counts as if it lay in the bucket: otherwise a full bucket beside full leases would
- * allow more than a second's worth at once. So does what was taken since the last round: it may
+ * allow more than a bucketful at once. So does what was taken since the last round: it may
  * have been taken just now, from a bucket that had been full all the time. */
-static void refill(struct lease_pool *pool, uint32_t per_second, uint64_t taken, uint64_t now_ms)
+static void refill(struct lease_pool *pool, uint32_t per_second, uint32_t burst, uint64_t taken,
+                   uint64_t now_ms)
 {
-    int64_t most = ((int64_t)per_second - (int64_t)(lease_pool_lent(pool) + taken)) * THOUSANDTHS;
+    int64_t most = ((int64_t)burst - (int64_t)(lease_pool_lent(pool) + taken)) * THOUSANDTHS;
     if (now_ms > pool->refilled_ms) {
         uint64_t passed = now_ms - pool->refilled_ms;
-        pool->credit += (int64_t)((passed < 1000 ? passed : 1000) * per_second);
+        pool->credit += (int64_t)((passed < LONG_MS ? passed : LONG_MS) * per_second);
         pool->refilled_ms = now_ms;
     }
     if (pool->credit > most)
@@ -115,33 +120,32 @@ static void call_back(struct lease_share *share, uint32_t events)
 
 /* What the worker is to hold. One alone holds the whole bucket. */
 static uint32_t target(const struct lease_pool *pool, const struct lease_share *share,
-                       uint32_t per_second)
+                       uint32_t burst)
 {
-    uint64_t spread = pool->workers == 1 ? per_second : per_second / (SPREAD * pool->workers);
+    uint64_t spread = pool->workers == 1 ? burst : burst / (SPREAD * pool->workers);
     uint64_t sum = spread + 2 * (uint64_t)larger(share->demand, share->demand_old);
-    return sum < per_second ? (uint32_t)sum : per_second;
+    return sum < burst ? (uint32_t)sum : burst;
 }
 
 /* Nothing is lent to a worker that has not acknowledged yet: it is asleep, or late. */
-static uint32_t need(const struct lease_pool *pool, const struct lease_share *share,
-                     uint32_t per_second)
+static uint32_t need(const struct lease_pool *pool, const struct lease_share *share, uint32_t burst)
 {
-    uint32_t wish = target(pool, share, per_second), has = held(share);
+    uint32_t wish = target(pool, share, burst), has = held(share);
     return share->ceiling == share->allowed && wish > has ? wish - has : 0;
 }
 
 /* Lends what the bucket has, in proportion when it is not enough; what is left over by rounding,
  * and of a bucket too small to be spread, goes out one by one, to another first in each round. */
-static void lend_all(struct lease_pool *pool, uint32_t per_second, uint64_t wish)
+static void lend_all(struct lease_pool *pool, uint32_t burst, uint64_t wish)
 {
     uint64_t whole = whole_events(pool);
     for (uint32_t i = 0; i < pool->workers; i++) {
-        uint64_t part = need(pool, &pool->share[i], per_second);
+        uint64_t part = need(pool, &pool->share[i], burst);
         lend(pool, &pool->share[i], (uint32_t)(wish <= whole ? part : part * whole / wish));
     }
     for (uint32_t i = 0; i < pool->workers && pool->credit >= THOUSANDTHS; i++) {
         struct lease_share *share = &pool->share[(pool->turn + i) % pool->workers];
-        if (need(pool, share, per_second) > 0)
+        if (need(pool, share, burst) > 0)
             lend(pool, share, 1);
     }
     for (uint32_t i = 0; i < pool->workers && pool->credit >= THOUSANDTHS; i++) {
@@ -152,19 +156,19 @@ static void lend_all(struct lease_pool *pool, uint32_t per_second, uint64_t wish
     pool->turn++;
 }
 
-void lease_pool_run(struct lease_pool *pool, uint32_t per_second, uint64_t now_ms)
+void lease_pool_run(struct lease_pool *pool, uint32_t per_second, uint32_t burst, uint64_t now_ms)
 {
     uint64_t wish = 0, taken = 0;
     for (uint32_t i = 0; i < pool->workers; i++)
         taken += observe(pool, &pool->share[i]);
-    refill(pool, per_second, taken, now_ms);
+    refill(pool, per_second, burst, taken, now_ms);
     for (uint32_t i = 0; i < pool->workers; i++)
-        wish += need(pool, &pool->share[i], per_second);
-    bool enough = wish <= whole_events(pool) && lease_pool_lent(pool) <= per_second;
-    lend_all(pool, per_second, wish);
+        wish += need(pool, &pool->share[i], burst);
+    bool enough = wish <= whole_events(pool) && lease_pool_lent(pool) <= burst;
+    lend_all(pool, burst, wish);
     for (uint32_t i = 0; i < pool->workers; i++) {
         struct lease_share *share = &pool->share[i];
-        uint32_t wanted = target(pool, share, per_second), has = held(share);
+        uint32_t wanted = target(pool, share, burst), has = held(share);
         if (share->ceiling == share->allowed && has > wanted && (!enough || has > 2 * wanted + 1))
             call_back(share, wanted);
     }
@@ -173,7 +177,7 @@ void lease_pool_run(struct lease_pool *pool, uint32_t per_second, uint64_t now_m
 void lender_init(struct lender *lender, const uint32_t per_second[LEASES], uint64_t now_ms)
 {
     for (int i = 0; i < LEASES; i++)
-        lease_pool_init(&lender->pool[i], per_second[i], now_ms);
+        lease_pool_init(&lender->pool[i], lender->share[i], LEASE_WORKERS, per_second[i], now_ms);
 }
 
 int lender_add(struct lender *lender, struct lease lease[LEASES])
@@ -187,5 +191,5 @@ int lender_add(struct lender *lender, struct lease lease[LEASES])
 void lender_run(struct lender *lender, const uint32_t per_second[LEASES], uint64_t now_ms)
 {
     for (int i = 0; i < LEASES; i++)
-        lease_pool_run(&lender->pool[i], per_second[i], now_ms);
+        lease_pool_run(&lender->pool[i], per_second[i], per_second[i], now_ms);
 }

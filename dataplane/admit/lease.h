@@ -71,33 +71,37 @@ struct lease_share {
     uint32_t demand, demand_old; /* events asked for in the last round, and the one before */
 };
 
-/** A limit of so many events per second: a bucket of one second's worth, full at the start. */
+/** A limit of so many events per second: a bucket, full at the start. */
 struct lease_pool {
     int64_t credit; /* lent to nobody, in thousandths of an event; below 0 when the limit was
                        lowered and more than it is still lent */
     uint64_t refilled_ms;
-    uint32_t workers, turn;
-    struct lease_share share[LEASE_WORKERS];
+    uint32_t workers, turn, room;
+    struct lease_share *share;
 };
 
-/** Begins a limit with no worker. */
-void lease_pool_init(struct lease_pool *pool, uint32_t per_second, uint64_t now_ms);
+/** Begins a limit with no worker, and a bucket of `burst` events. `share` is room for `room`
+ * workers; it and the leases must outlive the pool's last round. */
+void lease_pool_init(struct lease_pool *pool, struct lease_share *share, uint32_t room,
+                     uint32_t burst, uint64_t now_ms);
 
-/** Adds a worker, up to LEASE_WORKERS, before the first round. `lease` must outlive the pool's last
- * round. Returns 0 or -ENOSPC. */
+/** Adds a worker, before the first round. Returns 0 or -ENOSPC. */
 int lease_pool_add(struct lease_pool *pool, struct lease *lease);
 
 /** One round: reads what was taken, fills the bucket, lends and calls back. Every few milliseconds;
- * late is safe. `per_second` (at most a million) may differ from the round before. The control
- * thread. */
-void lease_pool_run(struct lease_pool *pool, uint32_t per_second, uint64_t now_ms);
+ * late is safe. `per_second` (at most a million) and `burst`, the size of the bucket, may differ
+ * from the round before; what workers hold beyond a lower one they may take until they have heard
+ * of it. A bucket of fewer events than two or three rounds bring cannot hold them, and they are
+ * lost. The control thread. */
+void lease_pool_run(struct lease_pool *pool, uint32_t per_second, uint32_t burst, uint64_t now_ms);
 
 /** Events that are lent and not known to be taken, as of the last round. The control thread. */
 uint32_t lease_pool_lent(const struct lease_pool *pool);
 
-/** All limits, and the same for each of them. */
+/** The limits of above, each with a bucket of one second's worth. */
 struct lender {
     struct lease_pool pool[LEASES];
+    struct lease_share share[LEASES][LEASE_WORKERS];
 };
 
 void lender_init(struct lender *lender, const uint32_t per_second[LEASES], uint64_t now_ms);

@@ -23,29 +23,36 @@ enum { MOST = 8, ROUND_MS = 5 };
 /* Workers and the bucket that the limit means: what they take is taken from it too. */
 struct desk {
     struct lease_pool pool;
+    struct lease_share share[MOST];
     struct lease lease[MOST];
-    uint32_t workers, per_second;
+    uint32_t workers, per_second, burst;
     uint64_t now_ms, last_ms, taken;
     uint64_t level; /* of the ideal bucket, thousandths */
 };
 
-static void open_desk(struct desk *d, uint32_t workers, uint32_t per_second)
+static void open_desk_of(struct desk *d, uint32_t workers, uint32_t per_second, uint32_t burst)
 {
     *d = (struct desk){.workers = workers,
                        .per_second = per_second,
+                       .burst = burst,
                        .now_ms = 1000,
                        .last_ms = 1000,
-                       .level = (uint64_t)per_second * 1000};
-    lease_pool_init(&d->pool, per_second, d->now_ms);
+                       .level = (uint64_t)burst * 1000};
+    lease_pool_init(&d->pool, d->share, MOST, burst, d->now_ms);
     for (uint32_t i = 0; i < workers; i++)
         assert_int_equal(lease_pool_add(&d->pool, &d->lease[i]), 0);
+}
+
+static void open_desk(struct desk *d, uint32_t workers, uint32_t per_second)
+{
+    open_desk_of(d, workers, per_second, per_second);
 }
 
 /* All parties meet: what was asked for has been seen, and what is lent has been read. */
 static void rounds(struct desk *d, int count)
 {
     while (count-- > 0) {
-        lease_pool_run(&d->pool, d->per_second, d->now_ms);
+        lease_pool_run(&d->pool, d->per_second, d->burst, d->now_ms);
         for (uint32_t i = 0; i < d->workers; i++)
             lease_begin(&d->lease[i]);
     }
@@ -53,7 +60,7 @@ static void rounds(struct desk *d, int count)
 
 static void fill_ideal(struct desk *d)
 {
-    const uint64_t full = (uint64_t)d->per_second * 1000;
+    const uint64_t full = (uint64_t)d->burst * 1000;
     d->level += (d->now_ms - d->last_ms) * d->per_second;
     d->last_ms = d->now_ms;
     if (d->level > full)
@@ -86,7 +93,7 @@ static void nothing_is_taken_before_it_is_lent(void **state)
     struct desk d;
     open_desk(&d, 2, 1000);
     assert_false(ask(&d, 0, 1));
-    lease_pool_run(&d.pool, 1000, d.now_ms);
+    lease_pool_run(&d.pool, 1000, 1000, d.now_ms);
     assert_false(ask(&d, 0, 1)); /* the worker has not read it */
     lease_begin(&d.lease[0]);
     assert_true(ask(&d, 0, 1));
@@ -207,7 +214,7 @@ static void a_lowered_limit_holds_at_once_and_a_clock_set_back_gives_nothing(voi
     struct desk d;
     open_desk(&d, 1, 1000);
     rounds(&d, 1);
-    d.per_second = 2;
+    d.per_second = d.burst = 2;
     d.level = 2000;
     rounds(&d, 1);
     assert_int_equal(ask_often(&d, 0, 10), 2);
@@ -235,7 +242,7 @@ static void what_is_called_back_returns_only_when_it_is_acknowledged(void **stat
     rounds(&d, 1); /* worker 0 now holds more */
     const uint32_t before = lease_pool_lent(&d.pool);
     for (int i = 0; i < 5; i++) /* called back, while worker 0 is asleep */
-        lease_pool_run(&d.pool, 1000, d.now_ms);
+        lease_pool_run(&d.pool, 1000, 1000, d.now_ms);
     assert_int_equal(lease_pool_lent(&d.pool), before);
     const uint32_t got = ask_often(&d, 0, 1000); /* it wakes up, and has not read it yet */
     assert_true(got > 500);
@@ -271,7 +278,8 @@ static void no_more_workers_than_there_is_room_for(void **state)
     (void)state;
     static struct lease_pool pool;
     static struct lease leases[LEASE_WORKERS + 1];
-    lease_pool_init(&pool, 1, 0);
+    static struct lease_share shares[LEASE_WORKERS];
+    lease_pool_init(&pool, shares, LEASE_WORKERS, 1, 0);
     for (int i = 0; i < LEASE_WORKERS; i++)
         assert_int_equal(lease_pool_add(&pool, &leases[i]), 0);
     assert_int_equal(lease_pool_add(&pool, &leases[LEASE_WORKERS]), -ENOSPC);
@@ -287,14 +295,16 @@ static void pitfall_20_no_schedule_takes_more_than_the_bucket_allows(void **stat
         struct desk d;
         uint64_t awake_ms[MOST] = {0};
         uint32_t eagerness[MOST];
-        open_desk(&d, 1 + random_below(&random, MOST), random_below(&random, 3000));
+        const uint32_t rate = random_below(&random, 3000);
+        open_desk_of(&d, 1 + random_below(&random, MOST), rate,
+                     seed % 2 ? rate : random_below(&random, 4000));
         for (int i = 0; i < MOST; i++)
             eagerness[i] = random_below(&random, 3) ? random_below(&random, 4) : 60;
         for (int i = 0; i < 1500; i++) {
             const uint32_t worker = random_below(&random, d.workers);
             d.now_ms += random_below(&random, 8) == 0;
             switch (random_below(&random, 8)) {
-            case 0: lease_pool_run(&d.pool, d.per_second, d.now_ms); break;
+            case 0: lease_pool_run(&d.pool, d.per_second, d.burst, d.now_ms); break;
             case 1: d.now_ms += random_below(&random, 100) == 0 ? 300 : 0; break;
             case 2: awake_ms[worker] = d.now_ms + random_below(&random, 1000); break;
             case 3:
@@ -337,6 +347,44 @@ static void pitfall_20_at_most_what_is_lent_is_missing_however_skewed_the_load(v
     }
 }
 
+/* A bucket apart from the rate: so many at once, and then the rate of them. */
+static void a_small_bucket_allows_few_at_once_and_the_rate_over_time(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= MOST; workers++) {
+        struct desk d;
+        open_desk_of(&d, workers, 1000, 100);
+        rounds(&d, 1);
+        for (int i = 0; i < 2000; i++) {
+            ask_often(&d, workers - 1, 20);
+            d.now_ms += ROUND_MS;
+            rounds(&d, 1);
+        }
+        /* all but what is spread over the others, and what three rounds bring */
+        assert_in_range(d.taken, 10100 - 100 / 8 - 15, 10100);
+    }
+}
+
+static void a_large_bucket_is_filled_by_a_long_rest(void **state)
+{
+    (void)state;
+    struct desk d;
+    open_desk_of(&d, 2, 10, 500);
+    rounds(&d, 1);
+    for (int i = 0; i < 40; i++) {
+        ask_often(&d, 0, 600);
+        rounds(&d, 1);
+    }
+    assert_in_range(d.taken, 500 - 500 / 8, 500);
+    d.taken = 0;
+    d.now_ms += 60000;
+    for (int i = 0; i < 40; i++) {
+        ask_often(&d, 0, 600);
+        rounds(&d, 1);
+    }
+    assert_in_range(d.taken, 500 - 500 / 8, 500);
+}
+
 /* ---- with threads ---- */
 
 struct crowd {
@@ -369,10 +417,11 @@ static void pitfall_20_four_threads_take_no_more_than_one_limit(void **state)
     enum { PER_SECOND = 100000, MS = 300 };
     static struct crowd crowd;
     static struct lease_pool pool;
+    static struct lease_share shares[4];
     pthread_t threads[4];
     void *arguments[4][2];
     const uint64_t begin = clock_ms();
-    lease_pool_init(&pool, PER_SECOND, begin);
+    lease_pool_init(&pool, shares, 4, PER_SECOND, begin);
     for (int i = 0; i < 4; i++) {
         arguments[i][0] = &crowd;
         arguments[i][1] = &crowd.lease[i];
@@ -381,7 +430,7 @@ static void pitfall_20_four_threads_take_no_more_than_one_limit(void **state)
     }
     uint64_t now, taken = 0;
     while ((now = clock_ms()) < begin + MS || taken < PER_SECOND / 2) {
-        lease_pool_run(&pool, PER_SECOND, now);
+        lease_pool_run(&pool, PER_SECOND, PER_SECOND, now);
         taken = 0;
         for (int i = 0; i < 4; i++)
             taken += __atomic_load_n(&crowd.lease[i].used, __ATOMIC_RELAXED);
@@ -413,6 +462,8 @@ int main(void)
         cmocka_unit_test(no_more_workers_than_there_is_room_for),
         cmocka_unit_test(pitfall_20_no_schedule_takes_more_than_the_bucket_allows),
         cmocka_unit_test(pitfall_20_at_most_what_is_lent_is_missing_however_skewed_the_load),
+        cmocka_unit_test(a_small_bucket_allows_few_at_once_and_the_rate_over_time),
+        cmocka_unit_test(a_large_bucket_is_filled_by_a_long_rest),
         cmocka_unit_test(pitfall_20_four_threads_take_no_more_than_one_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
