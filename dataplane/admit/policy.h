@@ -36,6 +36,7 @@ enum all_down { ALL_DOWN_REFUSE, ALL_DOWN_TRY };
 struct service {
     struct endpoint listen;
     char name[64];
+    uint64_t number;              /* rules_service(name) */
     const uint16_t *backends;     /* indices of those of its family, within members */
     uint32_t backend_count;       /* at least one */
     uint8_t protocol;             /* enum service_protocol */
@@ -133,6 +134,7 @@ struct policy {
     const struct limits *limits;
     const struct cookie_keys *keys;
     const struct lists *lists; /* admit/lists.h; NULL: none */
+    const struct rules *rules; /* common/rules.h; NULL: none */
 };
 
 /** Where the row in force is found. Whoever reads it (rcu_dereference, once per burst) sees parts

@@ -19,7 +19,7 @@ uint32_t rule_slots_for(uint32_t rules)
 
 int rule_accounts_init(struct rule_accounts *accounts, uint32_t slots)
 {
-    *accounts = (struct rule_accounts){.count = slots};
+    *accounts = (struct rule_accounts){.count = slots, .workers = 1};
     if (slots == 0)
         return 0;
     accounts->account = aligned_alloc(CACHE_LINE, slots * sizeof *accounts->account);
@@ -65,6 +65,8 @@ int rule_slots_add(struct rule_slots *slots, struct rule_accounts *accounts)
         if (lease_pool_add(&slots->slot[i].pool, &accounts->account[i].lease) != 0)
             return -ENOSPC;
     slots->worker[slots->workers++] = accounts;
+    for (uint32_t i = 0; i < slots->workers; i++)
+        slots->worker[i]->workers = slots->workers;
     return 0;
 }
 

@@ -28,8 +28,9 @@ struct rule_account {
 struct rule_accounts {
     struct rule_account *account; /* one per slot */
     uint32_t count;
-    uint32_t used; /* control: rw, worker: ro; behind the last slot that was ever in use */
-    uint32_t next; /* worker: rw; the one to be visited next */
+    uint32_t workers; /* that share the rates. control: rw before the start, worker: ro */
+    uint32_t used;    /* control: rw, worker: ro; behind the last slot that was ever in use */
+    uint32_t next;    /* worker: rw; the one to be visited next */
 };
 
 /** As many accounts as there are slots. Returns 0 or -ENOMEM. */

@@ -89,6 +89,10 @@
     V(CONNECTIONS_FULL,   "connections_full",     "the gateway has as many connections open as it may; see [limits] connections: reset") \
     V(GATEWAY_RATE,       "gateway_rate",         "the gateway takes no more new connections in this second; see [limits] connection_rate: reset") \
     V(CLIENT_TABLE_FULL,  "client_table_full",    "no room for a client, all others have connections open; see [tables] clients") \
+    V(RULE_UPCOMING,      "rule_upcoming",        "asked for before a rule's opens_at: told when it opens (a connection: reset)") \
+    V(RULE_RATE,          "rule_rate",            "one more than a rule admits per second: told when to come again (a connection: reset)") \
+    V(RULE_SOLD_OUT,      "rule_sold_out",        "a rule says sold out (a connection: reset)") \
+    V(RULE_CLOSED,        "rule_closed",          "a rule says closed (a connection: reset)") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
     V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \
@@ -105,6 +109,10 @@
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
     /* counted beside the packet's verdict */ \
     V(SYN_REMEMBERED,     "syn_remembered",       "SYN of a network over its reflection_rate, answered because the same was refused 0.75 to 3.5 s before") \
+    V(RULE_UPCOMING_OBSERVED, "rule_upcoming_observed", "rule_upcoming, but for the rule's mode = observe") \
+    V(RULE_RATE_OBSERVED, "rule_rate_observed",   "rule_rate, but for the rule's mode = observe") \
+    V(RULE_SOLD_OUT_OBSERVED, "rule_sold_out_observed", "rule_sold_out, but for the rule's mode = observe") \
+    V(RULE_CLOSED_OBSERVED, "rule_closed_observed", "rule_closed, but for the rule's mode = observe") \
     V(IPV6_PADDING,       "ipv6_padding",         "IPv6 extension headers that say nothing (padding, a used-up route) were removed") \
     V(REQUEST_RATE_OBSERVED, "request_rate_observed", "would have been request_rate, but [clients] requests_mode = observe") \
     V(CONNECTION_RATE_OBSERVED, "connection_rate_observed", "would have been connection_rate, but [clients] connection_rate_mode = observe") \

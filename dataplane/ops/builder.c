@@ -60,6 +60,7 @@ static const struct {
     [PART_LIMITS] = {offsetof(struct policy, limits), free},
     [PART_KEYS] = {offsetof(struct policy, keys), free_keys},
     [PART_LISTS] = {offsetof(struct policy, lists), free_lists},
+    [PART_RULES] = {offsetof(struct policy, rules), free},
 };
 
 _Static_assert(sizeof(struct policy) == PARTS * sizeof(void *), "every part has a row in kinds");

@@ -21,6 +21,7 @@ enum part {
     PART_LIMITS,
     PART_KEYS,
     PART_LISTS,
+    PART_RULES,
     PARTS
 };
 

@@ -5,15 +5,16 @@
  * this file, so that tests may put a gate of their own in its place. */
 #include "dataplane/tcp/gate.h"
 
+#include "dataplane/tcp/gate_rules.h"
 #include "dataplane/tcp/shard.h"
 
 enum verdict gate_request(struct shard *shard, uint16_t service, const struct addr *client,
                           const struct gate_head *head, struct refusal *refusal)
 {
-    (void)shard;
-    (void)service;
+    struct rules_found found;
     (void)client;
-    (void)head;
-    (void)refusal;
-    return VERDICT_FORWARDED;
+    enum verdict verdict = gate_rules_state(shard, service, head, &found, refusal);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    return gate_rules_admit(shard, &found, refusal);
 }

@@ -41,6 +41,8 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     const struct clients_shard its = {&shard->guard, &shard->connections,
                                       &shard->lease[LEASE_CONNECTIONS], shard->verdicts};
     shard->clients = clients_new(&clients, &its);
+    if (error == 0)
+        error = rule_accounts_init(&shard->rules, sizes->rules);
     if (shard->flows != NULL)
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
@@ -64,6 +66,7 @@ void shard_free(struct shard *shard)
     held_free(shard->held);
     clients_free(shard->clients);
     guard_end(&shard->guard);
+    rule_accounts_end(&shard->rules);
     free(shard->misses);
     free(shard->hellos);
     free(shard->openings);
@@ -104,6 +107,7 @@ static void cut_banned(struct shard *shard)
         flow_end(shard, flow, true);
         shard_count(shard, VERDICT_BAN_CUT);
     }
+    rule_accounts_begin(&shard->rules);
 }
 
 uint32_t shard_tick(struct shard *shard)

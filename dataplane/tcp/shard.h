@@ -32,6 +32,7 @@
 #include "dataplane/admit/client.h"
 #include "dataplane/admit/guard.h"
 #include "dataplane/admit/policy.h"
+#include "dataplane/admit/rule_slots.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
 #include "dataplane/tcp/flow.h"
@@ -101,6 +102,7 @@ struct shard_sizes {
     uint32_t held_per_client;  /* 0: no limit */
     uint32_t backends;         /* of the policy's services */
     uint32_t clients, bans;    /* admit/client.h */
+    uint32_t rules;            /* accounts of rules */
 };
 
 /** Openings at one backend. worker: rw, others: ro, a little old. */
@@ -134,6 +136,7 @@ struct shard {
     struct lease lease[LEASES]; /* control: rw where the fields say so */
     struct quota connections;   /* the same */
     struct clients *clients;
+    struct rule_accounts rules;
     struct guard guard;
     struct siphash_key random_key;
     uint64_t random_count;
