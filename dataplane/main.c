@@ -135,12 +135,14 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
     struct worker *worker = &gateway->workers[index];
     const struct settings *settings = gateway->settings;
     struct siphash_key secret;
-    struct shard_sizes sizes = {
-        (uint32_t)settings->tables.flows,        (uint32_t)settings->tables.tombstones,
-        (uint32_t)settings->tables.held,         (uint32_t)settings->tables.held_large,
-        (uint32_t)settings->tcp.window,          (uint32_t)settings->tables.held_per_client,
-        gateway->upkeep.services->backend_count, (uint32_t)settings->tables.clients,
-        (uint32_t)settings->tables.bans};
+    struct shard_sizes sizes = {.flows = (uint32_t)settings->tables.flows,
+                                .tombstones = (uint32_t)settings->tables.tombstones,
+                                .held = (uint32_t)settings->tables.held,
+                                .held_large = (uint32_t)settings->tables.held_large,
+                                .held_bytes = (uint32_t)settings->tcp.window,
+                                .held_per_client = (uint32_t)settings->tables.held_per_client,
+                                .backends = gateway->upkeep.services->backend_count,
+                                .rules = rule_slots_for((uint32_t)settings->tables.rules)};
     struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
     *worker = (struct worker){
         .policy = &gateway->policy,

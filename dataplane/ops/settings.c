@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/rules.h"
 #include "dataplane/admit/maglev.h"
 #include "dataplane/net/vlan.h"
 #include "dataplane/ops/master.h"
@@ -97,6 +98,7 @@ static const struct conf_row rows[] = {
     FIXED(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
     FIXED(tables, "clients", CONF_INT, clients, 64, 1 << 26, "262144", "Clients that are remembered: IPv4 addresses and IPv6 /64s that have opened a connection, and the IPv6 /56, /48 and /32 that these lie in; 100 bytes each. When it is full, the client without open connections that has been idle longest goes, and for a /48 or /32 that has more than its share of the table one of its own."),
     FIXED(tables, "bans", CONF_INT, bans, 16, 1 << 24, "65536", "Bans in force or remembered; 64 bytes each. Nothing displaces one."),
+    FIXED(tables, "rules", CONF_INT, rules, 0, RULES_MAX, "256", "[rule] sections; 128 bytes for each."),
     ROW(tcp, "syn_timeout", CONF_DURATION, syn_timeout, 50, 60000, "1s", "First wait for a backend's SYN-ACK, then the next backend is asked; where there is none the wait doubles with each try."),
     ROW(tcp, "syn_tries", CONF_INT, syn_tries, 1, 8, "4", "SYNs sent for a connection, to one backend after another, before the client is reset."),
     ROW(tcp, "head_timeout", CONF_DURATION, head_timeout, 100, 600000, "10s", "Time for a connection's first request head to be complete, from its first byte on; then the client is reset."),
@@ -622,6 +624,7 @@ static void fill_services(const struct settings *s, struct services *out)
             struct service *to = &out->service[out->count];
             to->listen = listen[n];
             snprintf(to->name, sizeof to->name, "%s", from->name);
+            to->number = rules_service(from->name);
             to->protocol = (uint8_t)from->protocol;
             to->names = out->names[i];
             to->all_down = (uint8_t)from->all_down;

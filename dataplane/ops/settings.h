@@ -68,7 +68,7 @@ struct settings {
     } gateway;
     struct port_settings port[PORT_SIDES];
     struct {
-        int64_t flows, tombstones, held, held_large, held_per_client, clients, bans;
+        int64_t flows, tombstones, held, held_large, held_per_client, clients, bans, rules;
     } tables;
     struct {
         int64_t requests, requests_burst, connection_rate, connection_burst, connections,

@@ -90,6 +90,7 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     for (int i = 0; i < LEASES; i++)
         lease_begin(&shard->lease[i]);
     quota_begin(&shard->connections);
+    rule_accounts_begin(&shard->rules);
 }
 
 /* Flows of clients that were banned. */
@@ -107,7 +108,6 @@ static void cut_banned(struct shard *shard)
         flow_end(shard, flow, true);
         shard_count(shard, VERDICT_BAN_CUT);
     }
-    rule_accounts_begin(&shard->rules);
 }
 
 uint32_t shard_tick(struct shard *shard)
