@@ -155,6 +155,15 @@ static void drop(struct worker *worker, struct rte_mbuf **mbufs, unsigned count)
         rte_mempool_put_bulk(worker->pool, (void **)mbufs, plain);
 }
 
+/* Whether the lists say that a source may send as much as it likes. */
+static bool is_uncounted(const struct lists *lists, const uint8_t *source, bool v4)
+{
+    uint32_t four;
+    memcpy(&four, source, sizeof four);
+    const struct addr addr = v4 ? addr_from_v4(four) : addr_from_v6(source);
+    return lists_find(lists, &addr, v4).flags & LISTED_UNCOUNTED;
+}
+
 /* Whether another's frame is a SYN of a source that has sent us too many: that can be said here,
  * and saves both of us the hand-over. Its owner counts the others again, with what came to it by
  * other queues. */
@@ -166,7 +175,8 @@ static bool is_excess(struct worker *worker, enum port_side side, const struct r
         side == OUTSIDE
             ? steer_syn_source(rte_pktmbuf_mtod(mbuf, const uint8_t *), mbuf->data_len, &v4)
             : NULL;
-    return source != NULL && !guard_source(guard, guard_source_hash(guard, source, v4));
+    return source != NULL && !guard_source(guard, guard_source_hash(guard, source, v4)) &&
+           !is_uncounted(worker->shard->lists, source, v4);
 }
 
 /* What becomes of a received frame here: FORWARDED, it is ours to decide about; STAGED, it is on

@@ -137,6 +137,7 @@ int lists_build(const struct lists_source *sources, size_t count, const struct l
     if (lists == NULL)
         return -ENOMEM;
     lists->generation = generation;
+    lists->count = (uint32_t)count;
     give_slots(lists, previous, sources, count, marked);
     error = prefixes_build(marked, count, &lists->prefixes);
     if (error == 0)

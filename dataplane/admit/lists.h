@@ -33,6 +33,9 @@ enum {
     LISTED_OBSERVED = 16 /* would be dropped if a feed did not only observe */
 };
 
+/** Those whose packets without a connection are not counted against their source. */
+enum { LISTED_UNCOUNTED = LISTED_ALLOWED | LISTED_PROXY };
+
 struct listed {
     uint16_t set; /* of feeds; 0: in none */
     uint8_t flags;
@@ -52,6 +55,7 @@ struct lists_source {
 struct lists {
     struct prefixes prefixes;  /* marks: slots of feeds */
     const uint8_t *flags;      /* per set */
+    uint32_t count;            /* feeds */
     uint16_t generation;       /* never 0, which stands for no lists */
     struct lists_feed {        /* by slot: a feed keeps its own from one part to the next */
         char name[LISTS_NAME]; /* empty: nobody's */

@@ -64,6 +64,7 @@
     V(UNSUPPORTED,        "unsupported",          "UDP, or any other protocol that is not TCP") \
     V(NO_SERVICE,         "no_service",           "TCP to an own address and a port without a service") \
     /* dropped: without a flow */ \
+    V(DENIED,             "denied",               "the client is in a deny list, and in no allow list; see [feed NAME] and /dropgate/feeds") \
     V(SOURCE_RATE,        "source_rate",          "one more packet without a flow than a source may send in a second; see [guard] source_rate") \
     V(REFLECTION_RATE,    "reflection_rate",      "one more SYN than is answered to a network in a second; a client's second try is; see [guard] reflection_rate") \
     V(ACK_NO_FLOW,        "ack_no_flow",          "bare ACK without a flow: the third packet of a handshake, or an ACK flood") \
@@ -124,6 +125,7 @@
     V(BAN,                "ban",                  "a client was banned for its strikes") \
     V(BAN_TABLE_FULL,     "ban_table_full",       "a client was to be banned, but the table is full of bans in force; see [tables] bans") \
     V(CLIENT_DISPLACED,   "client_displaced",     "the table of clients was full: the one that had been idle longest went; see [tables] clients") \
+    V(DENIED_OBSERVED,    "denied_observed",      "looked up, and in a deny list whose mode is observe: not dropped") \
     /* ends of flows, counted beside the packet's verdict */ \
     V(BAN_CUT,            "ban_cut",              "the client was banned: both sides were reset") \
     V(HEAD_TIMEOUT,       "head_timeout",         "a request head was not complete in time; the client was reset; see [tcp] head_timeout") \
@@ -146,6 +148,7 @@
     V(SLOW_DRAIN_OBSERVED, "slow_drain_observed", "would have been slow_drain; see [slow] mode") \
     V(SLOW_IDLE_OBSERVED, "slow_idle_observed",   "would have been slow_idle; see [slow] mode") \
     V(SLOW_ANSWER_OBSERVED, "slow_answer_observed", "would have been slow_answer; see [slow] mode") \
+    V(DENIED_CUT,         "denied_cut",           "the lists have changed, and the client of a flow is denied now; both sides were reset") \
     V(FLOW_REPLACED,      "flow_replaced",        "the client began a new connection on the tuple of an old flow") \
     V(TOMBSTONE_EVICTED,  "tombstone_evicted",    "the table of closed connections was full: the oldest went early") \
     /* our own troubles */ \

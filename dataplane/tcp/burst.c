@@ -6,7 +6,7 @@
  *   sort     plain SYNs are told apart; all else is parsed, its service or backend found; bogons,
  *            strangers and the malformed go; tuples are hashed, side by side, and the buckets that
  *            they name are fetched
- *   judge    SYNs are counted against their sources and networks
+ *   judge    SYNs are looked up in the lists, and counted against their sources and networks
  *   lane     plain SYNs are answered, side by side (syn_lane.c)
  *   promise  cookies and timestamps for the other SYNs that may be answered, side by side
  *   fetch    the flows that the buckets name, a few packets ahead of the next stage
@@ -44,6 +44,7 @@ struct burst {
     struct cookie_batch cookies;
     struct syn_lane lane;
     bool bans; /* there are some */
+    bool asks; /* there are bans or lists */
     uint32_t syns;
     struct syn syn[SHARD_BURST]; /* in the order in which they came */
 };
@@ -103,6 +104,10 @@ static inline void add_syn(const struct shard *shard, struct burst *burst, uint3
     syn->lane = (uint8_t)lane;
     guard_fetch_source(&shard->guard, syn->source);
     guard_fetch_network(&shard->guard, syn->network);
+    if (__builtin_expect(!burst->asks, true))
+        return;
+    if (shard->lists != NULL)
+        lists_fetch(shard->lists, source, v4);
     if (burst->bans)
         clients_prefetch_ban(shard->clients, syn->source);
 }
@@ -191,6 +196,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     burst->asked = 0;
     burst->syns = 0;
     burst->bans = clients_any_ban(shard->clients);
+    burst->asks = burst->bans || shard->lists != NULL;
     syn_lane_begin(&burst->lane, shard);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {
         uint32_t end = first + AT_ONCE < count ? first + AT_ONCE : count;
@@ -233,17 +239,22 @@ static void judge_of_lane(struct shard *shard, struct burst *burst, struct frame
     shard_count(shard, verdict);
 }
 
-/* A SYN's source, if it is banned. */
-static enum verdict judge_ban(struct shard *shard, const struct burst *burst,
-                              const struct frame *frames, const struct syn *syn)
+/* A SYN's source: whether the lists and the bans let it in, and what the lists say of it. */
+static __attribute__((noinline)) enum verdict judge_source(struct shard *shard,
+                                                           const struct burst *burst,
+                                                           const struct frame *frames,
+                                                           const struct syn *syn, uint8_t *flags)
 {
-    if (syn->lane == SYN_LANE_NONE) {
-        const struct packet *packet = &burst->sorted[syn->general].packet;
-        return outside_banned(shard, syn->source, &packet->source, packet->v4);
-    }
-    const bool v4 = burst->lane.service[syn->lane].v4;
-    const struct addr source = syn_lane_source(&frames[syn->number], v4);
-    return outside_banned(shard, syn->source, &source, v4);
+    const bool in_lane = syn->lane != SYN_LANE_NONE;
+    const struct packet *packet = in_lane ? NULL : &burst->sorted[syn->general].packet;
+    const bool v4 = in_lane ? burst->lane.service[syn->lane].v4 : packet->v4;
+    const struct addr source = in_lane ? syn_lane_source(&frames[syn->number], v4) : packet->source;
+    enum verdict verdict = VERDICT_FORWARDED;
+    if (shard->lists != NULL)
+        verdict = admission_source(shard, &source, v4, flags);
+    if (verdict == VERDICT_FORWARDED && burst->bans)
+        verdict = outside_banned(shard, syn->source, &source, v4);
+    return verdict;
 }
 
 static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
@@ -251,10 +262,11 @@ static void judge_burst(struct shard *shard, struct burst *burst, struct frame *
     for (uint32_t i = 0; i < burst->syns; i++) {
         struct syn *syn = &burst->syn[i];
         enum verdict verdict = VERDICT_FORWARDED;
-        if (__builtin_expect(burst->bans, false))
-            verdict = judge_ban(shard, burst, frames, syn);
+        uint8_t flags = 0;
+        if (__builtin_expect(burst->asks, false))
+            verdict = judge_source(shard, burst, frames, syn, &flags);
         if (verdict == VERDICT_FORWARDED)
-            verdict = outside_judge(shard, syn->source, syn->network);
+            verdict = outside_judge(shard, syn->source, syn->network, flags);
         if (verdict == VERDICT_REFLECTION_RATE && syn->lane != SYN_LANE_NONE)
             leave_lane(shard, burst, &frames[syn->number], syn);
         if (syn->lane != SYN_LANE_NONE)
@@ -282,14 +294,18 @@ static void promise_burst(struct shard *shard, struct burst *burst, const struct
     cookie_batch_finish(&burst->cookies);
 }
 
-/* Fetches what the buckets point at. */
+/* Fetches what the buckets point at, or what the lists say of data without a flow. */
 static void fetch_some(const struct shard *shard, const struct burst *burst, uint32_t first,
                        uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
         const struct sorted *sorted = &burst->sorted[k];
-        if (sorted->for_flow)
-            flow_prefetch_found(shard->flows, sorted->hash, sorted->packet.length != 0);
+        const struct packet *packet = &sorted->packet;
+        if (!sorted->for_flow)
+            continue;
+        const bool found = flow_prefetch_found(shard->flows, sorted->hash, packet->length != 0);
+        if (shard->lists != NULL && !found && packet->length != 0)
+            lists_fetch(shard->lists, &packet->source, packet->v4);
     }
 }
 

@@ -105,7 +105,7 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow)
 void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow)
 {
     flow_reset_backend(shard, flow);
-    if (flow->from_backend.acked == flow->from_client.end)
+    if (flow->state < FLOW_ESTABLISHED || flow->from_backend.acked == flow->from_client.end)
         return;
     flow->from_backend.acked = flow->from_client.end;
     flow_reset_backend(shard, flow);

@@ -295,3 +295,8 @@ uint32_t flows_capacity(const struct flows *flows)
 {
     return flows->capacity;
 }
+
+uint32_t flows_high(const struct flows *flows)
+{
+    return flows->fresh;
+}

@@ -126,4 +126,7 @@ struct flow *flow_at(const struct flows *flows, uint32_t index);
 uint32_t flows_count(const struct flows *flows);
 uint32_t flows_capacity(const struct flows *flows);
 
+/** No flow from that index on was ever in use. */
+uint32_t flows_high(const struct flows *flows);
+
 #endif

@@ -51,6 +51,8 @@ enum verdict inside_packet(struct shard *shard, struct frame *frame, const struc
                                          packet->destination_port, sorted->target);
     if (flow == NULL)
         return stray(shard, frame, packet);
+    if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
+        return VERDICT_DENIED;
     if (flow->state < FLOW_ESTABLISHED)
         return opening_answer(shard, frame, packet, flow);
     return forward_packet(shard, frame, packet, flow, FROM_BACKEND);

@@ -100,6 +100,10 @@ static enum verdict answer_echo(struct shard *shard, struct frame *frame,
     if (!policy_own(shard->policy.services, frame->side, &packet->destination) ||
         packet_bogon(&packet->source, packet->v4) || !shard_addressed(shard, frame))
         return VERDICT_NOT_FOR_US;
+    uint8_t listed;
+    if (shard->lists != NULL && frame->side == OUTSIDE &&
+        admission_source(shard, &packet->source, packet->v4, &listed) != VERDICT_FORWARDED)
+        return VERDICT_DENIED;
     if (!lease_take(&shard->lease[LEASE_ECHOES], 1))
         return VERDICT_BUDGET;
     uint8_t *ip = frame->bytes + packet->l3, *icmp = frame->bytes + packet->l4;

@@ -155,6 +155,7 @@ static void fill_flow(struct shard *shard, struct flow *flow, const struct frame
                       const struct opening *opening)
 {
     flow->state = FLOW_READING;
+    flow->admitted = shard->generation;
     flow->timestamps = timestamps_granted(shard, options, opening);
     flow->sack = opening->options.sack;
     flow->scaling = opening->options.window_scale != COOKIE_NO_SCALE;
@@ -232,10 +233,9 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
                               const struct tcp_options *options, const struct opening *opening,
                               const struct scan *scan, bool complete)
 {
-    const struct listed listed = lists_find(shard->policy.lists, &packet->source, packet->v4);
     uint32_t account;
     enum verdict reason = client_connect(shard->clients, &shard->policy.limits->clients,
-                                         &packet->source, listed.flags, shard->now_ms, &account);
+                                         &packet->source, opening->listed, shard->now_ms, &account);
     if (reason != VERDICT_FORWARDED) {
         reset_client(shard, frame, packet);
         return reason;

@@ -19,10 +19,10 @@ static uint8_t smaller_scale(uint8_t offered, uint8_t announced)
     return offered == COOKIE_NO_SCALE || announced == COOKIE_NO_SCALE ? COOKIE_NO_SCALE : offered;
 }
 
-enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network)
+enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network, uint8_t flags)
 {
     struct guard *guard = &shard->guard;
-    if (!guard_source(guard, source))
+    if (!(flags & LISTED_UNCOUNTED) && !guard_source(guard, source))
         return VERDICT_SOURCE_RATE;
     return guard_network(guard, network) ? VERDICT_FORWARDED : VERDICT_REFLECTION_RATE;
 }
@@ -239,13 +239,17 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         return VERDICT_SYN_ACK_NO_FLOW;
     if (packet->length == 0 && !(packet->flags & TCP_FIN))
         return VERDICT_ACK_NO_FLOW;
+    uint8_t listed = 0;
+    if (shard->lists != NULL &&
+        admission_source(shard, &packet->source, packet->v4, &listed) != VERDICT_FORWARDED)
+        return VERDICT_DENIED;
     const uint64_t source = guard_source_of(&shard->guard, &packet->source, packet->v4);
     if (clients_any_ban(shard->clients) &&
         outside_banned(shard, source, &packet->source, packet->v4) != VERDICT_FORWARDED)
         return VERDICT_BANNED;
-    if (!guard_source(&shard->guard, source))
+    if (!(listed & LISTED_UNCOUNTED) && !guard_source(&shard->guard, source))
         return VERDICT_SOURCE_RATE;
-    struct opening opening = {.service = sorted->target, .hash = sorted->hash};
+    struct opening opening = {.service = sorted->target, .hash = sorted->hash, .listed = listed};
     if (packet->length == 0)
         return answer_fin(shard, frame, packet, &opening);
     if (!check_cookie(shard, frame, packet, &opening))
@@ -276,6 +280,7 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
 {
     const struct packet *packet = &sorted->packet;
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
+    opening.listed = lists_find(shard->lists, &packet->source, packet->v4).flags;
     bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
                   verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
@@ -308,6 +313,8 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
                                           packet->source_port, sorted->target);
     if (flow == NULL)
         return without_flow(shard, frame, sorted);
+    if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
+        return VERDICT_DENIED;
     enum verdict verdict = flow->state < FLOW_ESTABLISHED
                                ? reading_packet(shard, frame, packet, flow)
                                : forward_packet(shard, frame, packet, flow, FROM_CLIENT);

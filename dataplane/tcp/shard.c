@@ -86,6 +86,10 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     shard->policy = *policy;
     shard->now_ms = now_ms;
     shard->unix_ms = unix_ms;
+    const struct lists *lists = policy->lists;
+    shard->lists = lists != NULL && lists->count != 0 ? lists : NULL;
+    if (lists_generation(lists) != shard->generation)
+        admission_begin(shard);
     guard_begin(&shard->guard, policy->limits->source_rate, policy->limits->network_rate, now_ms);
     for (int i = 0; i < LEASES; i++)
         lease_begin(&shard->lease[i]);
@@ -100,11 +104,7 @@ static void cut_banned(struct shard *shard)
     for (int i = 0; i < CUTS_PER_TICK && (index = clients_to_cut(shard->clients)) != CLIENT_NO_FLOW;
          i++) {
         struct flow *flow = flow_at(shard->flows, index);
-        flow_reset_client(shard, flow);
-        if (flow->state < FLOW_ESTABLISHED)
-            flow_reset_backend(shard, flow);
-        else
-            flow_reset_backend_anyhow(shard, flow);
+        flow_reset_both(shard, flow);
         flow_end(shard, flow, true);
         shard_count(shard, VERDICT_BAN_CUT);
     }
@@ -132,6 +132,8 @@ uint32_t shard_tick(struct shard *shard)
     clients_tick(shard->clients, shard->now_ms);
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
         probe_tick(shard);
+    if (shard->unchecked != 0)
+        count += admission_tick(shard);
     return count;
 }
 

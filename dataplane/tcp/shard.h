@@ -8,6 +8,7 @@
  *
  * The walk, in the order to read it:
  *   burst.c    parse, sort by side and protocol, hash, fetch, decide
+ *   admission.c whom the lists let in
  *   syn_lane.c SYNs as Linux and Android send them, together
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
  *   reading.c  what a client sends before its backend has answered, kept and judged
@@ -116,7 +117,11 @@ struct steer;
 
 /** All fields: worker rw; `verdicts` and table counts: others ro, a little old. */
 struct shard {
-    struct policy policy; /* as read at the start of the burst */
+    struct policy policy;      /* as read at the start of the burst */
+    const struct lists *lists; /* those of the policy; NULL: they name nobody, and are not asked */
+    uint16_t generation;       /* of the policy's lists */
+    uint32_t unchecked;        /* flows below that index may not have been looked up in them yet */
+    struct lists_hits hits;    /* others: ro */
     uint64_t now_ms, unix_ms;
     const struct steer *steer; /* who owns whom, and which worker this is; NULL: it has everybody */
     uint32_t index;
@@ -204,9 +209,29 @@ uint64_t shard_random(struct shard *shard);
 enum verdict outside_sort(const struct shard *shard, struct sorted *sorted);
 enum verdict inside_sort(const struct shard *shard, struct sorted *sorted);
 
-/** Counts a SYN to a service against its source and network, by their hashes. Returns why it is to
- * be dropped, or VERDICT_FORWARDED. */
-enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network);
+/** The policy has other lists than before: flows are to be looked up again. */
+void admission_begin(struct shard *shard);
+
+/** Looks up the source of a SYN, or of a packet without a flow, while shard->lists is not NULL, and
+ * counts what it finds. VERDICT_DENIED: it is to be dropped. `*flags`: LISTED_…. */
+enum verdict admission_source(struct shard *shard, const struct addr *source, bool v4,
+                              uint8_t *flags);
+
+/** Looks up the client of a flow that other lists than these let in. VERDICT_DENIED: it has ended,
+ * and so has the packet. */
+enum verdict admission_flow(struct shard *shard, struct flow *flow) __attribute__((cold, noinline));
+
+static inline bool admission_is_old(const struct shard *shard, const struct flow *flow)
+{
+    return __builtin_expect(flow->admitted != shard->generation, false);
+}
+
+/** A little of what admission_begin has asked for. Returns how much, 0 when all is done. */
+uint32_t admission_tick(struct shard *shard);
+
+/** Counts a SYN to a service against its source, unless `flags` (LISTED_…) exempt that, and its
+ * network, by their hashes. Returns why it is to be dropped, or VERDICT_FORWARDED. */
+enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network, uint8_t flags);
 
 /** Whether a source, by its hash and address, is banned: VERDICT_BANNED or FORWARDED. Only asked
  * while clients_any_ban. */
@@ -244,6 +269,7 @@ struct opening {
     struct cookie_options options;
     uint32_t sent; /* when we answered its SYN, as in cookie_sent */
     bool sent_exactly;
+    uint8_t listed; /* LISTED_… */
 };
 
 /** First data with a valid cookie. What is refused leaves everything as it is; else the flow that

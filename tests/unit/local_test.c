@@ -319,6 +319,24 @@ static void an_echo_request_to_a_group_or_from_a_bogon_is_not_answered(void **st
     wire_quiet(w);
 }
 
+static void a_denied_host_gets_no_echo_but_backends_are_in_no_list(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct prefix all;
+    struct lists *lists;
+    assert_int_equal(prefix_parse("0.0.0.0/0", &all, NULL), 0);
+    const struct lists_source source = {.name = "all", .prefixes = &all, .count = 1};
+    assert_int_equal(lists_build(&source, 1, NULL, 1, &lists), 0);
+    w->policy.lists = lists;
+    wire_begin(w);
+    assert_int_equal(in_icmp4(w, OUTSIDE, ECHO4("02000000000a", "c6120002", "c6120050")),
+                     VERDICT_DENIED);
+    wire_quiet(w);
+    assert_int_equal(in_icmp4(w, INSIDE, ECHO4("02000000000b", "c6128002", "c6128001")),
+                     VERDICT_ECHO_ANSWERED);
+    lists_free(lists);
+}
+
 static void pitfall_07_echoes_come_from_a_budget(void **state)
 {
     struct wire *w = wire_of(state);
@@ -377,6 +395,7 @@ int main(void)
         WIRE_TEST_ONCE(an_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_ipv6_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_echo_request_to_a_group_or_from_a_bogon_is_not_answered),
+        WIRE_TEST_ONCE(a_denied_host_gets_no_echo_but_backends_are_in_no_list),
         WIRE_TEST_ONCE(pitfall_07_echoes_come_from_a_budget),
         WIRE_TEST(pitfall_29_other_icmp_changes_nothing),
     };
