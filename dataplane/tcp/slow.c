@@ -206,7 +206,8 @@ bool slow_read(struct flow *flow, uint32_t heads, uint32_t acked, uint64_t now_m
     bool quiet = (flow->phase & SLOW_QUIET) != 0;
     if (seq_before(acked, flow->from_client.acked))
         acked = flow->from_client.acked;
-    if (phase == SLOW_NONE || (phase == SLOW_DRAIN && drains(flow, acked)))
+    /* Who does not read could begin anew by every piece of a request. */
+    if (phase == SLOW_NONE || drains(flow, acked))
         return false;
     switch (http1_part(&flow->scan.parser)) {
     case HTTP1_IN_HEAD:

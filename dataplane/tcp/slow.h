@@ -10,7 +10,8 @@
  *
  * A flow is looked at when its timer fires, about once per window in which it has moved anything,
  * and not at all while it is quiet; packets only wake it. So what begins between two looks is
- * noticed a little late, except heads and bodies of requests, which begin where they are read.
+ * noticed a little late, except heads and bodies of requests that begin while no answer is under
+ * way: those begin where they are read.
  * It never says a word to either end but the last one. One thread, the flow's owner's.
  *
  * Before a backend has answered, a flow has [tcp] head_timeout, then syn_timeout and syn_tries. */
