@@ -94,6 +94,7 @@ void services_free(struct services *services)
         names_free(services->names[i]);
     free(services->names);
     endpoints_free(services->by_listen);
+    endpoints_free(services->by_leaving);
     endpoints_free(services->by_backend);
     endpoints_free(services->own[OUTSIDE]);
     endpoints_free(services->own[INSIDE]);

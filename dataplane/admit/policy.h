@@ -31,6 +31,10 @@ enum service_protocol { SERVICE_HTTP, SERVICE_TLS, SERVICE_TCP };
  * says so, at once; or a try at all of them, for its probes may be what is wrong. */
 enum all_down { ALL_DOWN_REFUSE, ALL_DOWN_TRY };
 
+/** Whether a number stands for somebody. Flows remember the numbers of their service and backend,
+ * so one that a reload has removed keeps its own until they have ended: it gets no new ones. */
+enum presence { PRESENT, LEAVING, ABSENT };
+
 /** One address and port that clients connect to. A configured service that listens on several is
  * several of these. */
 struct service {
@@ -38,7 +42,8 @@ struct service {
     char name[64];
     uint64_t number;              /* rules_service(name) */
     const uint16_t *backends;     /* indices of those of its family, within members */
-    uint32_t backend_count;       /* at least one */
+    uint32_t backend_count;       /* at least one, if it is present */
+    uint8_t presence;             /* enum presence */
     uint8_t protocol;             /* enum service_protocol */
     uint8_t all_down;             /* enum all_down */
     const struct names *names;    /* TLS: server names that are served; NULL = any, and none */
@@ -51,6 +56,7 @@ struct backend {
     struct addr source;   /* own inside address of the same family: probes come from here */
     struct addr next_hop; /* itself when on-link, else the router */
     uint8_t weight;       /* 0: used only when none of the service's that has one can be */
+    uint8_t presence;     /* enum presence */
     bool drain;           /* gets no new connections */
     const char *probe;    /* request that it must answer by 200; NULL: a connection suffices */
     uint16_t probe_length;
@@ -66,14 +72,17 @@ struct source_filter {
 
 /** Part: who is served, by whom, and which addresses are ours. */
 struct services {
-    uint32_t count, backend_count;
+    uint32_t count, backend_count; /* behind the highest number of each */
+    uint32_t room, backend_room;   /* numbers that there may be */
+    uint32_t generation;           /* another one with each reload */
     struct service *service;
     struct backend *backend;
     uint32_t names_count;
     struct names **names;              /* of services that have some */
     uint16_t *members;                 /* the backends of each service, one list after another */
     char *probes;                      /* what the backends are asked, one after another */
-    struct endpoints *by_listen;       /* → index of service */
+    struct endpoints *by_listen;       /* → index of service; of those that are present */
+    struct endpoints *by_leaving;      /* → the same of those that leave; NULL: none does */
     struct endpoints *by_backend;      /* → index of backend */
     struct endpoints *own[PORT_SIDES]; /* addresses answered for on each side, port 0 → 0 */
     struct endpoints *behind;          /* own inside addresses and the backends', port 0 → 0 */
@@ -152,6 +161,13 @@ static inline int policy_service(const struct services *services, const struct a
                                  uint16_t port)
 {
     return endpoints_find(services->by_listen, addr, port);
+}
+
+/** The index of the service that was there, and still has flows; or -1. */
+static inline int policy_leaving(const struct services *services, const struct addr *addr,
+                                 uint16_t port)
+{
+    return services->by_leaving == NULL ? -1 : endpoints_find(services->by_leaving, addr, port);
 }
 
 /** The index of the backend with that address and port, or -1. */

@@ -96,6 +96,8 @@ static const struct conf_row rows[] = {
     FIXED(tables, "held", CONF_INT, held, 1, 1 << 20, "16384", "Requests held until their head is complete and their backend has answered, of up to 1,536 bytes each. When all are in use, the oldest unfinished head of the client that has most of them goes."),
     FIXED(tables, "held_large", CONF_INT, held_large, 1, 1 << 20, "2048", "The same for those that need more room; as many bytes each as [tcp] window."),
     FIXED(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
+    FIXED(tables, "services", CONF_INT, services, 1, 32768, "4096", "Addresses and ports that services listen on; of those that a reload removes each counts on until its connections have ended, and 130 s longer."),
+    FIXED(tables, "backends", CONF_INT, backends, 1, 32768, "8192", "The same for backends."),
     FIXED(tables, "clients", CONF_INT, clients, 64, 1 << 26, "262144", "Clients that are remembered: IPv4 addresses and IPv6 /64s that have opened a connection, and the IPv6 /56, /48 and /32 that these lie in; 100 bytes each. When it is full, the client without open connections that has been idle longest goes, and for a /48 or /32 that has more than its share of the table one of its own."),
     FIXED(tables, "bans", CONF_INT, bans, 16, 1 << 24, "65536", "Bans in force or remembered; 64 bytes each. Nothing displaces one."),
     FIXED(tables, "rules", CONF_INT, rules, 0, RULES_MAX, "256", "[rule] sections; 128 bytes for each."),
@@ -188,7 +190,7 @@ static const struct service_settings *services_of(const struct settings *s)
     return s->services.items;
 }
 
-static int find_backend(const struct settings *s, const char *name)
+int settings_find_backend(const struct settings *s, const char *name)
 {
     for (size_t i = 0; i < s->backends.count; i++)
         if (strcmp(backends_of(s)[i].name, name) == 0)
@@ -196,26 +198,21 @@ static int find_backend(const struct settings *s, const char *name)
     return -1;
 }
 
-/* Writes the indices of the service's backends of a family to `out` (NULL: only counts them), in
- * the order of their names there. */
-static uint32_t backends_of_family(const struct settings *s, const struct service_settings *service,
-                                   bool v4, uint16_t *out)
+static bool has_backend_of(const struct settings *s, const struct service_settings *service,
+                           bool v4)
 {
     char *const *names = service->backends.items;
-    uint32_t count = 0;
     for (size_t i = 0; i < service->backends.count; i++) {
-        int index = find_backend(s, names[i]);
-        if (index < 0 || addr_is_v4(&backends_of(s)[index].address.addr) != v4)
-            continue;
-        if (out != NULL)
-            out[count] = (uint16_t)index;
-        count++;
+        int index = settings_find_backend(s, names[i]);
+        if (index >= 0 && addr_is_v4(&backends_of(s)[index].address.addr) == v4)
+            return true;
     }
-    return count;
+    return false;
 }
 
 /* The own address whose link `to` is on, or NULL. */
-static const struct conf_interface *on_link(const struct port_settings *port, const struct addr *to)
+const struct conf_interface *settings_on_link(const struct port_settings *port,
+                                              const struct addr *to)
 {
     const struct conf_interface *own = port->addresses.items;
     for (size_t i = 0; i < port->addresses.count; i++)
@@ -244,10 +241,10 @@ static bool has_family(const struct port_settings *port, bool v4)
 
 /* Where packets to an address inside go next: itself when on-link, else its family's router, or
  * NULL. */
-static const struct addr *next_hop(const struct settings *s, const struct addr *to)
+const struct addr *settings_next_hop(const struct settings *s, const struct addr *to)
 {
     const struct addr *routers = s->port[INSIDE].routers.items;
-    if (on_link(&s->port[INSIDE], to) != NULL)
+    if (settings_on_link(&s->port[INSIDE], to) != NULL)
         return to;
     for (size_t i = 0; i < s->port[INSIDE].routers.count; i++)
         if (addr_is_v4(&routers[i]) == addr_is_v4(to))
@@ -277,7 +274,7 @@ static int check_backend(const struct settings *s, size_t index, char *why, size
     if (is_own(&s->port[INSIDE], addr))
         return refuse(why, size, "[backend %s] address = %s: is the gateway's own address", b->name,
                       text);
-    if (next_hop(s, addr) == NULL)
+    if (settings_next_hop(s, addr) == NULL)
         return refuse(why, size,
                       "[backend %s] address = %s: not on-link on the inside, and [inside] routers "
                       "has none of that family",
@@ -291,7 +288,7 @@ static bool is_inside(const struct settings *s, const struct addr *addr)
     for (size_t i = 0; i < s->backends.count; i++)
         if (addr_equal(&backends_of(s)[i].address.addr, addr))
             return true;
-    return on_link(&s->port[INSIDE], addr) != NULL;
+    return settings_on_link(&s->port[INSIDE], addr) != NULL;
 }
 
 static int check_listen(const struct settings *s, const struct service_settings *service,
@@ -305,7 +302,7 @@ static int check_listen(const struct settings *s, const struct service_settings 
     if (is_inside(s, &listen->addr))
         return refuse(why, size, "[service %s] listen = %s: an address of the inside",
                       service->name, text);
-    if (backends_of_family(s, service, addr_is_v4(&listen->addr), NULL) == 0)
+    if (!has_backend_of(s, service, addr_is_v4(&listen->addr)))
         return refuse(why, size,
                       "[service %s] listen = %s: backends names no backend of that family "
                       "(addresses are not translated between families)",
@@ -356,7 +353,7 @@ static int check_service(const struct settings *s, const struct service_settings
     char *const *names = service->backends.items;
     const struct endpoint *listen = service->listen.items;
     for (size_t i = 0; i < service->backends.count; i++) {
-        if (find_backend(s, names[i]) < 0)
+        if (settings_find_backend(s, names[i]) < 0)
             return refuse(why, size, "[service %s] backends = %s: there is no [backend %s]",
                           service->name, names[i], names[i]);
         for (size_t k = 0; k < i; k++)
@@ -388,7 +385,7 @@ static int check_port(const struct port_settings *port, const char *name, char *
     if (port->routers.count == 2 && addr_is_v4(&routers[0]) == addr_is_v4(&routers[1]))
         return refuse(why, size, "[%s] routers: two of one family; at most one each", name);
     for (size_t i = 0; i < port->routers.count; i++)
-        if (on_link(port, &routers[i]) == NULL || is_own(port, &routers[i]))
+        if (settings_on_link(port, &routers[i]) == NULL || is_own(port, &routers[i]))
             return refuse(why, size,
                           "[%s] routers = %s: must be another host on the link of one of "
                           "[%s] addresses",
@@ -516,6 +513,21 @@ static int check_overlap(const struct settings *s, char *why, size_t size)
     return 0;
 }
 
+/* Each has a number, and so may have those that a reload has removed. */
+static int check_numbers(const struct settings *s, char *why, size_t size)
+{
+    size_t listens = settings_listen_count(s);
+    if ((size_t)s->tables.backends < s->backends.count)
+        return refuse(why, size, "[tables] backends = %lld: there are %zu; allowed: no fewer",
+                      (long long)s->tables.backends, s->backends.count);
+    if ((size_t)s->tables.services < listens)
+        return refuse(why, size,
+                      "[tables] services = %lld: services listen on %zu addresses and ports; "
+                      "allowed: no fewer",
+                      (long long)s->tables.services, listens);
+    return 0;
+}
+
 /* The key is not kept here: whoever uses it reads it again. */
 static int check_master(const struct settings *s, char *why, size_t size)
 {
@@ -542,7 +554,8 @@ static int check(const void *root, char *why, size_t size)
     for (size_t i = 0; i < s->services.count; i++)
         if (check_service(s, &services_of(s)[i], why, size) != 0)
             return -EINVAL;
-    if (check_overlap(s, why, size) != 0 || settings_probe_check(s, why, size) != 0)
+    if (check_numbers(s, why, size) != 0 || check_overlap(s, why, size) != 0 ||
+        settings_probe_check(s, why, size) != 0)
         return -EINVAL;
     return check_master(s, why, size);
 }
@@ -556,144 +569,6 @@ const struct conf_schema SETTINGS_SCHEMA = {
     .row_count = sizeof rows / sizeof rows[0],
     .check = check,
 };
-
-static size_t listen_count(const struct settings *s)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < s->services.count; i++)
-        count += services_of(s)[i].listen.count;
-    return count;
-}
-
-static size_t member_count(const struct settings *s)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < s->services.count; i++)
-        count += services_of(s)[i].backends.count;
-    return count;
-}
-
-static void fill_backends(const struct settings *s, struct services *out)
-{
-    for (size_t i = 0; i < s->backends.count; i++) {
-        const struct backend_settings *from = &backends_of(s)[i];
-        struct backend *to = &out->backend[out->backend_count];
-        to->address = from->address;
-        snprintf(to->name, sizeof to->name, "%s", from->name);
-        to->next_hop = *next_hop(s, &from->address.addr);
-        to->source = on_link(&s->port[INSIDE], &to->next_hop)->addr;
-        to->weight = (uint8_t)from->weight;
-        to->drain = from->drain;
-        endpoints_add(out->by_backend, &to->address.addr, to->address.port,
-                      (int32_t)out->backend_count++);
-    }
-}
-
-/* The names of each service that has some; false when memory is short. */
-static bool fill_names(const struct settings *s, struct services *out)
-{
-    out->names = calloc(s->services.count, sizeof *out->names);
-    out->names_count = out->names == NULL ? 0 : (uint32_t)s->services.count;
-    for (size_t i = 0; i < out->names_count; i++) {
-        const struct conf_list *names = &services_of(s)[i].names;
-        if (names->count == 0)
-            continue;
-        out->names[i] = names_new(names->items, names->count);
-        if (out->names[i] == NULL)
-            return false;
-    }
-    return out->names != NULL;
-}
-
-static void fill_services(const struct settings *s, struct services *out)
-{
-    uint16_t *members = out->members;
-    for (size_t i = 0; i < s->services.count; i++) {
-        const struct service_settings *from = &services_of(s)[i];
-        const struct endpoint *listen = from->listen.items;
-        struct {
-            const uint16_t *list;
-            uint32_t count;
-        } of[2]; /* by family: all that listen on one share a list */
-        for (int v4 = 0; v4 < 2; v4++) {
-            of[v4].list = members;
-            of[v4].count = backends_of_family(s, from, v4, members);
-            members += of[v4].count;
-        }
-        for (size_t n = 0; n < from->listen.count; n++) {
-            struct service *to = &out->service[out->count];
-            to->listen = listen[n];
-            snprintf(to->name, sizeof to->name, "%s", from->name);
-            to->number = rules_service(from->name);
-            to->protocol = (uint8_t)from->protocol;
-            to->names = out->names[i];
-            to->all_down = (uint8_t)from->all_down;
-            to->response_timeout_ms =
-                from->protocol == SERVICE_TCP ? 0 : (uint32_t)from->response_timeout;
-            to->backends = of[addr_is_v4(&listen[n].addr)].list;
-            to->backend_count = of[addr_is_v4(&listen[n].addr)].count;
-            endpoints_add(out->by_listen, &to->listen.addr, to->listen.port, (int32_t)out->count++);
-            endpoints_add(out->own[OUTSIDE], &to->listen.addr, 0,
-                          0); /* several ports share one address */
-        }
-    }
-}
-
-static void fill_own(const struct settings *s, enum port_side side, struct endpoints *own)
-{
-    const struct conf_interface *addresses = s->port[side].addresses.items;
-    for (size_t i = 0; i < s->port[side].addresses.count; i++)
-        endpoints_add(own, &addresses[i].addr, 0, 0);
-}
-
-static void fill_behind(const struct settings *s, struct services *out)
-{
-    const struct conf_interface *own = s->port[INSIDE].addresses.items;
-    fill_own(s, INSIDE, out->behind);
-    for (uint32_t i = 0; i < out->backend_count; i++)
-        endpoints_add(out->behind, &out->backend[i].address.addr, 0, 0); /* they may share one */
-    for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++)
-        out->inside_link[out->inside_link_count++] = own[i].on_link;
-}
-
-struct services *settings_services(const struct settings *s)
-{
-    size_t listens = listen_count(s);
-    struct services *out = calloc(1, sizeof *out);
-    if (out == NULL || listens == 0 || s->backends.count == 0 ||
-        s->port[INSIDE].addresses.count == 0) { /* checked settings have some of each */
-        free(out);
-        return NULL;
-    }
-    out->service = calloc(listens, sizeof *out->service);
-    out->backend = calloc(s->backends.count, sizeof *out->backend);
-    out->members = calloc(member_count(s), sizeof *out->members);
-    out->by_listen = endpoints_new((uint32_t)listens);
-    out->by_backend = endpoints_new((uint32_t)s->backends.count);
-    out->own[OUTSIDE] = endpoints_new((uint32_t)(listens + s->port[OUTSIDE].addresses.count));
-    size_t inside = s->port[INSIDE].addresses.count;
-    out->own[INSIDE] = endpoints_new((uint32_t)inside);
-    out->behind = endpoints_new((uint32_t)(inside + s->backends.count));
-    out->inside_link = calloc(inside, sizeof *out->inside_link);
-    if (out->service == NULL || out->backend == NULL || out->members == NULL ||
-        out->by_listen == NULL || out->by_backend == NULL || out->own[OUTSIDE] == NULL ||
-        out->own[INSIDE] == NULL || out->behind == NULL || out->inside_link == NULL ||
-        !fill_names(s, out)) {
-        services_free(out);
-        return NULL;
-    }
-    fill_backends(s, out);
-    if (!settings_probe_fill(s, out)) {
-        services_free(out);
-        return NULL;
-    }
-    fill_services(s, out);
-    fill_own(s, OUTSIDE, out->own[OUTSIDE]);
-    fill_own(s, INSIDE, out->own[INSIDE]);
-    fill_behind(s, out);
-    services_note_sources(out);
-    return out;
-}
 
 static struct client_limits client_limits(const struct settings *s)
 {

@@ -12,6 +12,7 @@
 #include "common/conf.h"
 #include "dataplane/admit/policy.h"
 #include "dataplane/net/steer.h"
+#include "dataplane/ops/numbers.h"
 
 /** Packet buffers of one worker: in its hands and in its cache; among several also a full ring on
  * its way to it (HANDOVER_RING). */
@@ -68,7 +69,8 @@ struct settings {
     } gateway;
     struct port_settings port[PORT_SIDES];
     struct {
-        int64_t flows, tombstones, held, held_large, held_per_client, clients, bans, rules;
+        int64_t services, backends, flows, tombstones, held, held_large, held_per_client, clients,
+            bans, rules;
     } tables;
     struct {
         int64_t requests, requests_burst, connection_rate, connection_burst, connections,
@@ -114,9 +116,31 @@ extern const struct conf_schema SETTINGS_SCHEMA;
  * list of numbers. */
 int settings_cores(const struct settings *settings, uint16_t cores[SETTINGS_CORES]);
 
+/** Helpers of those that check and fill: the position of a backend by its name, or -1; the own
+ * address whose link `to` is on, or NULL; where packets to an address inside go next, itself when
+ * it is on-link, else its family's router, or NULL. */
+int settings_find_backend(const struct settings *s, const char *name);
+const struct conf_interface *settings_on_link(const struct port_settings *port,
+                                              const struct addr *to);
+const struct addr *settings_next_hop(const struct settings *s, const struct addr *to);
+
+/** Addresses and ports that all services listen on. */
+size_t settings_listen_count(const struct settings *settings);
+
 /** The parts of policy that follow from checked settings; the caller owns them. NULL when memory is
  * short. */
 struct services *settings_services(const struct settings *settings);
 struct limits *settings_limits(const struct settings *settings);
+
+/** Gives every service and backend of the settings its number, after numbers_begin. False when
+ * there are too few. */
+bool settings_take_numbers(const struct settings *settings, struct numbers *services,
+                           struct numbers *backends);
+
+/** The services at those numbers; those that leave are taken from `before` (NULL: none do). NULL
+ * when memory is short. */
+struct services *settings_services_at(const struct settings *settings,
+                                      const struct services *before, const struct numbers *services,
+                                      const struct numbers *backends);
 
 #endif
