@@ -20,6 +20,7 @@ enum conf_type {
     CONF_SIZE,       /* int64_t, bytes within [min, max]; B, K, M, G (powers of 1,024) */
     CONF_DURATION,   /* int64_t, milliseconds within [min, max]; ms, s, m, h, d      */
     CONF_ENUM,       /* int: index into choices                                      */
+    CONF_TIME,       /* int64_t, Unix time in milliseconds; RFC 3339                 */
     CONF_STRING,     /* char *, length within [min, max]; NULL if empty              */
     CONF_ADDR,       /* struct addr                                                  */
     CONF_PREFIX,     /* struct prefix, host bits kept out (refused when set)         */
@@ -46,8 +47,8 @@ struct conf_interface {
 };
 
 /** One key. `min` and `max` bound a number, a string's bytes, or a list's elements; other types
- * ignore them. An address, prefix or endpoint with the fallback "" may be left empty and is all
- * zero then. A row without `fallback` (NULL) is required in every instance of its section. */
+ * ignore them. A time, address, prefix or endpoint with the fallback "" may be left empty and is
+ * all zero then. A row without `fallback` (NULL) is required in every instance of its section. */
 struct conf_row { /* NOLINT(clang-analyzer-optin.performance.Padding): in the order it reads */
     const char *section;
     const char *key;

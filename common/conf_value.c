@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rfc3339.h"
 #include "conf_value.h"
 
 struct unit {
@@ -137,6 +138,13 @@ static int parse_string(const struct conf_row *row, const char *text, char **out
         return 0;
     *out = strdup(text);
     return *out ? 0 : -ENOMEM;
+}
+
+static int parse_time(const char *text, int64_t *out, char *wrong, size_t size)
+{
+    if (rfc3339_parse(text, out) == 0)
+        return 0;
+    return refuse(wrong, size, "not a time");
 }
 
 static int parse_addr(const char *text, struct addr *out, char *wrong, size_t size)
@@ -269,7 +277,7 @@ static int parse_list(const struct conf_row *row, const char *text, struct conf_
     return 0;
 }
 
-/* An address, prefix or endpoint may be left empty only where the default is: it is zero bytes
+/* A time, address, prefix or endpoint may be left empty only where the default is: it is zero bytes
  * then. */
 static bool may_be_empty(const struct conf_row *row)
 {
@@ -279,6 +287,7 @@ static bool may_be_empty(const struct conf_row *row)
 static size_t plain_size(enum conf_type type)
 {
     switch (type) {
+    case CONF_TIME: return sizeof(int64_t);
     case CONF_ADDR: return sizeof(struct addr);
     case CONF_PREFIX: return sizeof(struct prefix);
     case CONF_ENDPOINT: return sizeof(struct endpoint);
@@ -305,6 +314,7 @@ int conf_value_parse(const struct conf_row *row, const char *text, void *field, 
     case CONF_SIZE: return parse_with_unit(row, size_units, text, field, wrong, wrong_size);
     case CONF_DURATION: return parse_with_unit(row, duration_units, text, field, wrong, wrong_size);
     case CONF_ENUM: return parse_enum(row, text, field, wrong, wrong_size);
+    case CONF_TIME: return parse_time(text, field, wrong, wrong_size);
     case CONF_ADDR: return parse_addr(text, field, wrong, wrong_size);
     case CONF_PREFIX: return parse_prefix(text, field, wrong, wrong_size);
     case CONF_ENDPOINT: return parse_endpoint(text, field, wrong, wrong_size);
@@ -401,6 +411,7 @@ void conf_value_print(const struct conf_row *row, const void *field, FILE *out)
         if (*(char *const *)field)
             fputs(*(char *const *)field, out);
         break;
+    case CONF_TIME: fputs(rfc3339_print(*(const int64_t *)field, text), out); break;
     case CONF_ADDR: fputs(addr_print(field, text), out); break;
     case CONF_PREFIX: fputs(prefix_print(field, text), out); break;
     case CONF_ENDPOINT: fputs(endpoint_print(field, text), out); break;
@@ -437,6 +448,9 @@ void conf_value_describe(const struct conf_row *row, char *out, size_t size)
         break;
     case CONF_ENUM: describe_choices(row, out, size); break;
     case CONF_STRING: snprintf(out, size, "%s to %s bytes", low, high); break;
+    case CONF_TIME:
+        snprintf(out, size, "a time (2026-11-27T10:00:00Z, 2026-11-27T11:00:00+01:00)%s", empty);
+        break;
     case CONF_ADDR: snprintf(out, size, "an IPv4 or IPv6 address%s", empty); break;
     case CONF_PREFIX:
         snprintf(out, size, "a prefix (198.51.100.0/24, 2001:db8::/32)%s", empty);

@@ -20,6 +20,7 @@
 #include "dataplane/ops/metrics.h"
 #include "dataplane/ops/reload.h"
 #include "dataplane/ops/settings.h"
+#include "dataplane/ops/settings_rules.h"
 #include "dataplane/ops/upkeep.h"
 #include "dataplane/worker.h"
 
@@ -95,11 +96,26 @@ static int open_ports(struct gateway *gateway)
     return check_buffers(gateway);
 }
 
+/* What operators have said, with room for what is counted of it. */
+static int make_rules(struct gateway *gateway)
+{
+    const struct settings *settings = gateway->settings;
+    int error = upkeep_rule_slots(&gateway->upkeep, (uint32_t)settings->tables.rules);
+    if (error != 0)
+        return error;
+    struct rules *rules = settings_rules(settings, &gateway->upkeep.rule_slots, &error);
+    if (rules != NULL)
+        upkeep_first_rules(&gateway->upkeep, rules);
+    return error;
+}
+
 static int make_policy(struct gateway *gateway)
 {
-    return upkeep_init(&gateway->upkeep, &gateway->policy, settings_services(gateway->settings),
-                       settings_limits(gateway->settings), gateway->workers, gateway->worker_count,
-                       gateway->settings->cookie.master_file);
+    int error =
+        upkeep_init(&gateway->upkeep, &gateway->policy, settings_services(gateway->settings),
+                    settings_limits(gateway->settings), gateway->workers, gateway->worker_count,
+                    gateway->settings->cookie.master_file);
+    return error == 0 ? make_rules(gateway) : error;
 }
 
 /* Who belongs to whom, under a key that nobody outside knows. One worker has everybody. */

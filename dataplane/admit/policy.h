@@ -40,7 +40,7 @@ enum presence { PRESENT, LEAVING, ABSENT };
 struct service {
     struct endpoint listen;
     char name[64];
-    uint64_t number;              /* rules_service(name) */
+    uint64_t rule_number;         /* rules_service(name) */
     const uint16_t *backends;     /* indices of those of its family, within members */
     uint32_t backend_count;       /* at least one, if it is present */
     uint8_t presence;             /* enum presence */

@@ -34,7 +34,7 @@ void rule_accounts_end(struct rule_accounts *accounts)
     free(accounts->account);
 }
 
-int rule_slots_init(struct rule_slots *slots, uint32_t rules, uint32_t workers, uint64_t now_ms)
+int rule_slots_init(struct rule_slots *slots, uint32_t rules, uint32_t workers)
 {
     uint32_t count = rule_slots_for(rules);
     *slots = (struct rule_slots){.count = count};
@@ -45,8 +45,7 @@ int rule_slots_init(struct rule_slots *slots, uint32_t rules, uint32_t workers, 
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < count; i++)
-        lease_pool_init(&slots->slot[i].pool, slots->shares + (size_t)i * workers, workers, 0,
-                        now_ms);
+        lease_pool_init(&slots->slot[i].pool, slots->shares + (size_t)i * workers, workers, 0, 0);
     return 0;
 }
 
@@ -139,7 +138,7 @@ static void set_rate(struct rule_slot *slot, const struct rule *rule, uint64_t n
     slot->burst = rule->per_second != 0 ? rule->burst : 0;
 }
 
-void rule_slots_hold(struct rule_slots *slots, const struct rules *rules, uint64_t now_ms)
+void rule_slots_hold(struct rule_slots *slots, const struct rules *rules)
 {
     for (uint32_t i = 0; i < slots->used; i++)
         if (slots->slot[i].use == SLOT_HELD)
@@ -147,7 +146,7 @@ void rule_slots_hold(struct rule_slots *slots, const struct rules *rules, uint64
     for (size_t i = 0; rules != NULL && i < rules_count(rules); i++) {
         const struct rule *rule = rules_at(rules, i);
         slots->slot[rule->slot].use = SLOT_HELD;
-        set_rate(&slots->slot[rule->slot], rule, now_ms);
+        set_rate(&slots->slot[rule->slot], rule, slots->now_ms);
     }
     for (uint32_t i = 0; i < slots->used; i++)
         if (slots->slot[i].use == SLOT_LEAVING)
@@ -156,6 +155,7 @@ void rule_slots_hold(struct rule_slots *slots, const struct rules *rules, uint64
 
 void rule_slots_run(struct rule_slots *slots, uint64_t now_ms)
 {
+    slots->now_ms = now_ms;
     for (uint32_t i = 0; i < slots->used; i++) {
         struct rule_slot *slot = &slots->slot[i];
         bool idle = slot->per_second == 0 && settled(&slot->pool);

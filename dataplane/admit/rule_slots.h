@@ -61,6 +61,7 @@ struct rule_slot {
 
 struct rule_slots {
     uint32_t count, workers, used;
+    uint64_t now_ms; /* of the last round */
     struct rule_slot *slot;
     struct lease_share *shares;
     struct rule_accounts *worker[LEASE_WORKERS];
@@ -68,7 +69,7 @@ struct rule_slots {
 
 /** Slots for `rules` rules, and as many to change all of them at once; all free. Returns 0 or
  * -ENOMEM. */
-int rule_slots_init(struct rule_slots *slots, uint32_t rules, uint32_t workers, uint64_t now_ms);
+int rule_slots_init(struct rule_slots *slots, uint32_t rules, uint32_t workers);
 void rule_slots_end(struct rule_slots *slots);
 
 /** How many accounts a worker needs for so many rules. */
@@ -84,7 +85,7 @@ int rule_slots_find(struct rule_slots *slots, const char *name);
 /** These rules are in force from now on (NULL: none), by their slots: their rates are lent, and
  * slots of others are vacated. Also takes back what rule_slots_find gave for rules that are not in
  * force after all. */
-void rule_slots_hold(struct rule_slots *slots, const struct rules *rules, uint64_t now_ms);
+void rule_slots_hold(struct rule_slots *slots, const struct rules *rules);
 
 /** One round of lending; every few milliseconds. */
 void rule_slots_run(struct rule_slots *slots, uint64_t now_ms);

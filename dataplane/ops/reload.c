@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "dataplane/ops/builder.h"
+#include "dataplane/ops/settings_rules.h"
 
 /* ---- what is said of it ---- */
 
@@ -86,8 +87,12 @@ static const struct {
 };
 
 /* Builds all parts, or none. */
-static int build_parts(const struct settings *settings, struct policy *parts)
+static int build_parts(const struct settings *settings, struct upkeep *upkeep, struct policy *parts)
 {
+    int error = 0;
+    parts->rules = settings_rules(settings, &upkeep->rule_slots, &error);
+    if (error != 0)
+        return error;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         void *block = kinds[i].build(settings);
         if (block == NULL) {
@@ -114,14 +119,21 @@ static int take_over(struct reload *reload, struct settings *settings)
 {
     struct policy parts = {.services = NULL};
     const char *master = settings->cookie.master_file;
-    if (build_parts(settings, &parts) != 0)
-        return refuse(-ENOMEM, "memory is short");
+    int error = build_parts(settings, reload->upkeep, &parts);
+    if (error != 0) {
+        upkeep_keep_rules(reload->upkeep);
+        return refuse(error, error == -ENOSPC ? "rules that were taken out a moment ago still have "
+                                                "their places; try again"
+                                              : "memory is short");
+    }
     /* Also when the setting is the same: the file may be another. */
-    int error = master != NULL ? upkeep_take_master(reload->upkeep, master) : 0;
+    error = master != NULL ? upkeep_take_master(reload->upkeep, master) : 0;
     if (error == 0)
         error = upkeep_reload(reload->upkeep, &parts);
-    if (error != 0)
+    if (error != 0) {
+        upkeep_keep_rules(reload->upkeep);
         builder_free_all(&parts);
+    }
     return error == 0 ? 0 : refuse(error, "the new configuration could not be put in force");
 }
 

@@ -11,11 +11,12 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/rules.h"
+#include "common/rule_settings.h"
 #include "dataplane/admit/maglev.h"
 #include "dataplane/net/vlan.h"
 #include "dataplane/ops/master.h"
 #include "dataplane/ops/settings_probe.h"
+#include "dataplane/ops/settings_rules.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const modes[] = {[OBSERVE] = "observe", [ENFORCE] = "enforce", NULL};
@@ -57,6 +58,7 @@ static const struct conf_section sections[] = {
     SECTION("probe", probe, "How backends are asked whether they are well, and what TCP options they support."),
     NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
     NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
+    {"rule", 1, offsetof(struct settings, rules), sizeof(struct rule_settings), 0, RULES_MAX, "Who is let in to what, and when: of all rules that match a request the first one decides. A request that none matches passes. Rules for requests are for plain HTTP; on TLS a rule is for connections, by server_name."},
 };
 
 #define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
@@ -165,6 +167,11 @@ static const struct conf_row rows[] = {
     {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_BOOT, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
     {"service", "all_down", CONF_ENUM, offsetof(struct service_settings, all_down), 0, 0, "refuse", all_downs, CONF_RELOAD, "What new clients get while all backends are down: an answer at once, HTTP 503 or a reset (refuse); or a try at each of them in spite of what is known (try): for probes that may fail where clients would be served, as when all backends are too busy to answer them. Those that drain are not tried."},
     {"service", "response_timeout", CONF_DURATION, offsetof(struct service_settings, response_timeout), 0, 3600000, "10s", NULL, CONF_RELOAD, "Longer than the slowest answer takes to begin. A request that waits longer goes on waiting, but see [probe] response_failures. With protocol = tcp nothing is expected. 0s: for ever."},
+    RULE_ROW("services", CONF_STRINGS, services, 0, 64, "", NULL, "Names of [service] sections that it is for. Empty: all."),
+    RULE_ROWS,
+    RULE_ROW("server_name", CONF_STRING, server_name, 0, 255, "", NULL, "With protocol = tls: the server name of connections that it is for; *.example.com for any one label. What it refuses is reset."),
+    RULE_ROW("admit_per_second", CONF_INT, admit_per_second, 0, 1000000, "0", NULL, "While it is open: requests (on TLS and TCP, connections) that are let through per second, of all workers together; the others are told to come again (503, Retry-After), or reset. 0: all."),
+    RULE_ROW("burst", CONF_INT, burst, 0, 10000000, "0", NULL, "How many of them at once, after a time with fewer; never more than this and the rate in any time. 0: as many as in 100 ms."),
 };
 /* clang-format on */
 
@@ -555,7 +562,7 @@ static int check(const void *root, char *why, size_t size)
         if (check_service(s, &services_of(s)[i], why, size) != 0)
             return -EINVAL;
     if (check_numbers(s, why, size) != 0 || check_overlap(s, why, size) != 0 ||
-        settings_probe_check(s, why, size) != 0)
+        settings_probe_check(s, why, size) != 0 || settings_rules_check(s, why, size) != 0)
         return -EINVAL;
     return check_master(s, why, size);
 }

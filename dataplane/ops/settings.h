@@ -108,6 +108,7 @@ struct settings {
     } cookie;
     struct conf_list backends; /* struct backend_settings */
     struct conf_list services; /* struct service_settings */
+    struct conf_list rules;    /* struct rule_settings */
 };
 
 extern const struct conf_schema SETTINGS_SCHEMA;

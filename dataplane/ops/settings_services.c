@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rules.h"
 #include "dataplane/ops/settings.h"
 #include "dataplane/ops/settings_probe.h"
 
@@ -142,6 +143,7 @@ static uint32_t fill_service(const struct plan *plan, size_t position, uint16_t 
         *to = (struct service){
             .listen = listen[i],
             .presence = PRESENT,
+            .rule_number = rules_service(from->name),
             .protocol = (uint8_t)from->protocol,
             .names = plan->out->names[position],
             .all_down = (uint8_t)from->all_down,

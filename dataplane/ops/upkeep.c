@@ -422,6 +422,17 @@ int upkeep_init(struct upkeep *upkeep, struct policy_slot *slot, struct services
     return error;
 }
 
+int upkeep_rule_slots(struct upkeep *upkeep, uint32_t rules)
+{
+    return rule_slots_init(&upkeep->rule_slots, rules, upkeep->worker_count);
+}
+
+void upkeep_first_rules(struct upkeep *upkeep, struct rules *rules)
+{
+    builder_set((struct policy *)(uintptr_t)upkeep->slot->row, PART_RULES, rules);
+    upkeep->rules = rules;
+}
+
 int upkeep_lend(struct upkeep *upkeep)
 {
     const uint32_t *per_second = upkeep->limits->per_second;
@@ -431,6 +442,10 @@ int upkeep_lend(struct upkeep *upkeep)
     for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++)
         error = lender_add(&upkeep->lender, upkeep->workers[i].shard->lease);
     lender_run(&upkeep->lender, per_second, now);
+    for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++)
+        error = rule_slots_add(&upkeep->rule_slots, &upkeep->workers[i].shard->rules);
+    rule_slots_hold(&upkeep->rule_slots, upkeep->rules);
+    rule_slots_run(&upkeep->rule_slots, now);
     return error;
 }
 
@@ -449,11 +464,19 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
     }
 }
 
+void upkeep_keep_rules(struct upkeep *upkeep)
+{
+    rule_slots_hold(&upkeep->rule_slots, upkeep->rules);
+}
+
 int upkeep_reload(struct upkeep *upkeep, const struct policy *parts)
 {
     int error = builder_publish_all(upkeep->builder, parts);
     if (error != 0)
         return error;
+    if (parts->rules != NULL)
+        upkeep->rules = parts->rules;
+    upkeep_keep_rules(upkeep);
     if (parts->limits != NULL)
         upkeep->limits = parts->limits;
     upkeep->rebalance = true; /* offers follow from limits, too */
@@ -464,6 +487,7 @@ void upkeep_run(struct upkeep *upkeep)
 {
     uint64_t now = worker_clock_ms();
     lender_run(&upkeep->lender, upkeep->limits->per_second, now);
+    rule_slots_run(&upkeep->rule_slots, now);
     for (uint32_t i = 0; i < upkeep->worker_count; i++)
         take_messages(upkeep, &upkeep->workers[i], now);
     refresh_neighbors(upkeep, now);
@@ -480,4 +504,5 @@ void upkeep_end(struct upkeep *upkeep)
     free(upkeep->backends);
     free(upkeep->health);
     free(upkeep->offers);
+    rule_slots_end(&upkeep->rule_slots);
 }

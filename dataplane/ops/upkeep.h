@@ -13,6 +13,7 @@
 
 #include "dataplane/admit/balance.h"
 #include "dataplane/admit/policy.h"
+#include "dataplane/admit/rule_slots.h"
 #include "dataplane/ops/builder.h"
 #include "dataplane/ops/keyring.h"
 #include "dataplane/worker.h"
@@ -35,10 +36,12 @@ struct upkeep {
      * were handed over before are the builder's to free, and not to be looked at. */
     const struct services *services;
     const struct limits *limits;
+    const struct rules *rules;
     struct builder *builder;
     struct worker *workers;
     uint32_t worker_count;
     struct lender lender; /* of the budgets */
+    struct rule_slots rule_slots;
     struct backend_state *backends;
     uint8_t *health;       /* enum health of each backend. control: rw, telemetry: ro */
     bool rebalance;        /* health or options have changed since the last round */
@@ -56,8 +59,14 @@ int upkeep_init(struct upkeep *upkeep, struct policy_slot *slot, struct services
                 struct limits *limits, struct worker *workers, uint32_t worker_count,
                 const char *master_file);
 
-/** Lends the workers' shards their first events of the budgets; once, before they start. Returns 0
- * or -ENOSPC. */
+/** Room for what is kept of so many rules. Once, before rules are made. Returns 0 or -ENOMEM. */
+int upkeep_rule_slots(struct upkeep *upkeep, uint32_t rules);
+
+/** The rules to begin with, which the row owns from here on. Before the builder starts. */
+void upkeep_first_rules(struct upkeep *upkeep, struct rules *rules);
+
+/** Lends the workers' shards their first events of the budgets and rules; once, before they start.
+ * Returns 0 or -ENOSPC. */
 int upkeep_lend(struct upkeep *upkeep);
 
 /** Reads the master key again; a new one is in force from the next round, beside the one before.
@@ -68,6 +77,10 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path);
  * What the upkeep itself publishes follows. Returns 0, or -ENOMEM: then nothing has happened, and
  * the parts are the caller's. */
 int upkeep_reload(struct upkeep *upkeep, const struct policy *parts);
+
+/** The rules that were handed over last keep their slots, and no others do: after rules were made
+ * that are not in force. */
+void upkeep_keep_rules(struct upkeep *upkeep);
 
 /** One round; call every few milliseconds. The builder must have been set. */
 void upkeep_run(struct upkeep *upkeep);

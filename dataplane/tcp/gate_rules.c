@@ -74,7 +74,7 @@ enum verdict gate_rules_state(struct shard *shard, uint16_t service, const struc
     *found = (struct rules_found){0};
     if (shard->policy.rules == NULL)
         return VERDICT_FORWARDED;
-    const struct rules_request request = {.service = asked->number,
+    const struct rules_request request = {.service = asked->rule_number,
                                           .http = asked->protocol == SERVICE_HTTP,
                                           .method = head->method,
                                           .path = head->path,
