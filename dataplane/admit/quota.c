@@ -83,9 +83,10 @@ static uint32_t target(const struct quota_pool *pool, const struct quota_share *
 }
 
 /* Whether it is worth a round of waiting: not for what the next round changes again. */
-static bool too_much(uint32_t allowed, uint32_t wanted)
+static bool too_much(const struct quota_share *share, uint32_t wanted)
 {
-    return allowed > wanted + wanted / 8;
+    const uint32_t spare = wanted - share->open;
+    return share->allowed > wanted + spare / 8;
 }
 
 /* What rounding has left goes to those that ask. */
@@ -120,7 +121,7 @@ static void divide(struct quota_pool *pool, uint32_t limit)
         if (number > share->allowed) {
             unlent -= number > share->ceiling ? number - share->ceiling : 0;
             lend(share, number, false);
-        } else if (wanted < share->allowed && (lent > limit || too_much(share->allowed, wanted))) {
+        } else if (wanted < share->allowed && (lent > limit || too_much(share, wanted))) {
             lend(share, wanted, true);
         }
     }

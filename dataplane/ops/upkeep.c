@@ -439,13 +439,19 @@ int upkeep_lend(struct upkeep *upkeep)
     uint64_t now = worker_clock_ms();
     int error = 0;
     lender_init(&upkeep->lender, per_second, now);
-    for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++)
-        error = lender_add(&upkeep->lender, upkeep->workers[i].shard->lease);
+    quota_pool_init(&upkeep->connections);
+    for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++) {
+        struct shard *shard = upkeep->workers[i].shard;
+        error = lender_add(&upkeep->lender, shard->lease);
+        if (error == 0)
+            error = quota_pool_add(&upkeep->connections, &shard->connections);
+    }
     lender_run(&upkeep->lender, per_second, now);
     for (uint32_t i = 0; i < upkeep->worker_count && error == 0; i++)
         error = rule_slots_add(&upkeep->rule_slots, &upkeep->workers[i].shard->rules);
     rule_slots_hold(&upkeep->rule_slots, upkeep->rules);
     rule_slots_run(&upkeep->rule_slots, now);
+    quota_pool_run(&upkeep->connections, upkeep->limits->clients.all_connections);
     return error;
 }
 
@@ -488,6 +494,7 @@ void upkeep_run(struct upkeep *upkeep)
     uint64_t now = worker_clock_ms();
     lender_run(&upkeep->lender, upkeep->limits->per_second, now);
     rule_slots_run(&upkeep->rule_slots, now);
+    quota_pool_run(&upkeep->connections, upkeep->limits->clients.all_connections);
     for (uint32_t i = 0; i < upkeep->worker_count; i++)
         take_messages(upkeep, &upkeep->workers[i], now);
     refresh_neighbors(upkeep, now);

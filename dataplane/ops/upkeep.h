@@ -42,6 +42,7 @@ struct upkeep {
     uint32_t worker_count;
     struct lender lender; /* of the budgets */
     struct rule_slots rule_slots;
+    struct quota_pool connections; /* open ones, of all clients */
     struct backend_state *backends;
     uint8_t *health;       /* enum health of each backend. control: rw, telemetry: ro */
     bool rebalance;        /* health or options have changed since the last round */
