@@ -33,7 +33,8 @@ void bans_end(struct bans *bans)
 
 static struct ban *find(const struct bans *bans, uint64_t source)
 {
-    for (uint32_t at = bans->heads[source & bans->mask]; at; at = bans->items[at - 1].next)
+    for (uint32_t at = bans->heads[guard_place(source, bans->mask)]; at;
+         at = bans->items[at - 1].next)
         if (bans->items[at - 1].source == source)
             return &bans->items[at - 1];
     return NULL;
@@ -48,7 +49,7 @@ const struct ban *bans_find(const struct bans *bans, uint64_t source, uint64_t n
 static void release(struct bans *bans, struct ban *ban)
 {
     uint32_t index = (uint32_t)(ban - bans->items) + 1;
-    uint32_t *at = &bans->heads[ban->source & bans->mask];
+    uint32_t *at = &bans->heads[guard_place(ban->source, bans->mask)];
     while (*at != index)
         at = &bans->items[*at - 1].next;
     *at = ban->next;
@@ -94,7 +95,7 @@ static struct ban *make(struct bans *bans, uint64_t source, uint64_t now_ms)
     else
         return NULL;
     struct ban *ban = &bans->items[index - 1];
-    uint32_t *head = &bans->heads[source & bans->mask];
+    uint32_t *head = &bans->heads[guard_place(source, bans->mask)];
     *ban = (struct ban){.source = source, .next = *head};
     *head = index;
     __atomic_store_n(&bans->count, bans->count + 1, __ATOMIC_RELAXED);

@@ -18,6 +18,7 @@
 
 #include "common/addr.h"
 #include "common/prefetch.h"
+#include "dataplane/admit/guard.h"
 
 struct ban {
     uint64_t source;    /* hash; 0 = free */
@@ -46,7 +47,7 @@ void bans_end(struct bans *bans);
 /** Fetches what bans_find reads first. Only worth it while `count` is not 0. */
 static inline void bans_prefetch(const struct bans *bans, uint64_t source)
 {
-    prefetch(&bans->heads[source & bans->mask]);
+    prefetch(&bans->heads[guard_place(source, bans->mask)]);
 }
 
 /** The ban that is in force on the client with that hash, or NULL. */

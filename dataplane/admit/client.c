@@ -85,25 +85,26 @@ static struct pace pace_of(uint64_t period, uint32_t rate, uint32_t burst, uint6
 {
     if (rate == 0)
         return (struct pace){0};
-    const uint64_t interval = period / (rate * factor);
-    return (struct pace){interval ? interval : 1, (burst ? burst : 1) * factor};
+    const uint64_t interval = (period + rate * factor - 1) / (rate * factor); /* never too many */
+    return (struct pace){interval, (burst ? burst : 1) * factor};
 }
 
-/* When the bucket has a token, if it will be full at `full`. Never farther away than an empty
- * bucket is: the limit may have been raised. */
-static uint64_t pace_next(const struct pace *pace, uint64_t full, uint64_t now)
+/* When a bucket that will be full at `*bucket` has a token. It is never emptier than empty: that
+ * was of another limit. */
+static uint64_t pace_next(const struct pace *pace, uint64_t *bucket, uint64_t now)
 {
     const uint64_t most = now + pace->interval * pace->burst;
-    full = full < most ? full : most;
     const uint64_t ahead = pace->interval * (pace->burst - 1);
-    return full > ahead ? full - ahead : 0;
+    if (*bucket > most)
+        *bucket = most;
+    return *bucket > ahead ? *bucket - ahead : 0;
 }
 
-static uint64_t pace_spend(const struct pace *pace, uint64_t full, uint64_t now)
+static void pace_spend(const struct pace *pace, uint64_t *bucket, uint64_t now)
 {
     const uint64_t most = now + pace->interval * pace->burst;
-    full = (full > now ? full : now) + pace->interval;
-    return full < most ? full : most;
+    const uint64_t full = (*bucket > now ? *bucket : now) + pace->interval;
+    *bucket = full < most ? full : most;
 }
 
 /* By how much a limit is multiplied for an entry; 0: it has none. */
@@ -144,7 +145,7 @@ static uint64_t wait_for(const struct clients *clients, const struct client_limi
         const struct pace pace = pace_at(limits, bucket, factor_of(limits, entry, listed));
         if (pace.interval == 0)
             continue;
-        const uint64_t next = pace_next(&pace, *bucket_of(entry, bucket), now);
+        const uint64_t next = pace_next(&pace, bucket_of(entry, bucket), now);
         if (next > now + wait)
             wait = next - now;
     }
@@ -159,7 +160,7 @@ static void spend(struct clients *clients, const struct client_limits *limits, u
         struct client *entry = client_at(&clients->table, at);
         const struct pace pace = pace_at(limits, bucket, factor_of(limits, entry, listed));
         if (pace.interval != 0)
-            *bucket_of(entry, bucket) = pace_spend(&pace, *bucket_of(entry, bucket), now);
+            pace_spend(&pace, bucket_of(entry, bucket), now);
     }
 }
 

@@ -89,7 +89,7 @@ static inline struct client_more *client_more(const struct client_table *table, 
 /** The chain in which a client with that source's hash would stand. */
 static inline uint32_t *client_head(const struct client_table *table, uint64_t source)
 {
-    return &table->heads[source & table->mask];
+    return &table->heads[guard_place(source, table->mask)];
 }
 
 /** The client's entry, made if there is none; it is the one used last now. 0: all others have open

@@ -85,6 +85,14 @@ static inline uint64_t guard_source_of(const struct guard *guard, const struct a
     return guard_source_hash(guard, source->bytes + (v4 ? 12 : 0), v4);
 }
 
+/** A place for a source's hash in a table of that mask. Its bits are as good as the key by chance
+ * made them, which does for counts, not for chains. */
+static inline uint32_t guard_place(uint64_t source, uint32_t mask)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(((source ^ source >> 32) * odd) >> 32) & mask;
+}
+
 /** The hash of its network. */
 static inline uint64_t guard_network_of(const struct guard *guard, const struct addr *source,
                                         bool v4)
