@@ -158,6 +158,8 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
                                 .held_bytes = (uint32_t)settings->tcp.window,
                                 .held_per_client = (uint32_t)settings->tables.held_per_client,
                                 .backends = gateway->upkeep.services->backend_count,
+                                .clients = (uint32_t)settings->tables.clients,
+                                .bans = (uint32_t)settings->tables.bans,
                                 .rules = rule_slots_for((uint32_t)settings->tables.rules)};
     struct mac macs[PORT_SIDES] = {gateway->ports[OUTSIDE].mac, gateway->ports[INSIDE].mac};
     *worker = (struct worker){
