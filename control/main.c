@@ -84,18 +84,6 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void wait_for_end(const sigset_t *signals)
-{
-    for (int number = 0;;) {
-        if (sigwait(signals, &number))
-            continue;
-        if (number != SIGHUP)
-            return;
-        log_warn("reload_unsupported",
-                 "no key of dropgate-control can be changed while it runs: restart it");
-    }
-}
-
 /* Gives load balancers time to see /readyz; a second signal cuts it short. */
 static void give_notice(const struct settings *settings, const sigset_t *signals)
 {
@@ -107,6 +95,9 @@ static void give_notice(const struct settings *settings, const sigset_t *signals
 
 struct service {
     const struct settings *settings;
+    const char *path;          /* of the configuration */
+    struct settings *reloaded; /* what SIGHUP has read last; only its rules are looked at */
+    struct admission *admission;
     struct server *server;
     struct token_keys *tokens;
     struct connector *connector;
@@ -120,9 +111,78 @@ struct service {
     struct api_context context;
 };
 
+/* ---- SIGHUP ---- */
+
+/* A change that stands in the way of a reload: the key is only read at a start. */
+static void look_for_boot(void *context, const struct conf_change *change)
+{
+    int *boots = context;
+    if (change->when != CONF_BOOT)
+        return;
+    ++*boots;
+    log_error("reload_refused", "%s: %s: only a restart takes this", change->what, change->text);
+}
+
+static void tell_change(void *context, const struct conf_change *change)
+{
+    (void)context;
+    log_info("reload_change", "%s: %s", change->what, change->text);
+}
+
+/* Puts new rules in force, or says why nothing changes. False: `after` is the caller's. */
+static bool take_over(struct service *s, struct settings *after)
+{
+    const struct settings *before = s->reloaded ? s->reloaded : s->settings;
+    int boots = 0, changes = conf_diff(&SETTINGS_SCHEMA, before, after, look_for_boot, &boots);
+    if (boots > 0) {
+        log_error("reload_refused", "%d of %d changes need a restart; nothing was changed", boots,
+                  changes);
+        return false;
+    }
+    if (changes < 0 || admission_replace(s->admission, &after->rules)) {
+        log_error("reload_refused", "memory is short; nothing was changed");
+        return false;
+    }
+    conf_diff(&SETTINGS_SCHEMA, before, after, tell_change, NULL);
+    log_info("reload", "%s: read again, %d %s in force", s->path, changes,
+             changes == 1 ? "change is" : "changes are");
+    conf_free(&SETTINGS_SCHEMA, s->reloaded);
+    s->reloaded = after;
+    return true;
+}
+
+static void reload(struct service *s)
+{
+    char why[CONF_WHY];
+    struct settings *after = conf_load(&SETTINGS_SCHEMA, s->path, why);
+    admission_report(s->admission);
+    if (!after)
+        log_error("reload_refused", "%s; nothing was changed", why);
+    else if (!take_over(s, after))
+        conf_free(&SETTINGS_SCHEMA, after);
+}
+
+static void wait_for_end(struct service *s, const sigset_t *signals)
+{
+    for (int number = 0;;) {
+        if (sigwait(signals, &number))
+            continue;
+        if (number != SIGHUP)
+            return;
+        reload(s);
+    }
+}
+
+/* ---- start and end ---- */
+
 static int start(struct service *s)
 {
     char why[CONF_WHY];
+    s->admission = admission_new();
+    if (!s->admission || admission_replace(s->admission, &s->settings->rules)) {
+        log_error("cannot_start", "memory is short");
+        return -ENOMEM;
+    }
     bool tokens = s->settings->control.identity == IDENTITY_JWT;
     s->tokens = tokens ? token_keys_open(s->settings, why, sizeof why) : NULL;
     if (tokens && !s->tokens) {
@@ -154,6 +214,7 @@ static int start(struct service *s)
                      : NULL;
     s->outbox = s->refresh ? outbox_start(s->connector) : NULL;
     s->context = (struct api_context){.settings = s->settings,
+                                      .admission = s->admission,
                                       .tokens = s->tokens,
                                       .events_token = s->events_token,
                                       .catalog = &s->catalog,
@@ -185,23 +246,26 @@ static void stop(struct service *s)
     payments_free(s->payments);
     ledger_free(s->ledger);
     server_free(s->server);
+    admission_report(s->admission);
+    admission_free(s->admission);
+    conf_free(&SETTINGS_SCHEMA, s->reloaded);
     token_keys_free(s->tokens);
     events_token_free(s->events_token);
     catalog_discard(atomic_load(&s->catalog.current));
     libevent_global_shutdown();
 }
 
-static int serve(const struct settings *settings)
+static int serve(const struct settings *settings, const char *path)
 {
     sigset_t signals;
-    struct service service = {.settings = settings};
+    struct service service = {.settings = settings, .path = path};
     log_open("dropgate-control", (enum log_level)settings->control.log_level);
     block_signals(&signals);
     raise_descriptors(settings);
     if (start(&service))
         return EXIT_FAILURE; /* threads may run: the process ends with them, nothing is freed */
     log_info("started", "accepting connections");
-    wait_for_end(&signals);
+    wait_for_end(&service, &signals);
     log_info("stopping", "finishing the requests in work");
     server_announce_end(service.server);
     give_notice(settings, &signals);
@@ -237,7 +301,7 @@ int main(int argc, char **argv)
     else if (options.check)
         printf("%s: good\n", options.config);
     else
-        status = serve(settings);
+        status = serve(settings, options.config);
     conf_free(&SETTINGS_SCHEMA, settings);
     return status;
 }

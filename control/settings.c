@@ -47,6 +47,10 @@ static const struct conf_section SECTIONS[] = {
      "section, "
      "restart the instances one by one, let the issuer sign with the new key, and take the old "
      "section out when the last token that it signed has expired."},
+    {"rule", 1, offsetof(struct settings, rules), sizeof(struct rule_settings), 0, RULES_MAX,
+     "Who is let in to what, and when, as at the gateway: of all rules that match a request the "
+     "first one decides, before anything else is done for it. A request that none matches passes; "
+     "/healthz and /readyz always do. SIGHUP reads the rules again."},
 };
 
 static const struct conf_row ROWS[] = {
@@ -179,6 +183,13 @@ static const struct conf_row ROWS[] = {
     {"payment", "webhook_tolerance", CONF_DURATION, IN_PAYMENT(webhook_tolerance), SECOND, HOUR,
      "5m", NULL, CONF_BOOT,
      "How old an event's signature may be, and how far ahead of this machine's clock."},
+    RULE_ROWS,
+    RULE_ROW("admit_per_second", CONF_INT, admit_per_second, 0, 1000000, "0", NULL,
+             "While it is open: requests that are let through per second, of this instance; the "
+             "others are told to come again (503, Retry-After). 0: all."),
+    RULE_ROW("burst", CONF_INT, burst, 0, 10000000, "0", NULL,
+             "How many of them at once, after a time with fewer; never more than this and the "
+             "rate in any time. 0: as many as in 100 ms."),
 };
 
 /* What belongs together is there together. */
@@ -266,7 +277,7 @@ static int check(const void *root, char *why, size_t why_size)
                  (long long)s->database.lock_timeout, (long long)s->control.deadline);
         return -EINVAL;
     }
-    if (check_payment(s, why, why_size))
+    if (check_payment(s, why, why_size) || rule_settings_check(&s->rules, why, why_size))
         return -EINVAL;
     return check_dsn(s->database.dsn, why, why_size);
 }

@@ -3,13 +3,14 @@
  *
  * What can be configured in dropgate-control: the structs that one file is read into. The rows,
  * with bounds and defaults, are in settings.c; nothing else in the program knows a default. Read
- * once at start, then constant. */
+ * once at start, then constant, but for the rules: SIGHUP reads those again. */
 #ifndef DROPGATE_CONTROL_SETTINGS_H
 #define DROPGATE_CONTROL_SETTINGS_H
 
 #include <stdint.h>
 
 #include "common/conf.h"
+#include "common/rule_settings.h"
 
 enum identity_mode { IDENTITY_NONE, IDENTITY_HEADER, IDENTITY_JWT };
 enum token_algorithm { TOKEN_HS256, TOKEN_RS256, TOKEN_ALGORITHMS };
@@ -73,6 +74,7 @@ struct settings {
     struct events_settings events;
     struct conf_list jwt; /* of struct jwt_settings */
     struct payment_settings payment;
+    struct conf_list rules; /* of struct rule_settings */
 };
 
 /** The schema for conf_load, conf_show and conf_sample. */

@@ -229,12 +229,30 @@ static void read_condition(const struct http1_head *head, struct exchange *x)
     x->condition_length = value->length;
 }
 
+/* What the operators' rules say, before anything is done for it. Whoever watches over the process
+ * is always answered. */
+static bool admitted(struct network *n, const struct http1_head *head, struct exchange *x)
+{
+    struct timespec t;
+    if (x->match.route == ROUTE_HEALTH || x->match.route == ROUTE_READY)
+        return true;
+    clock_gettime(CLOCK_REALTIME, &t);
+    int64_t unix_ms = t.tv_sec * INT64_C(1000) + t.tv_nsec / NANOSECONDS_PER_MS;
+    x->by_rule = !admission_ask(n->context->admission, head, unix_ms, clock_now(),
+                                network_random(n, UINT32_MAX), &x->rule);
+    if (x->by_rule)
+        refuse(x, x->rule.problem, NULL);
+    return !x->by_rule;
+}
+
 void handler_head(struct network *n, const struct http1_head *head, struct exchange *x)
 {
     memset(x, 0, offsetof(struct exchange, condition));
     x->keep_alive = head->keep_alive;
     x->http_1_0 = head->minor == 0;
     route_match(&head->method, &head->path, &x->match);
+    if (!admitted(n, head, x))
+        return;
     switch (x->match.route) {
     case ROUTE_NONE: refuse(x, PROBLEM_NOT_FOUND, NULL); break;
     case ROUTE_METHOD: refuse(x, PROBLEM_METHOD_NOT_ALLOWED, NULL); break;
@@ -369,6 +387,14 @@ static enum handler_verdict complete_reserve(struct network *n, struct exchange 
 enum handler_verdict handler_complete(struct network *n, struct exchange *x, const char *body,
                                       size_t length, uint64_t handle, struct reply *reply)
 {
+    if (x->by_rule && x->problem == PROBLEM_NOT_OPEN) {
+        reply_not_open(reply, x->rule.opens_at, x->rule.retry_after);
+        return HANDLER_REPLY;
+    }
+    if (x->by_rule) {
+        reply_problem(reply, x->problem, NULL, x->rule.retry_after);
+        return HANDLER_REPLY;
+    }
     if (x->refused) {
         reply_problem(reply, x->problem, x->detail,
                       x->problem == PROBLEM_BUSY ? retry_soon(n) : REPLY_NO_RETRY);

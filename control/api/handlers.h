@@ -23,6 +23,8 @@ struct exchange {
     bool http_1_0;
     enum problem problem;
     const char *detail;
+    bool by_rule; /* refused by a rule: `rule` says more */
+    struct admission_refusal rule;
     struct ledger_request *request; /* ours until it is lent to the ledger */
     size_t condition_length;        /* If-None-Match; 0 if none, or longer than can be of use */
     char condition[EXCHANGE_CONDITION_MAX];

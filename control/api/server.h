@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 
+#include "control/api/admission.h"
 #include "control/api/events.h"
 #include "control/api/token.h"
 #include "control/catalog/catalog.h"
@@ -22,6 +23,7 @@ struct server;
 /** What the handlers work with; all of it outlives the server. */
 struct api_context {
     const struct settings *settings;
+    struct admission *admission;
     const struct token_keys *tokens;         /* NULL unless identity = jwt */
     const struct events_token *events_token; /* NULL: nobody may read events */
     struct catalog *catalog;
