@@ -613,6 +613,16 @@ enum http1_part http1_part(const struct http1 *parser)
     return parser->state < AT_BODY ? HTTP1_IN_HEAD : HTTP1_IN_BODY;
 }
 
+uint32_t http1_head_begun(const struct http1 *parser)
+{
+    return parser->state < AT_BODY ? parser->seen : 0;
+}
+
+uint32_t http1_head_length(const struct http1 *parser)
+{
+    return parser->seen;
+}
+
 uint64_t http1_data_left(const struct http1 *parser)
 {
     return parser->state == AT_BODY || parser->state == AT_CHUNK_DATA ? parser->remaining : 0;

@@ -103,6 +103,11 @@ bool http1_keep_alive(const struct http1 *parser);
 enum http1_part { HTTP1_BETWEEN, HTTP1_IN_HEAD, HTTP1_IN_BODY };
 enum http1_part http1_part(const struct http1 *parser);
 
+/** How many bytes of the head that is being read have come, 0 outside of heads; and behind
+ * HTTP1_HEAD how many it had. */
+uint32_t http1_head_begun(const struct http1 *parser);
+uint32_t http1_head_length(const struct http1 *parser);
+
 /** How many of the bytes that come next are body or chunk data, whatever they are; 0 elsewhere. */
 uint64_t http1_data_left(const struct http1 *parser);
 

@@ -81,6 +81,7 @@
     V(TLS_NAME,           "tls_name",             "ClientHello for a server name that the service does not list: refused by an alert") \
     V(HELD_TOO_LARGE,     "held_too_large",       "request head larger than the window announced; see [tcp] window: reset") \
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
+    V(BACKENDS_DOWN,      "backends_down",        "a request or connection for a service whose backends are all down: refused, 503 or RST") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service: silence at first") \
     V(NO_BACKEND,         "no_backend",           "every backend of the service is down or drains: reset; see [service] all_down") \
     V(BANNED,             "banned",               "SYN, or packet without a flow, of a client that is banned; see [bans]") \
@@ -96,7 +97,7 @@
     V(RULE_CLOSED,        "rule_closed",          "a rule says closed (a connection: reset)") \
     V(BACKEND_UNRESOLVED, "backend_unresolved",   "the backend's next hop does not answer ARP or neighbour discovery") \
     /* dropped: of a flow */ \
-    V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered; the client sends it again") \
+    V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered, or part of a head before it has the first; the client sends it again") \
     V(OUT_OF_WINDOW,      "out_of_window",        "sequence number outside of the receiver's window") \
     V(ACK_UNSENT,         "ack_unsent",           "acknowledges bytes that were never sent") \
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
@@ -105,6 +106,8 @@
     V(SCAN_GAP,           "scan_gap",             "out of order while a request head is being read; the client sends it again") \
     V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection: acknowledged and discarded") \
     V(AFTER_LAST_RESET,   "after_last_reset",     "more of that than anyone can have sent unaware, and all was answered: reset") \
+    V(REFUSAL_TAKEN,      "refusal_taken",        "of a connection whose request was refused: noted, acknowledged, discarded; nobody else gets it") \
+    V(HEAD_UNKEPT,        "head_unkept",          "a later request's head came in pieces, and there was no place for its beginning: both sides were reset; see [tables] held") \
     V(REQUEST_MALFORMED,  "request_malformed",    "a later request, or a chunked body, that the strict parser refuses: both sides were reset") \
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
@@ -135,6 +138,7 @@
     V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \
     V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; it was reset") \
     V(BACKEND_NEXT,       "backend_next",         "the backend refused the opening or did not answer it; the next one of the service is asked") \
+    V(REFUSAL_UNREAD,     "refusal_unread",       "a client did not take its refusal, or did not close behind it, for 10 s: it was reset") \
     V(FLOW_CLOSED,        "flow_closed",          "a flow ended by FIN in both directions") \
     V(FLOW_RESET,         "flow_reset",           "a flow ended by RST") \
     V(FLOW_IDLE,          "flow_idle",            "a flow was silent for too long; both sides were reset") \

@@ -99,9 +99,8 @@ static bool delivered(const struct flow *flow, const struct held_entry *entry)
 
 static void finish(struct shard *shard, struct flow *flow)
 {
-    held_drop(shard->held, flow->held);
-    flow->held = HELD_NONE;
     flow->delivering = false;
+    heads_set_aside(shard, flow);
     forward_watch(shard, flow);
 }
 
@@ -125,7 +124,7 @@ void deliver_first(struct shard *shard, struct frame *frame, const struct packet
         flow->from_client.end = flow->from_client.fin;
     flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
     flow->delivering = true;
-    flow->after_last = scan_ended(&flow->scan);
+    flow->after_last = flow->refusal != REFUSAL_NONE || scan_ended(&flow->scan);
     forward_begin(shard, flow);
     if (delivered(flow, entry))
         finish(shard, flow);

@@ -18,6 +18,15 @@ uint32_t flow_granted(const struct shard *shard, const struct flow *flow)
     return flow->client_isn + 1 + shard->policy.limits->window + unit - 1;
 }
 
+/* What the backend's client has of it: for its FIN the refusal's stands. */
+static uint32_t acked_of_backend(const struct flow *flow)
+{
+    const uint32_t acked = flow->from_client.acked;
+    if (flow->state != FLOW_REFUSED || seq_before(acked, flow->scan.refused.at))
+        return acked;
+    return flow->scan.refused.at + 1;
+}
+
 struct segment flow_to_backend(const struct shard *shard, const struct flow *flow)
 {
     const struct backend *backend = &shard->policy.services->backend[flow->backend];
@@ -30,7 +39,7 @@ struct segment flow_to_backend(const struct shard *shard, const struct flow *flo
         .source_port = flow->client_port,
         .destination_port = backend->address.port,
         .seq = server->acked,
-        .ack = client->acked - flow->splice.seq_delta,
+        .ack = acked_of_backend(flow) - flow->splice.seq_delta,
         .flags = TCP_ACK,
         .window = window_field(server->limit - client->acked, flow->splice.scale_told_backend),
         .options = NO_OPTIONS,
@@ -88,7 +97,7 @@ void flow_reset_client(struct shard *shard, const struct flow *flow)
 
 void flow_reset_backend(struct shard *shard, const struct flow *flow)
 {
-    if (flow->state == FLOW_READING) /* it has not heard of it */
+    if (flow->state == FLOW_READING || flow->backend == BACKEND_NONE) /* it has not heard of it */
         return;
     struct segment reset = flow_to_backend(shard, flow);
     reset.flags = TCP_RST | TCP_ACK;

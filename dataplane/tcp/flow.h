@@ -29,20 +29,21 @@ struct flow {
     uint32_t next; /* in a bucket's overflow or the free list: 1 + index, 0 = end */
     uint16_t client_port;
     uint16_t service;      /* index into the policy's services */
-    uint16_t backend;      /* index into the policy's backends */
+    uint16_t backend;      /* index into the policy's backends, or BACKEND_NONE */
     uint8_t state;         /* enum flow_state */
     uint8_t tries;         /* SYNs sent to the backend */
     bool timestamps : 1;   /* agreed */
     bool sack : 1;         /* agreed */
     bool scaling : 1;      /* agreed */
-    bool held_fin : 1;     /* a FIN has come before the backend answered; at from_client.fin */
+    bool held_fin : 1;     /* a FIN has come before the backend answered; at from_client.fin. Of a
+                              refused flow: it has come, and is acknowledged by us */
     bool delivering : 1;   /* open, but held bytes are still to be delivered */
     bool after_last : 1;   /* its last request is complete: what follows is surplus */
     uint8_t phase;         /* what it is timed for (tcp/slow.h) */
     uint16_t admitted;     /* generation of the lists that let it in (admit/lists.h) */
     struct mac client_mac; /* last hop towards the client, from its own packets */
     uint8_t excess;        /* packets in a row that have moved nothing (tcp/excess.h) */
-    uint8_t refusal;       /* what it is answered instead of its backend (admit/reply.h) */
+    uint8_t refusal;       /* what it is answered instead of its backend (tcp/refuse.h) */
     struct splice splice;
     uint32_t last_ms; /* the worker's clock at the last packet, for the idle timer */
     uint32_t newest;  /* the client's highest TSval */

@@ -9,6 +9,7 @@ uint32_t forward_patience(const struct limits *limits, enum flow_state state)
 {
     switch (state) {
     case FLOW_ESTABLISHED: return limits->idle_ms;
+    case FLOW_REFUSING:
     case FLOW_CLIENT_FIN:
     case FLOW_CLIENT_FIN_ACKED:
     case FLOW_BACKEND_FIN:
@@ -37,7 +38,8 @@ void forward_watch(struct shard *shard, const struct flow *flow)
 void forward_begin(struct shard *shard, struct flow *flow)
 {
     const bool http = forward_reads(shard, flow);
-    enum http1_part part = http ? http1_part(&flow->scan.parser) : HTTP1_BETWEEN;
+    enum http1_part part =
+        http && !flow->after_last ? http1_part(&flow->scan.parser) : HTTP1_BETWEEN;
     flow->last_ms = (uint32_t)shard->now_ms;
     slow_enter(flow,
                part == HTTP1_IN_BODY   ? SLOW_BODY
@@ -104,8 +106,8 @@ struct window_segment flow_segment(const struct flow *flow, const struct packet 
     return segment;
 }
 
-static void send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
-                    struct flow *flow, enum direction from)
+void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
+                     struct flow *flow, enum direction from)
 {
     const struct services *services = shard->policy.services;
     enum port_side to = from == FROM_CLIENT ? INSIDE : OUTSIDE;
@@ -185,7 +187,7 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
         verdict = deliver_from_backend(shard, flow, segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    send_on(shard, frame, packet, flow, from);
+    forward_send_on(shard, frame, packet, flow, from);
     if (delivering)
         deliver_raise(shard, frame->bytes, packet, flow, segment);
     if (flow->after_last && from == FROM_BACKEND)
@@ -220,8 +222,8 @@ static enum verdict pass_surplus(struct shard *shard, struct frame *frame,
 
 /* A client that still uses our window has done nothing wrong, though its backend's be smaller: that
  * will say so, or requests_read holds the segment to it. */
-static enum verdict check(const struct shard *shard, const struct flow *flow, enum direction from,
-                          const struct window_segment *segment)
+enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
+                           const struct window_segment *segment)
 {
     if (from == FROM_BACKEND)
         return window_check(&flow->from_backend, &flow->from_client, segment);
@@ -246,7 +248,7 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct window_segment segment = flow_segment(flow, packet, &options, from);
     if (flow->after_last && from == FROM_CLIENT)
         surplus_strip(flow, &segment);
-    enum verdict verdict = check(shard, flow, from, &segment);
+    enum verdict verdict = forward_check(shard, flow, from, &segment);
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
@@ -276,9 +278,11 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
             verdict = pass(shard, frame, packet, flow, from, &segment);
         }
         enter(shard, flow, next.next);
+        if (flow->refusal != REFUSAL_NONE && !flow->delivering)
+            refuse_begin(shard, flow, frame, packet->length != 0);
         return verdict;
     case ACTION_RESET:
-        send_on(shard, frame, packet, flow, from);
+        forward_send_on(shard, frame, packet, flow, from);
         flow_end(shard, flow, true);
         return VERDICT_FLOW_RESET;
     case ACTION_REPEAT: return acknowledge_again(shard, frame, flow);

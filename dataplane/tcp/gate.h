@@ -16,18 +16,30 @@
 
 struct shard;
 
+/** Who asks. */
+struct gate_asker {
+    const struct addr *client;
+    uint16_t service;
+    uint32_t key; /* by gate_key */
+};
+
+/** The same for whatever is sent again on one connection, and of one client another for each. */
+static inline uint32_t gate_key(uint16_t client_port, uint32_t client_isn)
+{
+    return client_isn ^ client_port * UINT32_C(0x9e3779b1);
+}
+
 /** What is asked for. On a service that is not HTTP, method and path are empty, and host is the TLS
  * server name or empty. Slices are the caller's, and hold for the call. */
 struct gate_head {
     struct http1_slice method, path; /* path without its query */
     struct http1_slice host;         /* the Host field, with its port if it names one */
-    uint32_t key; /* of the client's port and ISN: the same for a request that is sent again */
 };
 
 /** Whether it may pass; VERDICT_FORWARDED, or the reason that it may not. Then `refusal` has its
  * kind, retry_after_s and opens_at set; head and html are the caller's and stay. Budgets are
  * charged for what may pass. Owner's thread. */
-enum verdict gate_request(struct shard *shard, uint16_t service, const struct addr *client,
+enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
                           const struct gate_head *head, struct refusal *refusal);
 
 #endif

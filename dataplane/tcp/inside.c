@@ -53,7 +53,8 @@ enum verdict inside_packet(struct shard *shard, struct frame *frame, const struc
         return stray(shard, frame, packet);
     if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
         return VERDICT_DENIED;
-    if (flow->state < FLOW_ESTABLISHED)
-        return opening_answer(shard, frame, packet, flow);
-    return forward_packet(shard, frame, packet, flow, FROM_BACKEND);
+    if (states_open((enum flow_state)flow->state))
+        return forward_packet(shard, frame, packet, flow, FROM_BACKEND);
+    return flow->state < FLOW_ESTABLISHED ? opening_answer(shard, frame, packet, flow)
+                                          : refuse_from_backend(shard, frame, packet, flow);
 }

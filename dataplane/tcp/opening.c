@@ -231,7 +231,8 @@ static struct flow *reserve_flow(struct shard *shard, const struct frame *frame,
  * first, so that one over its limits takes nothing from others. */
 static enum verdict open_flow(struct shard *shard, struct frame *frame, const struct packet *packet,
                               const struct tcp_options *options, const struct opening *opening,
-                              const struct scan *scan, bool complete)
+                              const struct scan *scan, bool complete,
+                              const struct refused_request *no)
 {
     uint32_t account;
     enum verdict reason = client_connect(shard->clients, &shard->policy.limits->clients,
@@ -253,6 +254,10 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     if (shard->policy.services->service[flow->service].protocol == SERVICE_HTTP)
         shard->requests += scan->heads;
     flow_publish(shard->flows, flow);
+    if (no->why != VERDICT_FORWARDED) { /* another behind the first, in the same segment */
+        refuse_note(shard, flow, &no->refusal);
+        shard_count(shard, no->why);
+    }
     if (complete)
         return opening_ask(shard, frame, flow);
     wheel_set(shard->wheel, flow_index(shard->flows, flow), shard->policy.limits->head_timeout_ms);
@@ -302,22 +307,57 @@ static void replace(struct shard *shard, struct flow *old)
     shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
 }
 
+/* A first request that the gate has refused. Of one that has not come as a whole the rest needs a
+ * flow, so that the client can send it in peace; when there is none, the answer has to do. */
+static enum verdict refuse_first(struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, const struct tcp_options *options,
+                                 const struct opening *opening, const struct scan *scan,
+                                 const struct refused_request *no, struct flow *old)
+{
+    const uint8_t *bytes = frame->bytes + packet->payload;
+    bool fin = (packet->flags & TCP_FIN) != 0;
+    struct flow *flow = NULL;
+    if (old != NULL && old->state == FLOW_CLOSED) {
+        replace(shard, old);
+        old = NULL;
+    }
+    if (old == NULL && !fin && !refuse_at_once(scan, packet->seq, bytes, packet->length, no))
+        flow = flow_make(shard);
+    if (flow == NULL) {
+        return refuse_stateless(shard, frame, packet, options, opening, no);
+    }
+    flow->client = packet->source;
+    flow->client_port = packet->source_port;
+    flow->service = opening->service;
+    flow->held = HELD_NONE;
+    fill_flow(shard, flow, frame, packet, options, opening);
+    flow->scan = *scan;
+    uint32_t awaited = refuse_awaited(shard, scan, packet->seq, no);
+    refuse_alone(shard, frame, flow, no, packet->length, false, awaited);
+    flow_publish(shard->flows, flow);
+    return no->why;
+}
+
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
                            const struct opening *opening, struct flow *old)
 {
     struct tcp_options options;
     struct scan scan;
-    const struct service *service = &shard->policy.services->service[opening->service];
+    const struct gate_asker asker = {&packet->source, opening->service,
+                                     gate_key(packet->source_port, opening->client_isn)};
+    struct refused_request no = {.why = VERDICT_FORWARDED};
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
     scan_begin(&scan, packet->seq);
     enum verdict verdict = VERDICT_HELD_TOO_LARGE;
     if (packet->length <= shard->policy.limits->window)
-        verdict = reading_judge(service, shard->hellos, &scan, packet->seq,
-                                frame->bytes + packet->payload, 0, packet->length);
+        verdict = reading_judge(shard, &asker, &scan, packet->seq, frame->bytes + packet->payload,
+                                0, packet->length, &no);
     if (verdict == VERDICT_TLS_NAME)
         return refuse_name(shard, frame, packet, &options);
     bool complete = verdict == VERDICT_FORWARDED;
+    if (!complete && no.why != VERDICT_FORWARDED)
+        return refuse_first(shard, frame, packet, &options, opening, &scan, &no, old);
     if (!complete && verdict != VERDICT_HEAD_INCOMPLETE) {
         reset_client(shard, frame, packet);
         return verdict;
@@ -327,7 +367,7 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     /* Not before: what is refused leaves no tombstone, so this may be a late copy of it. */
     if (old != NULL)
         replace(shard, old);
-    return open_flow(shard, frame, packet, &options, opening, &scan, complete);
+    return open_flow(shard, frame, packet, &options, opening, &scan, complete, &no);
 }
 
 static uint8_t asked_bit(const struct held_entry *entry, uint16_t backend)
@@ -529,6 +569,8 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     complete_sides(flow, packet, &options);
     spoil_round_trip(shard, flow);
     deliver_first(shard, frame, packet, flow, &options);
+    if (flow->refusal != REFUSAL_NONE && !flow->delivering)
+        refuse_begin(shard, flow, frame, true);
     return VERDICT_BACKEND_ANSWERED;
 }
 

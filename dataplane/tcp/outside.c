@@ -127,15 +127,20 @@ static bool check_cookie(const struct shard *shard, const struct frame *frame,
     return false;
 }
 
+uint64_t outside_segment(const struct packet *packet, uint64_t hash, uint32_t seq, uint32_t ack)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* spreads both numbers over slot and tag */
+    uint64_t numbers = ((uint64_t)ack << 32 | seq) * odd;
+    return hash ^ numbers ^ (uint64_t)packet->destination_port << 48;
+}
+
 /* Whether this very segment has come to nothing before. The first time it may have overtaken the
  * one that opens the flow. A peer whose flow is gone sends the same again and again; one whose
  * first segment is missing sends that again. So a segment is told by its numbers: neither a later
  * one, nor the port's last connection, nor a forger makes a first time a second. */
 static bool missed_before(struct shard *shard, const struct packet *packet, uint64_t hash)
 {
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* spreads both numbers over slot and tag */
-    uint64_t numbers = ((uint64_t)packet->ack << 32 | packet->seq) * odd;
-    return miss_again(shard->misses, hash ^ numbers ^ (uint64_t)packet->destination_port << 48,
+    return miss_again(shard->misses, outside_segment(packet, hash, packet->seq, packet->ack),
                       shard->now_ms);
 }
 
@@ -154,12 +159,15 @@ static void answer_timestamps(const struct frame *frame, const struct packet *pa
 
 /* A FIN of a connection that never sent anything can be closed properly. Any other gets one ACK
  * once it is repeated, so that a peer whose state we lost stops; not at once, because that ACK
- * covers whatever went before the FIN and may still be on its way. Never RST. */
+ * covers whatever went before the FIN and may still be on its way; but one that was refused without
+ * a flow has nothing left on its way. Never RST. */
 static enum verdict answer_fin(struct shard *shard, struct frame *frame,
                                const struct packet *packet, struct opening *opening)
 {
     bool ours = check_cookie(shard, frame, packet, opening);
-    if (!ours && !missed_before(shard, packet, opening->hash))
+    bool due = farewell_due(shard->farewells,
+                            outside_segment(packet, opening->hash, packet->seq, packet->ack));
+    if (!ours && !due && !missed_before(shard, packet, opening->hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
@@ -315,9 +323,13 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
         return without_flow(shard, frame, sorted);
     if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
         return VERDICT_DENIED;
-    enum verdict verdict = flow->state < FLOW_ESTABLISHED
-                               ? reading_packet(shard, frame, packet, flow)
-                               : forward_packet(shard, frame, packet, flow, FROM_CLIENT);
+    enum verdict verdict;
+    if (states_open((enum flow_state)flow->state))
+        verdict = forward_packet(shard, frame, packet, flow, FROM_CLIENT);
+    else if (flow->state < FLOW_ESTABLISHED)
+        verdict = reading_packet(shard, frame, packet, flow);
+    else
+        verdict = refuse_from_client(shard, frame, packet, flow);
     return verdict == VERDICT_FORWARDED ? verdict
                                         : try_replace(shard, frame, sorted, flow, verdict);
 }

@@ -13,12 +13,25 @@
 
 #include "dataplane/tcp/shard.h"
 
-static enum verdict judge_http(struct scan *scan, uint32_t first, const uint8_t *bytes,
-                               uint32_t judged, uint32_t length)
+static enum verdict judge_http(struct shard *shard, const struct gate_asker *asker,
+                               struct scan *scan, uint32_t first, const uint8_t *bytes,
+                               uint32_t judged, uint32_t length, struct refused_request *no)
 {
-    uint32_t heads;
-    enum verdict verdict =
-        scan_segment(scan, first + judged, bytes + judged, length - judged, &heads);
+    enum verdict verdict;
+    uint32_t head;
+    for (;;) {
+        verdict = scan_segment(scan, first + judged, bytes + judged, length - judged, &head);
+        if (head == 0)
+            break;
+        const uint32_t begins = scan->next - head;
+        if (heads_judge(shard, asker, bytes + (begins - first), head, no) == VERDICT_FORWARDED)
+            continue;
+        if (scan->heads == 1)
+            return no->why;
+        scan->next = begins;
+        scan->heads--;
+        return VERDICT_FORWARDED;
+    }
     if (verdict == VERDICT_AFTER_LAST) /* is not delivered: reading_front */
         return VERDICT_FORWARDED;
     if (verdict != VERDICT_FORWARDED)
@@ -27,30 +40,40 @@ static enum verdict judge_http(struct scan *scan, uint32_t first, const uint8_t 
 }
 
 static enum verdict judge_tls(const struct service *service, struct ja4_table *seen,
-                              const uint8_t *bytes, uint32_t length)
+                              const uint8_t *bytes, uint32_t length, struct hello *hello)
 {
-    struct hello hello;
     char fingerprint[JA4_TEXT];
-    switch (hello_read(bytes, length, &hello)) {
+    switch (hello_read(bytes, length, hello)) {
     case HELLO_MORE: return VERDICT_HEAD_INCOMPLETE;
     case HELLO_BAD: return VERDICT_TLS_MALFORMED;
     case HELLO_OK: break;
     }
-    ja4_print(&hello, fingerprint);
+    ja4_print(hello, fingerprint);
     ja4_count(seen, fingerprint);
-    return service->names == NULL || names_allow(service->names, hello.name) ? VERDICT_FORWARDED
-                                                                             : VERDICT_TLS_NAME;
+    return service->names == NULL || names_allow(service->names, hello->name) ? VERDICT_FORWARDED
+                                                                              : VERDICT_TLS_NAME;
 }
 
-enum verdict reading_judge(const struct service *service, struct ja4_table *seen, struct scan *scan,
-                           uint32_t first, const uint8_t *bytes, uint32_t judged, uint32_t length)
+enum verdict reading_judge(struct shard *shard, const struct gate_asker *asker, struct scan *scan,
+                           uint32_t first, const uint8_t *bytes, uint32_t judged, uint32_t length,
+                           struct refused_request *no)
 {
+    const struct service *service = &shard->policy.services->service[asker->service];
+    no->why = VERDICT_FORWARDED;
     if (service->protocol == SERVICE_HTTP)
-        return judge_http(scan, first, bytes, judged, length);
+        return judge_http(shard, asker, scan, first, bytes, judged, length, no);
     enum verdict verdict = VERDICT_FORWARDED;
+    struct hello hello;
+    hello.name[0] = '\0';
     scan->next = first + length;
-    if (service->protocol == SERVICE_TLS && scan->heads == 0)
-        verdict = judge_tls(service, seen, bytes, length);
+    if (scan->heads != 0)
+        return VERDICT_FORWARDED;
+    if (service->protocol == SERVICE_TLS)
+        verdict = judge_tls(service, shard->hellos, bytes, length, &hello);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    const struct gate_head asked = {{"", 0}, {"", 0}, {hello.name, strlen(hello.name)}};
+    verdict = gate_request(shard, asker, &asked, &no->refusal);
     if (verdict == VERDICT_FORWARDED)
         scan->heads = 1;
     return verdict;
@@ -76,6 +99,8 @@ uint32_t reading_front(const struct flow *flow, const struct held_entry *entry)
 static void evict(struct shard *shard, uint32_t index)
 {
     struct flow *flow = flow_at(shard->flows, held_at(shard->held, index)->flow);
+    if (flow->state >= FLOW_ESTABLISHED)
+        flow_reset_backend_anyhow(shard, flow); /* a later head: parts of it have gone on */
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
     shard_count(shard, VERDICT_HELD_EVICTED);
@@ -96,9 +121,8 @@ uint32_t reading_take(struct shard *shard, const struct addr *client, uint32_t l
     return index;
 }
 
-/* The flow's entry, larger if `end` bytes need it and there is a large one to be had. The flow's
- * own entry is a small one then, so it is not the victim. */
-static struct held_entry *entry_for(struct shard *shard, struct flow *flow, uint32_t end)
+/* The flow's own entry is a small one when it has to grow, so it is not the victim. */
+struct held_entry *reading_room(struct shard *shard, struct flow *flow, uint32_t end)
 {
     struct held_entry *entry = held_at(shard->held, flow->held);
     if (end <= entry->capacity || entry->size == HELD_LARGE)
@@ -169,6 +193,17 @@ enum verdict reading_acknowledge(struct shard *shard, struct frame *frame, struc
     return VERDICT_READING;
 }
 
+/* The first request is refused. */
+static enum verdict refuse_request(struct shard *shard, struct frame *frame, struct flow *flow,
+                                   const struct refused_request *no)
+{
+    const uint32_t first = flow->client_isn + 1;
+    uint32_t front = ranges_front(&held_at(shard->held, flow->held)->filled);
+    bool fin = flow->held_fin && flow->from_client.fin == first + front + 1;
+    refuse_alone(shard, frame, flow, no, front, fin, refuse_awaited(shard, &flow->scan, first, no));
+    return no->why;
+}
+
 /* What becomes of a flow whose front has been judged. */
 static enum verdict go_on(struct shard *shard, struct frame *frame, struct flow *flow,
                           const struct held_entry *entry, enum verdict verdict)
@@ -196,7 +231,7 @@ static enum verdict hold(struct shard *shard, struct frame *frame, const struct 
     const struct service *service = &shard->policy.services->service[flow->service];
     uint32_t first = flow->client_isn + 1, offset = packet->seq - first;
     uint32_t end = packet->length ? offset + packet->length : 0;
-    struct held_entry *entry = entry_for(shard, flow, end);
+    struct held_entry *entry = reading_room(shard, flow, end);
     uint32_t judged = ranges_front(&entry->filled);
     bool fin = (packet->flags & TCP_FIN) && !flow->held_fin;
     uint32_t kept = held_store(entry, offset, frame->bytes + packet->payload, packet->length);
@@ -209,11 +244,20 @@ static enum verdict hold(struct shard *shard, struct frame *frame, const struct 
                                            : VERDICT_OPENING_BUSY;
     enum verdict verdict = VERDICT_HEAD_INCOMPLETE;
     uint32_t heads = flow->scan.heads;
-    if (front > judged)
+    const struct gate_asker asker = {&flow->client, flow->service,
+                                     gate_key(flow->client_port, flow->client_isn)};
+    struct refused_request no = {.why = VERDICT_FORWARDED};
+    if (front > judged && flow->refusal == REFUSAL_NONE)
         verdict =
-            reading_judge(service, shard->hellos, &flow->scan, first, entry->bytes, judged, front);
+            reading_judge(shard, &asker, &flow->scan, first, entry->bytes, judged, front, &no);
+    if (no.why != VERDICT_FORWARDED && verdict != VERDICT_FORWARDED)
+        return refuse_request(shard, frame, flow, &no);
     if (service->protocol == SERVICE_HTTP)
         shard->requests += flow->scan.heads - heads;
+    if (no.why != VERDICT_FORWARDED) {
+        refuse_note(shard, flow, &no.refusal);
+        shard_count(shard, no.why);
+    }
     return go_on(shard, frame, flow, entry, verdict);
 }
 

@@ -80,6 +80,10 @@ static enum verdict behind_last(struct shard *shard, struct flow *flow, struct r
         }
         follows = false; /* for now: who waits for an answer may still stop */
     }
+    if (flow->refusal != REFUSAL_NONE) { /* the client's end is for us, ours for the backend */
+        flow->held_fin |= follows && fin;
+        fin = false;
+    }
     if (seq_before(s->seq, last) || (follows && fin)) {
         cut(r, s->seq, last - s->seq, follows && fin);
         return VERDICT_FORWARDED;
@@ -104,13 +108,105 @@ static enum verdict stripped(const struct flow *flow, struct reading *r)
     return asks ? VERDICT_AFTER_LAST : VERDICT_FORWARDED;
 }
 
+/* The request whose head has just been completed, `scan` standing behind it, is refused: what the
+ * backend has of it, `known` is behind that, is the end of its stream. */
+static void refused(struct shard *shard, struct flow *flow, uint32_t begins, uint32_t known,
+                    const struct refused_request *no)
+{
+    flow->scan.next = seq_before(begins, known) ? known : begins;
+    surplus_begin(flow);
+    shard_count(shard, no->why);
+    if (!states_backend_ended((enum flow_state)flow->state)) /* else nothing can follow */
+        refuse_note(shard, flow, &no->refusal);
+}
+
+/* Puts the head that ends where `scan` stands to the gate; what lies before `known` came in
+ * segments before. */
+static enum verdict judge(struct shard *shard, struct flow *flow, const struct reading *r,
+                          const struct scan *scan, uint32_t head, uint32_t known,
+                          struct refused_request *no)
+{
+    const struct gate_asker asker = {&flow->client, flow->service,
+                                     gate_key(flow->client_port, flow->client_isn)};
+    const uint8_t *bytes = r->frame->bytes + (*r->packet)->payload;
+    const uint32_t begins = scan->next - head;
+    uint8_t whole[HTTP1_MAX_HEAD];
+    if (!seq_before(begins, known)) {
+        heads_judge(shard, &asker, bytes + (begins - r->segment->seq), head, no);
+        return VERDICT_FORWARDED;
+    }
+    if (flow->delivering)
+        return VERDICT_OPENING_BUSY;
+    if (!heads_whole(shard, flow, known - begins, bytes + (known - r->segment->seq),
+                     scan->next - known, whole))
+        return VERDICT_HEAD_UNKEPT;
+    heads_drop(shard, flow);
+    heads_judge(shard, &asker, whole, head, no);
+    return VERDICT_FORWARDED;
+}
+
+/* What has come of a head that is not complete is kept aside. */
+static enum verdict keep(struct shard *shard, struct flow *flow, const struct reading *r,
+                         const struct scan *scan, uint32_t known)
+{
+    const uint32_t begun = http1_head_begun(&scan->parser), begins = scan->next - begun;
+    const uint32_t from = seq_before(begins, known) ? known : begins;
+    const uint8_t *bytes = r->frame->bytes + (*r->packet)->payload;
+    if (begun == 0)
+        return VERDICT_FORWARDED;
+    if (flow->delivering) /* its place is taken, for a moment */
+        return VERDICT_OPENING_BUSY;
+    bool kept =
+        heads_keep(shard, flow, from - begins, bytes + (from - r->segment->seq), scan->next - from);
+    return kept ? VERDICT_FORWARDED : VERDICT_HELD_FULL;
+}
+
+/* Reads what is new, head by head. The flow's scan moves on only if the segment does. */
+static enum verdict read_heads(struct shard *shard, struct flow *flow, struct reading *r)
+{
+    const struct window_segment *s = r->segment;
+    const uint8_t *bytes = r->frame->bytes + (*r->packet)->payload;
+    const uint32_t known = flow->scan.next;
+    struct scan scan = flow->scan;
+    enum verdict verdict, could;
+    uint32_t head, heads = 0;
+    for (;;) {
+        struct refused_request no = {.why = VERDICT_FORWARDED};
+        verdict = scan_segment(&scan, s->seq, bytes, s->length, &head);
+        if (head == 0)
+            break;
+        could = judge(shard, flow, r, &scan, head, known, &no);
+        if (could != VERDICT_FORWARDED)
+            return could;
+        if (no.why != VERDICT_FORWARDED) {
+            refused(shard, flow, scan.next - head, known, &no);
+            break;
+        }
+        heads++;
+    }
+    if (flow->after_last || verdict != VERDICT_FORWARDED) {
+        shard->requests += heads;
+        return verdict;
+    }
+    could = keep(shard, flow, r, &scan, known);
+    if (could != VERDICT_FORWARDED)
+        return could;
+    flow->scan = scan;
+    shard->requests += heads;
+    if (slow_read(flow, heads, s->ack, shard->now_ms))
+        forward_watch(shard, flow);
+    if (scan_ended(&flow->scan))
+        surplus_begin(flow);
+    return VERDICT_FORWARDED;
+}
+
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment)
 {
     struct reading r = {frame, packet, shorter, segment};
     enum verdict verdict = VERDICT_FORWARDED;
-    uint32_t heads;
+    uint32_t head;
     const uint32_t end = segment->seq + segment->length;
     bool empty = segment->length == 0 && !(segment->flags & (TCP_SYN | TCP_FIN | TCP_RST));
     bool changed = segment->seq != (*packet)->seq || segment->length != (*packet)->length;
@@ -121,25 +217,24 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     if (empty || (segment->flags & (TCP_SYN | TCP_RST)) ||
         shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
         return VERDICT_FORWARDED;
-    const bool reads = scan_reads(&flow->scan, end);
+    const bool last = flow->after_last;
+    const bool reads = last ? seq_before(flow->scan.next, end) : scan_reads(&flow->scan, end);
     if (reads)
         verdict = hold_to_window(&r, flow);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    verdict = scan_segment(&flow->scan, segment->seq, frame->bytes + (*packet)->payload,
-                           segment->length, &heads);
-    shard->requests += heads;
-    if (reads && slow_read(flow, heads, segment->ack, shard->now_ms))
-        forward_watch(shard, flow);
-    if (!flow->after_last && scan_ended(&flow->scan))
-        surplus_begin(flow);
+    if (!last)
+        verdict = reads ? read_heads(shard, flow, &r)
+                        : scan_segment(&flow->scan, segment->seq, NULL, segment->length, &head);
     switch (verdict) {
     case VERDICT_FORWARDED:
         if (!seq_before(flow->scan.next, segment->seq + segment->length))
             return verdict;
         return behind_last(shard, flow, &r);
     case VERDICT_AFTER_LAST: return behind_last(shard, flow, &r);
-    case VERDICT_SCAN_GAP: return verdict;
+    case VERDICT_SCAN_GAP:
+    case VERDICT_OPENING_BUSY:
+    case VERDICT_HELD_FULL: return verdict;
     default: reset_both(shard, flow, segment); return verdict;
     }
 }

@@ -18,9 +18,17 @@ bool scan_reads(const struct scan *scan, uint32_t end)
     return beyond > 0 && (uint32_t)beyond > http1_data_left(&scan->parser);
 }
 
+bool scan_ended(struct scan *scan)
+{
+    const void *data;
+    size_t used, data_length;
+    return http1_scan(&scan->parser, &HTTP1_RELAY_LIMITS, NULL, 0, &used, &data, &data_length) ==
+           HTTP1_LAST;
+}
+
 /* Bytes that begin at the scan point. */
 static enum verdict read_bytes(struct scan *scan, const uint8_t *bytes, uint32_t length,
-                               uint32_t *heads)
+                               uint32_t *head)
 {
     enum http1_event event;
     do {
@@ -31,26 +39,21 @@ static enum verdict read_bytes(struct scan *scan, const uint8_t *bytes, uint32_t
         bytes += used;
         length -= (uint32_t)used;
         scan->next += (uint32_t)used;
-        *heads += event == HTTP1_HEAD;
-    } while (event != HTTP1_MORE && event != HTTP1_LAST && event != HTTP1_BAD);
-    scan->heads += *heads;
+    } while (event == HTTP1_DATA || event == HTTP1_END);
+    if (event == HTTP1_HEAD) {
+        *head = http1_head_length(&scan->parser);
+        scan->heads++;
+        scan_ended(scan); /* a request without a body ends with its head */
+    }
     if (event != HTTP1_BAD)
         return VERDICT_FORWARDED;
     return scan->heads == 0 ? VERDICT_HEAD_MALFORMED : VERDICT_REQUEST_MALFORMED;
 }
 
-bool scan_ended(struct scan *scan)
-{
-    const void *data;
-    size_t used, data_length;
-    return http1_scan(&scan->parser, &HTTP1_RELAY_LIMITS, NULL, 0, &used, &data, &data_length) ==
-           HTTP1_LAST;
-}
-
 enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
-                          uint32_t *heads)
+                          uint32_t *head)
 {
-    *heads = 0;
+    *head = 0;
     int32_t ahead = (int32_t)(seq - scan->next); /* where it begins, and below where it ends */
     int64_t beyond = (int64_t)ahead + length;
     if (beyond <= 0)
@@ -62,11 +65,11 @@ enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes,
         return VERDICT_FORWARDED;
     }
     if (ahead <= 0)
-        return read_bytes(scan, bytes + -(int64_t)ahead, (uint32_t)beyond, heads);
+        return read_bytes(scan, bytes + -(int64_t)ahead, (uint32_t)beyond, head);
     if ((uint64_t)ahead <= body) { /* the body ends in here */
         http1_data_pass(&scan->parser, (uint64_t)ahead);
         scan->next = seq;
-        return read_bytes(scan, bytes, length, heads);
+        return read_bytes(scan, bytes, length, head);
     }
     return scan_ended(scan) ? VERDICT_AFTER_LAST : VERDICT_SCAN_GAP;
 }

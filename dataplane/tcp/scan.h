@@ -20,10 +20,14 @@
 
 #include "common/http1.h"
 #include "dataplane/net/verdict.h"
+#include "dataplane/tcp/refuse.h"
 
 /** Where the scan of one connection stands. worker: rw */
 struct scan {
-    struct http1 parser;
+    union {
+        struct http1 parser;
+        struct refused refused; /* once a request was refused: nothing is read any more */
+    };
     uint32_t next;  /* sequence number behind what was scanned, or is known to be body */
     uint32_t heads; /* request heads completed so far */
 };
@@ -32,9 +36,10 @@ _Static_assert(sizeof(struct scan) <= 40, "a flow has room for no more");
 /** Begins with the connection's first byte, at sequence number `first`. */
 void scan_begin(struct scan *scan, uint32_t first);
 
-/** Reads what is new in a segment of `length` bytes at `seq`, which must lie within 2^31 of `next`;
- * `*heads` says how many request heads these bytes have completed. A FIN without data behind a hole
- * is asked about with a length of 0.
+/** Reads what is new in a segment of `length` bytes at `seq`, which must lie within 2^31 of `next`.
+ * It stops behind each request head that these bytes complete: `*head` is its length then, and it
+ * ends at `next`; called again with the same bytes, it goes on from there. 0: all has been read. A
+ * FIN without data behind a hole is asked about with a length of 0.
  * VERDICT_FORWARDED: may pass. Bytes at and behind `next` afterwards, if there are any, follow the
  *   connection's last request ("Connection: close", HTTP/1.0): they are nobody's (surplus.h).
  * SCAN_GAP: begins behind `next` while a head or a chunk's frame is being read: to be dropped, the
@@ -44,7 +49,7 @@ void scan_begin(struct scan *scan, uint32_t first);
  *   reset.
  * Bytes below `next` are never read again. Only FORWARDED and the last two change anything. */
 enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
-                          uint32_t *heads);
+                          uint32_t *head);
 
 /** Whether the bytes up to `end` hold any that would have to be read: not old, not body. */
 bool scan_reads(const struct scan *scan, uint32_t end);

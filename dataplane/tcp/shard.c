@@ -34,6 +34,7 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->tombstones = tombstones_new(sizes->tombstones);
     shard->held = held_new(&held_sizes, &held_key);
     shard->misses = calloc(1, sizeof *shard->misses);
+    shard->farewells = calloc(1, sizeof *shard->farewells);
     shard->hellos = calloc(1, sizeof *shard->hellos);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
     int error = guard_init(&shard->guard, &guard_key, now_ms);
@@ -47,8 +48,8 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
         shard->wheel = wheel_new(flow_at(shard->flows, 0), sizeof(struct flow),
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
-        shard->lingering == NULL || shard->misses == NULL || shard->hellos == NULL ||
-        shard->openings == NULL || shard->clients == NULL || error != 0) {
+        shard->lingering == NULL || shard->misses == NULL || shard->farewells == NULL ||
+        shard->hellos == NULL || shard->openings == NULL || shard->clients == NULL || error != 0) {
         shard_free(shard);
         return NULL;
     }
@@ -68,6 +69,7 @@ void shard_free(struct shard *shard)
     guard_end(&shard->guard);
     rule_accounts_end(&shard->rules);
     free(shard->misses);
+    free(shard->farewells);
     free(shard->hellos);
     free(shard->openings);
     free(shard->probes);
@@ -124,6 +126,8 @@ uint32_t shard_tick(struct shard *shard)
             continue;
         else if (flow->delivering)
             deliver_timeout(shard, flow);
+        else if (flow->state > FLOW_CLOSED)
+            refuse_timeout(shard, flow);
         else
             forward_timeout(shard, flow);
     }

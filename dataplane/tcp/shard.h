@@ -15,6 +15,8 @@
  *   opening.c  a held request and its backend: SYN, SYN-ACK
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
+ *   heads.c    their heads, put to the gate (gate.c); later ones in pieces, kept aside
+ *   refuse.c   what becomes of a request that the gate has refused
  *   surplus.c  what follows the last of them
  *   slow.c     who holds a backend's connection by being slow
  *   forward.c  packets of an open flow, either direction
@@ -36,7 +38,9 @@
 #include "dataplane/admit/rule_slots.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
+#include "dataplane/tcp/farewell.h"
 #include "dataplane/tcp/flow.h"
+#include "dataplane/tcp/gate.h"
 #include "dataplane/tcp/held.h"
 #include "dataplane/tcp/linger.h"
 #include "dataplane/tcp/miss.h"
@@ -133,6 +137,7 @@ struct shard {
     struct tombstones *tombstones;
     struct held *held;
     struct miss_table *misses;
+    struct farewells *farewells;
     struct ja4_table *hellos;          /* fingerprints of TLS clients; others: ro */
     struct backend_openings *openings; /* one per backend */
     struct probe *probes;              /* NULL on all shards but the first */
@@ -251,6 +256,10 @@ void outside_promise(const struct shard *shard, const struct frame *frame, struc
  * again, with the cookie. */
 enum verdict outside_answer(struct frame *frame, const struct sorted *sorted);
 
+/** A client's segment without a flow, told by its numbers, on the connection of `packet`, whose
+ * client has that flow_hash: for miss_again and farewell_due. */
+uint64_t outside_segment(const struct packet *packet, uint64_t hash, uint32_t seq, uint32_t ack);
+
 /** Anything but a SYN. */
 enum verdict outside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
 enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted);
@@ -294,6 +303,8 @@ void reading_timeout(struct shard *shard, struct flow *flow);
  * HELD_NONE when none can. */
 uint32_t reading_take(struct shard *shard, const struct addr *client, uint32_t length,
                       bool finished);
+/** The flow's entry, larger if `end` bytes need it and there is a large one to be had. */
+struct held_entry *reading_room(struct shard *shard, struct flow *flow, uint32_t end);
 /** Acknowledges what is there without a gap: from now on it is ours to deliver. The answer replaces
  * the frame. Returns VERDICT_READING. */
 enum verdict reading_acknowledge(struct shard *shard, struct frame *frame, struct flow *flow);
@@ -330,6 +341,13 @@ void deliver_timeout(struct shard *shard, struct flow *flow);
 /** A segment of an existing flow whose backend has answered. */
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from);
+/** Whether the receiver could accept the segment, in the client's numbers. A client may use up the
+ * window that we have announced. */
+enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
+                           const struct window_segment *segment);
+/** Translates a packet of an open flow and marks its frame to be sent to the other end. */
+void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
+                     struct flow *flow, enum direction from);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
  * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
  * `*shorter`. AFTER_LAST: the same, and all that is left is what it acknowledges; the client is to
@@ -378,6 +396,53 @@ struct segment flow_to_backend(const struct shard *shard, const struct flow *flo
 struct segment flow_to_client(const struct shard *shard, const struct flow *flow);
 /** The latter with the window that the client was announced last, of a flow with a held entry. */
 struct segment flow_ack_to_client(const struct shard *shard, const struct flow *flow);
+
+/** Puts a request, whose complete head is in one piece, to the gate. VERDICT_FORWARDED, or why it
+ * must not go on; *no is filled in either way. */
+enum verdict heads_judge(struct shard *shard, const struct gate_asker *asker, const uint8_t *bytes,
+                         uint32_t length, struct refused_request *no);
+/** Keeps `length` bytes of an open flow's later head aside, `before` of which came in segments
+ * before. False: there is no place for them, and the segment has to come again. */
+bool heads_keep(struct shard *shard, struct flow *flow, uint32_t before, const uint8_t *bytes,
+                uint32_t length);
+/** Puts together what was kept of a head, `before` bytes, and the rest of it. False: it is not
+ * there, because there was no place for what came with the first request. */
+bool heads_whole(const struct shard *shard, const struct flow *flow, uint32_t before,
+                 const uint8_t *bytes, uint32_t length, uint8_t whole[HTTP1_MAX_HEAD]);
+void heads_drop(struct shard *shard, struct flow *flow);
+/** Gives back the entry of a flow whose held bytes have been delivered; the beginning of a later
+ * head among them is kept aside. */
+void heads_set_aside(struct shard *shard, struct flow *flow);
+
+/** Answers a first request that is refused: over the frame, and nothing is kept. Returns no->why.
+ */
+enum verdict refuse_stateless(struct shard *shard, struct frame *frame, const struct packet *packet,
+                              const struct tcp_options *options, const struct opening *opening,
+                              const struct refused_request *no);
+/** Whether a first request, behind whose head `scan` stands, can be: nothing of what its client
+ * sends is still to come, as far as can be told from its segment. */
+bool refuse_at_once(const struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
+                    const struct refused_request *no);
+/** Up to where the rest of it is to come before it is answered; `first`, where it begins: it need
+ * not, because it may not come, or is too long. */
+uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint32_t first,
+                        const struct refused_request *no);
+/** The flow, whose first request is refused, asks no backend: `received` bytes of the client's, and
+ * a FIN behind them if `fin`, are there. Over the frame goes the answer, or an acknowledgement. */
+void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
+                  const struct refused_request *no, uint32_t received, bool fin, uint32_t awaited);
+/** A later request is refused: scan.next is where the backend's stream ends. Once the flow is open
+ * and delivered, refuse_begin ends it. */
+void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *refusal);
+/** The backend gets our FIN: behind the frame, if that goes there and `carries` bytes, else over it
+ * or beside it. */
+void refuse_begin(struct shard *shard, struct flow *flow, struct frame *frame, bool carries);
+/** A segment of a flow in REFUSING or REFUSED; its timer. */
+enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
+                                const struct packet *packet, struct flow *flow);
+enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, struct flow *flow);
+void refuse_timeout(struct shard *shard, struct flow *flow);
 
 /** A flow from the table, as flow_reserve; when it is full, the one that closed first and still
  * lingers goes for it. NULL when none does. */

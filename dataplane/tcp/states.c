@@ -10,6 +10,7 @@
 #define STAY          {ACTION_FORWARD, FLOW_FREE} /* next = FREE stands for "the same state" */
 #define END           {ACTION_RESET, FLOW_FREE}
 #define COOKIE        {ACTION_COOKIE, FLOW_FREE}
+#define TAKE          {ACTION_TAKE, FLOW_FREE}
 
 /* In every state from established on: a SYN of the client gets a cookie, since the client may have rebooted. A
  * SYN-ACK of the backend can only be a repetition of the one that opened the flow (its sequence number has been
@@ -118,6 +119,34 @@ static const struct transition table[FLOW_STATES][DIRECTIONS][SEGMENT_CLASSES] =
             [SEGMENT_ACKS_FIN] = STAY, [SEGMENT_FIN] = STAY, [SEGMENT_FIN_ACKS_FIN] = STAY,
         },
     },
+    [FLOW_REFUSING] = {                                             /* the client's FIN is for us, ours with the backend */
+        [FROM_CLIENT]  = {
+            [SEGMENT_SYN]          = COOKIE,
+            [SEGMENT_RST_EXACT]    = {ACTION_ABANDON, FLOW_FREE},
+            [SEGMENT_DATA]         = TAKE,
+            [SEGMENT_FIN]          = TAKE,
+        },
+        [FROM_BACKEND] = { ALWAYS_BACKEND,
+            [SEGMENT_ACKS_FIN]     = STAY,
+            [SEGMENT_FIN]          = {ACTION_REFUSE, FLOW_REFUSED},
+            [SEGMENT_FIN_ACKS_FIN] = {ACTION_REFUSE, FLOW_REFUSED},
+        },
+    },
+    [FLOW_REFUSED] = {
+        [FROM_CLIENT]  = {
+            [SEGMENT_SYN]          = COOKIE,
+            [SEGMENT_RST_EXACT]    = {ACTION_ABANDON, FLOW_FREE},
+            [SEGMENT_DATA]         = TAKE,
+            [SEGMENT_FIN]          = TAKE,
+        },
+        [FROM_BACKEND] = {                                          /* it has ended: only what is sent again */
+            [SEGMENT_RST_EXACT]    = TAKE,                          /* the end only if the client has not got all */
+            [SEGMENT_DATA]         = TAKE,
+            [SEGMENT_ACKS_FIN]     = TAKE,
+            [SEGMENT_FIN]          = TAKE,
+            [SEGMENT_FIN_ACKS_FIN] = TAKE,
+        },
+    },
 };
 /* clang-format on */
 
@@ -146,6 +175,8 @@ const char *states_name(enum flow_state state)
         [FLOW_BOTH_CLIENT_ACKED] = "both_client_acked",
         [FLOW_BOTH_BACKEND_ACKED] = "both_backend_acked",
         [FLOW_CLOSED] = "closed",
+        [FLOW_REFUSING] = "refusing",
+        [FLOW_REFUSED] = "refused",
     };
     return (unsigned)state < FLOW_STATES ? names[state] : "unknown";
 }

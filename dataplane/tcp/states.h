@@ -23,6 +23,9 @@ enum flow_state {
     FLOW_BOTH_CLIENT_ACKED,  /* … the client's is */
     FLOW_BOTH_BACKEND_ACKED, /* … the backend's is */
     FLOW_CLOSED,             /* both acknowledged; kept a little for what is sent again */
+    FLOW_REFUSING, /* a request was refused: the backend got our FIN in its place, and what it still
+                      says goes on */
+    FLOW_REFUSED,  /* the backend has sent its FIN, or there is none: the client gets the refusal */
     FLOW_STATES
 };
 
@@ -53,6 +56,8 @@ enum action {
     ACTION_STALE, /* an ACK in answer to our SYN: an old connection there; RST it and send SYN again
                    */
     ACTION_REFUSED, /* the backend's RST in answer to our SYN: tell the client, forget */
+    ACTION_TAKE,    /* meant for us: note it, acknowledge it, pass on only what is left of it */
+    ACTION_REFUSE,  /* the backend has said all: the refusal takes the place of its FIN */
     ACTION_REPEAT,  /* the backend's SYN-ACK again: our ACK was lost; acknowledge it again */
     ACTIONS
 };
@@ -66,6 +71,12 @@ struct transition {
 struct transition states_next(enum flow_state state, enum direction from,
                               enum segment_class segment);
 
+/** Whether both ends speak to each other, or have. */
+static inline bool states_open(enum flow_state state)
+{
+    return state >= FLOW_ESTABLISHED && state <= FLOW_CLOSED;
+}
+
 /** Whether that end has sent its FIN, in the states of an open flow. */
 static inline bool states_client_ended(enum flow_state state)
 {
@@ -74,7 +85,7 @@ static inline bool states_client_ended(enum flow_state state)
 
 static inline bool states_backend_ended(enum flow_state state)
 {
-    return state >= FLOW_BACKEND_FIN;
+    return state >= FLOW_BACKEND_FIN && state != FLOW_REFUSING;
 }
 
 const char *states_name(enum flow_state state);

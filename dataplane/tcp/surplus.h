@@ -26,10 +26,15 @@ static inline uint32_t surplus_count(const struct flow *flow)
     return any ? flow->owned_end - flow->scan.next : 0;
 }
 
-/** An acknowledgement in the backend's count, as the client is to be told it. */
+/** An acknowledgement in the backend's count, as the client is to be told it. Behind a refused
+ * request the FIN that the backend acknowledges was ours, and the client's is for us. */
 static inline uint32_t surplus_shown(const struct flow *flow, uint32_t ack)
 {
-    return flow->after_last && !seq_before(ack, flow->scan.next) ? ack + surplus_count(flow) : ack;
+    if (!flow->after_last || seq_before(ack, flow->scan.next))
+        return ack;
+    if (flow->refusal != REFUSAL_NONE)
+        return flow->scan.next + surplus_count(flow) + flow->held_fin;
+    return ack + surplus_count(flow);
 }
 
 /** The last request is complete. Nothing has been discarded yet: what the gateway owned when the

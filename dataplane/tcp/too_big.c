@@ -98,8 +98,11 @@ static bool in_flight(const struct flow *flow, enum port_side side, uint32_t seq
 {
     const struct side *sender = side == OUTSIDE ? &flow->from_backend : &flow->from_client;
     const struct side *receiver = side == OUTSIDE ? &flow->from_client : &flow->from_backend;
+    uint32_t end = sender->end;
+    if (flow->state == FLOW_REFUSED && side == OUTSIDE)
+        end = flow->scan.refused.at; /* what follows is ours, and fits through any link */
     return flow->state >= FLOW_ESTABLISHED && !seq_before(seq, receiver->acked) &&
-           seq_before(seq, sender->end);
+           seq_before(seq, end) && flow->backend != BACKEND_NONE;
 }
 
 static bool mtu_plausible(const struct packet *packet, const struct quote *quote)

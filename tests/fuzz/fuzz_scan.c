@@ -48,6 +48,22 @@ static struct end parse(const uint8_t *bytes, uint32_t length)
     return end;
 }
 
+/* A segment, head by head: each ends where the scan stands, and began in what has been read. */
+static enum verdict read_all(struct scan *s, uint32_t seq, const uint8_t *bytes, uint32_t length,
+                             uint32_t *heads)
+{
+    enum verdict verdict;
+    uint32_t head;
+    *heads = 0;
+    do {
+        verdict = scan_segment(s, seq, bytes, length, &head);
+        *heads += head != 0;
+        check(head <= s->next - FIRST && head <= HTTP1_MAX_HEAD);
+        check(head == 0 || (verdict == VERDICT_FORWARDED && s->next - seq <= length));
+    } while (head != 0);
+    return verdict;
+}
+
 /* As a client would send it that repeats what was dropped, until nothing is left to send. */
 static struct end scan(const uint8_t *bytes, uint32_t length, uint32_t random)
 {
@@ -64,7 +80,7 @@ static struct end scan(const uint8_t *bytes, uint32_t length, uint32_t random)
         n = n < length - at ? n : length - at;
         const bool reads = scan_reads(&s, FIRST + at + n);
         const struct scan before = s;
-        end.verdict = scan_segment(&s, FIRST + at, bytes + at, n, &heads);
+        end.verdict = read_all(&s, FIRST + at, bytes + at, n, &heads);
         end.heads += heads;
         check(reads || (heads == 0 && end.verdict == VERDICT_FORWARDED));
         if (end.verdict == VERDICT_SCAN_GAP || end.verdict == VERDICT_AFTER_LAST) {
@@ -95,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct scan whole;
     uint32_t heads;
     scan_begin(&whole, FIRST);
-    check(scan_segment(&whole, FIRST, bytes, (uint32_t)length, &heads) == alone.verdict);
+    check(read_all(&whole, FIRST, bytes, (uint32_t)length, &heads) == alone.verdict);
     check(heads == alone.heads && whole.next - FIRST == alone.at);
     return 0;
 }

@@ -78,7 +78,7 @@ static void check_tables(const struct wire *w)
     for (uint32_t i = 0; i < sizes.flows; i++) {
         const struct flow *flow = flow_at(w->shard->flows, i);
         living += flow->state != FLOW_FREE;
-        holding += flow->state == FLOW_READING || flow->state == FLOW_OPENING || flow->delivering;
+        holding += flow->state != FLOW_FREE && flow->held != HELD_NONE;
         check(wheel_armed(w->shard->wheel, i) == (flow->state != FLOW_FREE));
     }
     check(flows_count(w->shard->flows) == living && living <= sizes.flows);

@@ -42,7 +42,13 @@ static enum verdict piece(struct rig *r, uint32_t at, const char *bytes, uint32_
     uint8_t *copy = malloc(length ? length : 1);
     assert_non_null(copy);
     memcpy(copy, bytes, length);
-    enum verdict verdict = scan_segment(&r->scan, FIRST + at, copy, length, &r->heads);
+    enum verdict verdict;
+    uint32_t head;
+    r->heads = 0;
+    do {
+        verdict = scan_segment(&r->scan, FIRST + at, copy, length, &head);
+        r->heads += head != 0;
+    } while (head != 0);
     free(copy);
     return verdict;
 }

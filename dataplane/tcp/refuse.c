@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * How "no" gets to a client. The first request of a connection, whole in its segment, is answered
+ * in its place, and nothing is kept: answer, acknowledgement and FIN are one segment, so what is
+ * lost of it is lost as a whole, and the request comes again. Any other needs a flow:
+ *
+ *   REFUSING  A request was refused behind others. The backend gets a FIN in its place, as from a
+ *             client that has no more to ask, and what it still says goes on: earlier answers
+ *             arrive whole.
+ *   REFUSED   Its FIN has come, or there never was a backend. The refusal takes the place of that
+ *             FIN, with the numbers that follow the backend's; it is sent until the client
+ *             acknowledges it. The backend hears that its FIN has arrived when its client has all
+ *             that was before it, so that it goes on sending what got lost.
+ *
+ * What the client sends behind the refused request's beginning nobody gets: it is acknowledged and
+ * discarded (surplus.h), and its FIN is ours to acknowledge. It is not reset before that FIN or
+ * UNREAD_MS, for a reset could destroy the answer before it is read (RFC 9112 section 9.6).
+ *
+ * Of a head in several segments the first may have gone on before it could be judged. Its backend
+ * then sees a connection that ends within a head: the purchase service and nginx close it without a
+ * word. One that answers even that (400) has its answer pass in front of the refusal, because where
+ * one answer ends and another begins only a reader of answers could tell. */
+#include "dataplane/tcp/shard.h"
+
+enum {
+    RTO_INSIDE_MS = 200, /* of our FIN, doubled each time, as deliver.c's */
+    RESENDS_INSIDE = 5,
+    RTO_MS = 500, /* of the answer, likewise; RFC 6298 begins with 1 s, for more than a segment */
+    UNREAD_MS = 10000
+};
+
+static bool alone(const struct flow *flow)
+{
+    return flow->backend == BACKEND_NONE;
+}
+
+static struct refused *refused_of(struct flow *flow)
+{
+    return &flow->scan.refused;
+}
+
+/* Whether the backend has acknowledged the FIN that it got in the request's place. */
+static bool backend_told(const struct flow *flow)
+{
+    return alone(flow) || seq_before(flow->scan.next, flow->from_backend.acked);
+}
+
+/* Whether the client has acknowledged the refusal and our FIN. */
+static bool client_told(const struct flow *flow)
+{
+    return flow->scan.refused.told && flow->from_client.acked == flow->from_backend.end;
+}
+
+static void arm(struct shard *shard, const struct flow *flow, uint32_t delay_ms)
+{
+    wheel_set(shard->wheel, flow_index(shard->flows, flow), delay_ms);
+}
+
+/* ---- without a flow ---- */
+
+enum verdict refuse_stateless(struct shard *shard, struct frame *frame, const struct packet *packet,
+                              const struct tcp_options *options, const struct opening *opening,
+                              const struct refused_request *no)
+{
+    bool scales = opening->options.window_scale != COOKIE_NO_SCALE;
+    uint8_t bytes[REPLY_MOST];
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.ack = packet->seq + packet->length + ((packet->flags & TCP_FIN) != 0);
+    answer.flags = TCP_PSH | TCP_FIN | TCP_ACK;
+    answer.window =
+        (uint16_t)(shard->policy.limits->window >> (scales ? opening->window_scale : 0));
+    answer.options.timestamps = options->timestamps;
+    answer.options.tsval = options->tsecr;
+    answer.options.tsecr = options->tsval;
+    answer.payload = bytes;
+    answer.length = reply_write(&no->refusal, shard->unix_ms, bytes);
+    shard_replace(frame, OUTSIDE, &answer);
+    farewell_note(shard->farewells, outside_segment(packet, opening->hash, answer.ack,
+                                                    answer.seq + answer.length + 1U));
+    return no->why;
+}
+
+bool refuse_at_once(const struct scan *scan, uint32_t seq, const uint8_t *bytes, uint32_t length,
+                    const struct refused_request *no)
+{
+    struct scan rest = *scan;
+    enum verdict verdict;
+    uint32_t head;
+    if (no->expects && rest.next == seq + length)
+        return true;
+    do {
+        verdict = scan_segment(&rest, seq, bytes, length, &head);
+    } while (head != 0);
+    return verdict != VERDICT_FORWARDED || http1_part(&rest.parser) == HTTP1_BETWEEN;
+}
+
+uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint32_t first,
+                        const struct refused_request *no)
+{
+    uint64_t body = http1_data_left(&scan->parser);
+    uint32_t before = scan->next - first, room = shard->policy.limits->window;
+    return no->expects || before > room || body > room - before ? first
+                                                                : scan->next + (uint32_t)body;
+}
+
+/* ---- what is said ---- */
+
+void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *refusal)
+{
+    flow->refusal = (uint8_t)(refusal->kind | (refusal->head ? REFUSAL_HEAD : 0) |
+                              (refusal->html ? REFUSAL_HTML : 0));
+    *refused_of(flow) = (struct refused){
+        .opens_at = refusal->opens_at,
+        .retry_after_s = refusal->retry_after_s,
+        .second = (uint32_t)(shard->unix_ms / 1000),
+        .since_ms = (uint32_t)shard->now_ms,
+    };
+}
+
+/* The refusal and our FIN; over the frame in hand, if there is one. */
+static void tell_client(struct shard *shard, struct flow *flow, struct frame *frame)
+{
+    struct refused *refused = refused_of(flow);
+    const struct refusal refusal = {
+        .opens_at = refused->opens_at,
+        .retry_after_s = refused->retry_after_s,
+        .kind = (uint8_t)(flow->refusal & ~(REFUSAL_HEAD | REFUSAL_HTML)),
+        .head = (flow->refusal & REFUSAL_HEAD) != 0,
+        .html = (flow->refusal & REFUSAL_HTML) != 0,
+    };
+    uint8_t bytes[REPLY_MOST];
+    struct segment answer = flow_to_client(shard, flow);
+    answer.seq = refused->at;
+    answer.flags = TCP_PSH | TCP_FIN | TCP_ACK;
+    answer.payload = bytes;
+    answer.length = reply_write(&refusal, refused->second * UINT64_C(1000), bytes);
+    if (frame != NULL)
+        shard_replace(frame, OUTSIDE, &answer);
+    else
+        shard_send(shard, OUTSIDE, &answer);
+    flow->from_backend.end = flow->from_backend.fin = refused->at + answer.length + 1U;
+    if (!refused->told) {
+        refused->told = true;
+        refused->since_ms = (uint32_t)shard->now_ms;
+        refused->tries = 0;
+        arm(shard, flow, RTO_MS);
+    }
+}
+
+static struct segment fin_to_backend(const struct shard *shard, const struct flow *flow)
+{
+    struct segment fin = flow_to_backend(shard, flow);
+    fin.seq = flow->scan.next;
+    fin.flags = TCP_FIN | TCP_ACK;
+    return fin;
+}
+
+/* Over the frame in hand if it is free, else beside it. */
+static void say(struct shard *shard, struct frame *frame, enum port_side to,
+                const struct segment *segment)
+{
+    if (frame->to == PORT_NONE)
+        shard_replace(frame, to, segment);
+    else
+        shard_send(shard, to, segment);
+}
+
+/* ---- beginnings ---- */
+
+void refuse_begin(struct shard *shard, struct flow *flow, struct frame *frame, bool carries)
+{
+    if (flow->state != FLOW_ESTABLISHED) { /* its backend has ended already: nothing can follow */
+        flow->refusal = REFUSAL_NONE;
+        return;
+    }
+    struct segment fin = fin_to_backend(shard, flow);
+    if (frame->to == INSIDE) {
+        if (carries) /* in this order; else the FIN says the same */
+            shard->output.send(shard->output.context, INSIDE, frame->bytes, frame->length);
+        frame->to = PORT_NONE;
+    }
+    say(shard, frame, INSIDE, &fin);
+    flow->state = FLOW_REFUSING;
+    flow->from_client.end = flow->from_client.fin = flow->scan.next + 1;
+    flow->last_ms = (uint32_t)shard->now_ms;
+    arm(shard, flow, RTO_INSIDE_MS);
+}
+
+/* Nothing more is to come of the client, or nothing that is waited for. */
+static bool complete(const struct flow *flow)
+{
+    uint32_t shown = flow_acknowledged(flow);
+    return flow->held_fin || !seq_before(shown, flow->scan.refused.awaited);
+}
+
+void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
+                  const struct refused_request *no, uint32_t received, bool fin, uint32_t awaited)
+{
+    const uint32_t first = flow->client_isn + 1;
+    refuse_note(shard, flow, &no->refusal);
+    held_drop(shard->held, flow->held);
+    flow->held = HELD_NONE;
+    flow->backend = BACKEND_NONE;
+    flow->state = FLOW_REFUSED;
+    flow->scan.next = first; /* all that it has sent is discarded, from here on */
+    flow->after_last = true;
+    flow->owned_end = first + received;
+    flow->held_fin = fin;
+    flow->from_client.end = flow->from_backend.acked = first;
+    flow->from_client.limit = flow_granted(shard, flow);
+    refused_of(flow)->at = flow->from_client.acked;
+    refused_of(flow)->awaited = awaited;
+    slow_enter(flow, SLOW_NONE, false, shard->now_ms);
+    if (complete(flow)) {
+        tell_client(shard, flow, frame);
+        return;
+    }
+    struct segment ack = flow_to_client(shard, flow);
+    shard_replace(frame, OUTSIDE, &ack);
+    arm(shard, flow, shard->policy.limits->head_timeout_ms);
+}
+
+/* ---- the client ---- */
+
+/* What a segment says of the other side: all but its bytes. Returns whether it is news. */
+static bool note_client(struct flow *flow, const struct window_segment *segment)
+{
+    struct side *client = &flow->from_client, *backend = &flow->from_backend;
+    const uint32_t acked = client->acked, limit = backend->limit;
+    struct window_segment bare = *segment;
+    bare.seq = seq_before(client->end, bare.seq) ? client->end : bare.seq;
+    bare.length = 0;
+    bare.flags = TCP_ACK;
+    window_note(client, backend, &bare);
+    if (segment->timestamps && seq_before(flow->newest, segment->tsval))
+        flow->newest = segment->tsval;
+    return client->acked != acked || backend->limit != limit;
+}
+
+/* Takes what follows without a gap behind the refused request's beginning. */
+static void discard(struct flow *flow, const struct packet *packet)
+{
+    const uint32_t to = packet->seq + packet->length;
+    uint32_t front = flow->scan.next + surplus_count(flow);
+    if (flow->held_fin || seq_before(front, packet->seq))
+        return;
+    if (seq_before(front, to)) {
+        if (!surplus_discard(flow, to - front))
+            return;
+        front = to;
+    }
+    flow->held_fin = (packet->flags & TCP_FIN) && to == front;
+}
+
+/* What a client's segment still has for the backend: bytes before the refused request, sent again,
+ * and what it acknowledges; it had acknowledged `acked`. Returns whether the frame goes there. */
+static bool pass_rest(struct shard *shard, struct frame *frame, const struct packet *packet,
+                      struct flow *flow, uint32_t acked, bool news)
+{
+    const uint32_t last = flow->scan.next, to = packet->seq + packet->length;
+    struct packet shorter = *packet;
+    if (alone(flow))
+        return false;
+    if (packet->length != 0 && seq_before(packet->seq, last)) {
+        uint32_t end = seq_before(last, to) ? last : to;
+        translate_cut(frame->bytes, &shorter, packet->seq, (uint16_t)(end - packet->seq), false);
+    } else if (news) {
+        translate_cut(frame->bytes, &shorter, flow->from_client.end, 0, false);
+    } else {
+        return false;
+    }
+    if (flow->state == FLOW_REFUSED && !seq_before(flow->from_client.acked, refused_of(flow)->at)) {
+        if (!seq_before(acked, refused_of(flow)->at)) /* it knows, and has no use for the rest */
+            return false;
+        const struct segment ack = flow_to_backend(shard, flow);
+        shard_replace(frame, INSIDE, &ack);
+        return true;
+    }
+    forward_send_on(shard, frame, &shorter, flow, FROM_CLIENT);
+    return true;
+}
+
+static enum verdict end(struct shard *shard, struct flow *flow)
+{
+    flow_end(shard, flow, false);
+    shard_count(shard, VERDICT_FLOW_CLOSED);
+    return VERDICT_REFUSAL_TAKEN;
+}
+
+/* Both ends are through with it: the client has the refusal and has ended, the backend knows. */
+static bool over(const struct flow *flow)
+{
+    return client_told(flow) && flow->held_fin && backend_told(flow);
+}
+
+/* The client of a flow in REFUSED had acknowledged `acked`, and had room up to `limit`. */
+static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t acked,
+                  uint32_t limit)
+{
+    struct refused *refused = refused_of(flow);
+    const uint32_t all = flow->from_backend.end;
+    if (flow->from_client.acked != acked) {
+        refused->since_ms = (uint32_t)shard->now_ms;
+        if (client_told(flow))
+            arm(shard, flow, backend_told(flow) ? UNREAD_MS : RTO_INSIDE_MS);
+    }
+    if (!client_told(flow) && seq_before(limit, all) && !seq_before(flow->from_backend.limit, all))
+        tell_client(shard, flow, frame->to == PORT_NONE ? frame : NULL); /* there is room now */
+}
+
+/* Checked, and neither SYN nor RST. */
+static enum verdict take(struct shard *shard, struct frame *frame, const struct packet *packet,
+                         struct flow *flow, const struct window_segment *segment)
+{
+    const struct packet whole = *packet;
+    const uint32_t acked = flow->from_client.acked, limit = flow->from_backend.limit;
+    const bool asks = whole.length != 0 || (whole.flags & TCP_FIN) ||
+                      seq_before(whole.seq, flow_acknowledged(flow));
+    bool news = note_client(flow, segment), first = false;
+    discard(flow, &whole);
+    memcpy(flow->client_mac.bytes, frame->bytes + 6, sizeof flow->client_mac);
+    bool passed = pass_rest(shard, frame, packet, flow, acked, news);
+    if (passed)
+        flow->last_ms = (uint32_t)shard->now_ms;
+    if (flow->state == FLOW_REFUSED && !refused_of(flow)->told && complete(flow)) {
+        tell_client(shard, flow, frame);
+        first = true;
+    } else if (flow->state == FLOW_REFUSED && news) {
+        go_on(shard, flow, frame, acked, limit);
+    }
+    bool can = !seq_before(flow->from_backend.acked, flow->scan.next); /* else its backend does */
+    if (asks && can && !first && frame->to != OUTSIDE) {
+        const struct segment ack = flow_to_client(shard, flow);
+        say(shard, frame, OUTSIDE, &ack);
+    }
+    if (flow->state == FLOW_REFUSED && over(flow))
+        return end(shard, flow);
+    return VERDICT_REFUSAL_TAKEN;
+}
+
+enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
+                                const struct packet *packet, struct flow *flow)
+{
+    struct tcp_options options;
+    if (!packet_options(frame->bytes, packet, &options))
+        return VERDICT_BAD_OPTIONS;
+    struct window_segment segment = flow_segment(flow, packet, &options, FROM_CLIENT);
+    surplus_strip(flow, &segment);
+    enum verdict verdict = forward_check(shard, flow, FROM_CLIENT, &segment);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    enum segment_class class = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
+    uint32_t front = flow->scan.next + surplus_count(flow) + flow->held_fin;
+    if (packet->flags & TCP_SYN)
+        class = SEGMENT_SYN_ACK;
+    if (packet->flags & TCP_RST)
+        class = packet->seq == front || packet->seq == flow_acknowledged(flow) ? SEGMENT_RST_EXACT
+                                                                               : SEGMENT_RST_WINDOW;
+    switch (states_next((enum flow_state)flow->state, FROM_CLIENT, class).action) {
+    case ACTION_ABANDON:
+        flow_reset_backend_anyhow(shard, flow);
+        flow_end(shard, flow, true);
+        return VERDICT_FLOW_RESET;
+    case ACTION_TAKE:
+        return packet->flags & TCP_ACK ? take(shard, frame, packet, flow, &segment) : VERDICT_STATE;
+    default: return VERDICT_STATE;
+    }
+}
+
+/* ---- the backend ---- */
+
+/* What it says before its FIN goes on. */
+static void pass_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
+                        struct flow *flow, const struct window_segment *segment)
+{
+    struct packet shorter = *packet;
+    if (packet->flags & TCP_FIN)
+        translate_cut(frame->bytes, &shorter, packet->seq, packet->length, false);
+    forward_send_on(shard, frame, &shorter, flow, FROM_BACKEND);
+    surplus_raise(frame->bytes, &shorter, flow, segment);
+    flow->last_ms = (uint32_t)shard->now_ms;
+}
+
+/* Its FIN: all that it had to say is known by number. */
+static enum verdict refuse(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           struct flow *flow, const struct window_segment *segment)
+{
+    const uint32_t at = segment->seq + segment->length;
+    if (seq_before(at, flow->from_backend.end))
+        return VERDICT_STATE; /* it has said more than that */
+    if (segment->length != 0) {
+        pass_answer(shard, frame, packet, flow, segment);
+        shard->output.send(shard->output.context, OUTSIDE, frame->bytes, frame->length);
+    }
+    flow->state = FLOW_REFUSED;
+    refused_of(flow)->at = refused_of(flow)->awaited = at;
+    slow_enter(flow, SLOW_NONE, true, shard->now_ms);
+    tell_client(shard, flow, frame);
+    if (!seq_before(flow->from_client.acked, at)) {
+        const struct segment ack = flow_to_backend(shard, flow);
+        shard_send(shard, INSIDE, &ack);
+    }
+    return VERDICT_FORWARDED;
+}
+
+/* The backend of a flow in REFUSED speaks again. */
+static enum verdict take_again(struct shard *shard, struct frame *frame,
+                               const struct packet *packet, struct flow *flow,
+                               const struct window_segment *segment)
+{
+    const uint32_t at = refused_of(flow)->at;
+    const bool has_all = !seq_before(flow->from_client.acked, at);
+    if (packet->flags & TCP_RST) {
+        if (!has_all) { /* nobody sends again what the client lacks */
+            flow_reset_client(shard, flow);
+            flow_end(shard, flow, true);
+            return VERDICT_FLOW_RESET;
+        }
+        flow->backend = BACKEND_NONE;
+    } else if (segment->length != 0 && !has_all) {
+        pass_answer(shard, frame, packet, flow, segment);
+        return VERDICT_FORWARDED;
+    } else if (has_all && (segment->length != 0 || (packet->flags & TCP_FIN))) {
+        const struct segment ack = flow_to_backend(shard, flow);
+        shard_replace(frame, INSIDE, &ack);
+    }
+    return over(flow) ? end(shard, flow) : VERDICT_REFUSAL_TAKEN;
+}
+
+/* By the numbers that are the backend's own: the refusal's are not. */
+static enum segment_class classify(const struct flow *flow, const struct window_segment *segment)
+{
+    struct side backend = flow->from_backend;
+    if (flow->state == FLOW_REFUSED)
+        backend.end = flow->scan.refused.at + 1;
+    return window_class(&backend, &flow->from_client, segment, true);
+}
+
+enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
+                                 const struct packet *packet, struct flow *flow)
+{
+    struct tcp_options options;
+    if (!packet_options(frame->bytes, packet, &options))
+        return VERDICT_BAD_OPTIONS;
+    struct window_segment segment = flow_segment(flow, packet, &options, FROM_BACKEND);
+    const uint32_t end_of_it = segment.seq + segment.length;
+    enum verdict verdict = forward_check(shard, flow, FROM_BACKEND, &segment);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    if (flow->state == FLOW_REFUSED && seq_before(refused_of(flow)->at + 1, end_of_it))
+        return VERDICT_STATE; /* behind its own FIN */
+    struct transition next =
+        states_next((enum flow_state)flow->state, FROM_BACKEND, classify(flow, &segment));
+    struct window_segment noted = segment;
+    noted.flags &= (uint8_t)~TCP_FIN;
+    if (next.action != ACTION_DROP && !(segment.flags & (TCP_SYN | TCP_RST)))
+        window_note(&flow->from_backend, &flow->from_client, &noted);
+    switch (next.action) {
+    case ACTION_FORWARD:
+        pass_answer(shard, frame, packet, flow, &segment);
+        return VERDICT_FORWARDED;
+    case ACTION_REFUSE: return refuse(shard, frame, packet, flow, &segment);
+    case ACTION_TAKE: return take_again(shard, frame, packet, flow, &segment);
+    case ACTION_RESET:
+        forward_send_on(shard, frame, packet, flow, FROM_BACKEND);
+        flow_end(shard, flow, true);
+        return VERDICT_FLOW_RESET;
+    case ACTION_REPEAT: {
+        const struct segment ack = flow_to_backend(shard, flow);
+        shard_replace(frame, INSIDE, &ack);
+        return VERDICT_FORWARDED;
+    }
+    default: return VERDICT_STATE;
+    }
+}
+
+/* ---- timers ---- */
+
+static void give_up(struct shard *shard, struct flow *flow, enum verdict why)
+{
+    flow_reset_backend(shard, flow);
+    flow_reset_client(shard, flow);
+    flow_end(shard, flow, true);
+    shard_count(shard, why);
+}
+
+/* Our FIN once more. Returns false when that was often enough, and the flow has ended. */
+static bool tell_backend_again(struct shard *shard, struct flow *flow)
+{
+    struct refused *refused = refused_of(flow);
+    if (refused->tries >= RESENDS_INSIDE) {
+        give_up(shard, flow, VERDICT_UNDELIVERED);
+        return false;
+    }
+    const struct segment fin = fin_to_backend(shard, flow);
+    shard_send(shard, INSIDE, &fin);
+    refused->tries++;
+    return true;
+}
+
+void refuse_timeout(struct shard *shard, struct flow *flow)
+{
+    struct refused *refused = refused_of(flow);
+    if (flow->state == FLOW_REFUSING) {
+        if (backend_told(flow))
+            forward_timeout(shard, flow);
+        else if (tell_backend_again(shard, flow))
+            arm(shard, flow, (uint32_t)RTO_INSIDE_MS << refused->tries);
+        return;
+    }
+    if (!refused->told) { /* it has had [tcp] head_timeout for the rest of its request */
+        tell_client(shard, flow, NULL);
+        return;
+    }
+    const struct limits *limits = shard->policy.limits;
+    bool lacks = seq_before(flow->from_client.acked, refused->at); /* its backend sends it again */
+    uint32_t patient = lacks ? limits->half_closed_ms : UNREAD_MS;
+    uint32_t gone = (uint32_t)shard->now_ms - refused->since_ms;
+    if (gone >= patient) {
+        give_up(shard, flow, VERDICT_REFUSAL_UNREAD);
+        return;
+    }
+    if (!backend_told(flow)) {
+        if (!tell_backend_again(shard, flow))
+            return;
+    } else if (!client_told(flow)) {
+        refused->tries = (uint8_t)(refused->tries + (refused->tries < RESENDS_INSIDE));
+    }
+    if (!client_told(flow))
+        tell_client(shard, flow, NULL);
+    else if (backend_told(flow)) {
+        arm(shard, flow, patient - gone);
+        return;
+    }
+    uint32_t again = (uint32_t)RTO_MS << refused->tries;
+    arm(shard, flow, again < patient - gone ? again : patient - gone);
+}

@@ -1,0 +1,896 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * Refused requests on the wire: answered in their place, behind earlier answers, in pieces, with
+ * bodies and without; sent again when they are lost; and nothing is left behind. The gate is this
+ * test's own: it refuses what begins with "/no". */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+// clang-format off
+#include <cmocka.h>
+// clang-format on
+
+#include "tests/unit/wire.h"
+
+#define GET     "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define NO      "GET /no HTTP/1.1\r\nHost: a\r\n\r\n"
+#define NO_POST "POST /no HTTP/1.1\r\nHost: a\r\n"
+#define ANSWER  "HTTP/1.1 204 No Content\r\n\r\n"
+enum { NO_LENGTH = sizeof NO - 1, ANSWER_LENGTH = sizeof ANSWER - 1, UNREAD_MS = 10000 };
+
+static uint32_t asked;
+static char last_path[64], last_host[64];
+static bool fin_known;
+
+static void keep_text(char out[64], struct http1_slice s)
+{
+    snprintf(out, 64, "%.*s", (int)s.length, s.at);
+}
+
+enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
+                          const struct gate_head *head, struct refusal *refusal)
+{
+    (void)shard;
+    (void)asker;
+    asked++;
+    keep_text(last_path, head->path);
+    keep_text(last_host, head->host);
+    bool no = head->path.length >= 3 && memcmp(head->path.at, "/no", 3) == 0;
+    if (!no && strcmp(last_host, "closed.example") != 0)
+        return VERDICT_FORWARDED;
+    refusal->kind = REFUSAL_RATE;
+    refusal->retry_after_s = 7;
+    return VERDICT_RULE_RATE;
+}
+
+static int setup_v4(void **state)
+{
+    asked = 0;
+    return wire_setup_v4(state);
+}
+
+static int setup_v6(void **state)
+{
+    asked = 0;
+    return wire_setup_v6(state);
+}
+
+/* ---- steps ---- */
+
+static struct wire_talk begun(struct wire *w)
+{
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    return t;
+}
+
+/* An open connection between two requests. */
+static struct wire_talk idle(struct wire *w)
+{
+    struct wire_talk t = begun(w);
+    wire_ask(w, &t, GET);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    wire_quiet(w);
+    return t;
+}
+
+/* From the client, which moves on. */
+static struct wire_segment from_client(struct wire *w, struct wire_talk *t, uint8_t flags,
+                                       const char *text, enum verdict verdict)
+{
+    t->client.clock++;
+    const struct wire_segment s = wire_data(t, FROM_CLIENT, TCP_ACK | flags, text);
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), verdict);
+    t->client.next += s.length + ((flags & TCP_FIN) != 0);
+    return s;
+}
+
+static void expect_reply(const struct wire_segment *seen)
+{
+    assert_int_equal(seen->flags, TCP_PSH | TCP_FIN | TCP_ACK);
+    assert_true(seen->length > 100 && seen->length <= REPLY_MOST);
+    assert_memory_equal(seen->payload, "HTTP/1.1 429 Too Many Requests\r\n", 32);
+}
+
+/* The refusal, which follows all that the client has and acknowledges up to `ack`. */
+static struct wire_segment told(struct wire *w, const struct wire_talk *t, uint32_t ack)
+{
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    expect_reply(&seen);
+    assert_int_equal(seen.seq, t->client.expects);
+    assert_int_equal(seen.ack, ack);
+    assert_true(seen.window != 0);
+    assert_int_equal(seen.options.timestamps, t->client.timestamps);
+    assert_false(seen.options.timestamps && seq_before(seen.options.tsval, t->client.echo));
+    return seen;
+}
+
+/* Takes it, and acknowledges it. */
+static void reads(struct wire *w, struct wire_talk *t, const struct wire_segment *reply)
+{
+    t->client.expects = reply->seq + reply->length + 1U;
+    from_client(w, t, 0, "", VERDICT_REFUSAL_TAKEN);
+}
+
+/* Our FIN in place of a refused request. */
+static void ended(struct wire *w, struct wire_talk *t)
+{
+    const struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.flags, TCP_FIN | TCP_ACK);
+    assert_int_equal(seen.length, 0);
+    assert_int_equal(seen.seq, t->server.expects);
+    t->server.expects++;
+}
+
+static void acknowledged(struct wire *w, const struct wire_talk *t, uint32_t ack)
+{
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    assert_int_equal(seen.flags, TCP_ACK);
+    assert_int_equal(seen.length, 0);
+    assert_int_equal(seen.ack, ack);
+    assert_int_equal(seen.seq, t->client.expects);
+    assert_true(seen.window != 0);
+}
+
+/* Both, in whatever order. */
+static void ended_and_acknowledged(struct wire *w, struct wire_talk *t, uint32_t ack)
+{
+    bool first = w->frames[w->taken].to == INSIDE;
+    if (first)
+        ended(w, t);
+    acknowledged(w, t, ack);
+    if (!first)
+        ended(w, t);
+    wire_quiet(w);
+}
+
+/* From the backend; what the client sees of it. */
+static struct wire_segment says(struct wire *w, struct wire_talk *t, const char *text, uint32_t ack)
+{
+    const struct wire_segment s = wire_data(t, FROM_BACKEND, TCP_ACK, text);
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FORWARDED);
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    assert_int_equal(seen.ack, ack);
+    assert_int_equal(seen.seq, s.seq + wire_delta(t));
+    assert_int_equal(seen.flags, TCP_ACK);
+    assert_int_equal(seen.length, s.length);
+    assert_memory_equal(seen.payload, text, s.length);
+    t->server.next += s.length;
+    t->client.expects += s.length;
+    t->client.echo = seen.options.tsval;
+    t->server.clock++;
+    return seen;
+}
+
+static void backend_acked(struct wire *w, const struct wire_talk *t, uint32_t ack)
+{
+    const struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.flags, TCP_ACK);
+    assert_int_equal(seen.length, 0);
+    assert_int_equal(seen.seq, t->server.expects);
+    assert_int_equal(seen.ack, ack);
+}
+
+/* The backend's FIN, behind `text`. It is acknowledged when the client has all that was before. */
+static void leaves(struct wire *w, struct wire_talk *t, const char *text)
+{
+    const struct wire_segment s = wire_data(t, FROM_BACKEND, TCP_ACK | TCP_FIN, text);
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FORWARDED);
+    t->server.next += s.length + 1U;
+    t->server.clock++;
+    fin_known = w->frames[w->taken].to == INSIDE;
+    if (fin_known)
+        backend_acked(w, t, t->server.next);
+}
+
+static void fin_acked(struct wire *w, const struct wire_talk *t)
+{
+    if (!fin_known)
+        backend_acked(w, t, t->server.next);
+    fin_known = true;
+}
+
+/* The client's FIN, and nothing is left. */
+static void goes(struct wire *w, struct wire_talk *t)
+{
+    from_client(w, t, TCP_FIN, "", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, t, t->client.next);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+/* ---- without a flow ---- */
+
+static void a_first_request_is_answered_in_its_place(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    const struct wire_segment seen = told(w, &t, t.client.next);
+    assert_int_equal(seen.window, 8192 >> 7);
+    assert_int_equal(seen.options.tsecr, t.client.clock);
+    assert_non_null(strstr((const char *)seen.payload, "Retry-After: 7\r\n"));
+    assert_string_equal(last_path, "/no");
+    assert_string_equal(last_host, "a");
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(tombstones_count(w->shard->tombstones), 0);
+    assert_int_equal(w->shard->requests, 0);
+}
+
+static void the_same_again_is_answered_again(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    const struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH, NO);
+    uint8_t first[REPLY_MOST];
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_RULE_RATE);
+    struct wire_segment seen = wire_out(w, OUTSIDE);
+    const uint16_t length = seen.length;
+    memcpy(first, seen.payload, length);
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_RULE_RATE);
+    seen = wire_out(w, OUTSIDE);
+    assert_int_equal(seen.length, length);
+    assert_memory_equal(seen.payload, first, length);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void what_the_client_says_to_its_answer_needs_no_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    t.client.expects = reply.seq + reply.length + 1U;
+    from_client(w, &t, 0, "", VERDICT_ACK_NO_FLOW);
+    const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_FIN_ANSWERED);
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    assert_int_equal(seen.flags, TCP_ACK);
+    assert_int_equal(seen.seq, t.client.expects);
+    assert_int_equal(seen.ack, fin.seq + 1);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void a_request_with_its_fin_is_answered_whole(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH | TCP_FIN, NO, VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void a_body_in_the_same_segment_needs_no_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, NO_POST "Content-Length: 4\r\n\r\nbody", VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    t = begun(w);
+    from_client(w, &t, TCP_PSH, NO_POST "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+                VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    t = begun(w);
+    from_client(w, &t, TCP_PSH, NO GET NO, VERDICT_RULE_RATE); /* all are refused by closing */
+    told(w, &t, t.client.next);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void a_client_that_waits_to_be_told_to_go_on_is_told_at_once(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, NO_POST "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+                VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void head_is_answered_without_a_body_and_browsers_by_a_page(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, "HEAD /no HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n",
+                VERDICT_RULE_RATE);
+    const struct wire_segment seen = told(w, &t, t.client.next);
+    char text[REPLY_MOST + 1];
+    snprintf(text, sizeof text, "%.*s", seen.length, (const char *)seen.payload);
+    assert_non_null(strstr(text, "Content-Type: text/html"));
+    assert_string_equal(strstr(text, "\r\n\r\n"), "\r\n\r\n");
+}
+
+static void clients_with_the_smallest_segments_and_no_options_get_it_in_one(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    t.client.mss = 0;
+    t.client.scale = COOKIE_NO_SCALE;
+    t.client.timestamps = t.client.sack = false;
+    wire_handshake(w, &t);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    const struct wire_segment seen = told(w, &t, t.client.next);
+    assert_int_equal(seen.window, 8192);
+    assert_true(seen.length <= 536);
+}
+
+static void tls_and_raw_tcp_are_refused_by_a_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    w->services->service[t.service].protocol = SERVICE_TCP;
+    wire_handshake(w, &t);
+    from_client(w, &t, TCP_PSH, "x", VERDICT_OPENED); /* this gate lets it pass */
+    assert_int_equal(asked, 1);
+    assert_string_equal(last_path, "");
+    assert_string_equal(last_host, "");
+}
+
+/* ---- in pieces ---- */
+
+static void a_head_in_pieces_is_refused_when_it_is_complete(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, "GET /no HTT", VERDICT_READING);
+    acknowledged(w, &t, t.client.next);
+    assert_int_equal(asked, 0);
+    from_client(w, &t, TCP_PSH, NO + 11, VERDICT_RULE_RATE);
+    assert_int_equal(asked, 1);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_quiet(w); /* no backend */
+    wire_expect_tables(w, 1, 0);
+    reads(w, &t, &reply);
+    wire_quiet(w);
+    goes(w, &t);
+    assert_int_equal(tombstones_count(w->shard->tombstones), 1);
+}
+
+static void a_body_on_its_way_is_waited_for(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n01234", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, 0, "567", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, TCP_PSH, "89", VERDICT_REFUSAL_TAKEN);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_quiet(w);
+    reads(w, &t, &reply);
+    goes(w, &t);
+}
+
+static void a_body_that_does_not_come_is_waited_for_as_long_as_a_head(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    wire_wait(w, w->limits.head_timeout_ms - 100);
+    wire_quiet(w);
+    wire_wait(w, 200);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_quiet(w);
+    reads(w, &t, &reply);
+    goes(w, &t);
+}
+
+static void a_client_that_has_ended_is_not_waited_for(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, TCP_FIN, "012", VERDICT_REFUSAL_TAKEN);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply); /* and that is all */
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+/* Larger than can be held, or of unknown length: answered first, discarded then, so that no reset
+ * destroys the answer. */
+static void a_large_body_is_discarded_behind_its_answer(void **state)
+{
+    static const char *const heads[] = {NO_POST "Content-Length: 100000\r\n\r\n",
+                                        NO_POST "Transfer-Encoding: chunked\r\n\r\n"};
+    static char piece[1001];
+    memset(piece, 'x', sizeof piece - 1);
+    for (size_t i = 0; i < 2; i++) {
+        struct wire *w = wire_of(state);
+        struct wire_talk t = begun(w);
+        from_client(w, &t, 0, heads[i], VERDICT_RULE_RATE);
+        const struct wire_segment reply = told(w, &t, t.client.next);
+        for (int n = 0; n < 100; n++) {
+            from_client(w, &t, 0, piece, VERDICT_REFUSAL_TAKEN);
+            const struct wire_segment seen = wire_out(w, OUTSIDE);
+            assert_int_equal(seen.ack, t.client.next);
+            assert_true(seen.window >= 8192 >> 7);
+        }
+        reads(w, &t, &reply);
+        goes(w, &t);
+    }
+}
+
+static void a_gap_in_a_discarded_body_is_not_acknowledged(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    t.client.next += 4;
+    from_client(w, &t, TCP_FIN, "456789", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next - 11);
+    t.client.next -= 11;
+    from_client(w, &t, 0, "0123", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, TCP_FIN, "456789", VERDICT_REFUSAL_TAKEN);
+    told(w, &t, t.client.next);
+    wire_quiet(w);
+}
+
+/* ---- on open connections ---- */
+
+static void on_a_kept_connection_a_fin_takes_its_place(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    const uint64_t refused = w->shard->verdicts[VERDICT_RULE_RATE];
+    says(w, &t, ANSWER, t.client.next);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_AFTER_LAST);
+    assert_int_equal(w->shard->verdicts[VERDICT_RULE_RATE], refused + 1);
+    ended_and_acknowledged(w, &t, t.client.next);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_quiet(w);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    wire_quiet(w);
+    goes(w, &t);
+    assert_int_equal(w->shard->requests, 1);
+}
+
+/* Whose answer is still to come: it comes whole, in its own segments, and then the refusal. */
+static struct wire_talk pipelined(struct wire *w)
+{
+    struct wire_talk t = idle(w);
+    from_client(w, &t, TCP_PSH, GET NO, VERDICT_FORWARDED);
+    const struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.length, sizeof GET - 1);
+    assert_int_equal(seen.flags & TCP_FIN, 0);
+    t.server.expects += seen.length;
+    ended(w, &t);
+    wire_quiet(w);
+    assert_int_equal(w->shard->requests, 2);
+    return t;
+}
+
+static void behind_an_accepted_request_the_first_answer_arrives_whole(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    says(w, &t, ANSWER, t.client.next);
+    says(w, &t, ANSWER, t.client.next);
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    backend_acked(w, &t, t.server.next);
+    leaves(w, &t, ANSWER);
+    const struct wire_segment last = wire_out(w, OUTSIDE);
+    assert_int_equal(last.flags, TCP_ACK);
+    assert_int_equal(last.length, ANSWER_LENGTH);
+    t.client.expects += ANSWER_LENGTH;
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_quiet(w);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    goes(w, &t);
+}
+
+static void in_the_first_segment_too(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    wire_ask(w, &t, GET NO);
+    assert_int_equal(w->shard->verdicts[VERDICT_RULE_RATE], 1);
+    const struct wire_segment held = wire_accept(w, &t);
+    assert_int_equal(held.length, sizeof GET - 1);
+    assert_int_equal(held.flags & TCP_FIN, 0);
+    ended(w, &t);
+    wire_quiet(w);
+    says(w, &t, ANSWER, t.client.next - NO_LENGTH);
+    t.client.next -= NO_LENGTH; /* it has to send that again */
+    from_client(w, &t, 0, NO, VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    backend_acked(w, &t, t.server.next);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    goes(w, &t);
+}
+
+static void while_the_backend_is_opened_too(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    wire_ask(w, &t, GET);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_HELD);
+    from_client(w, &t, TCP_PSH, GET, VERDICT_HELD); /* too late to be judged */
+    assert_int_equal(asked, 2);
+    assert_int_equal(wire_accept(w, &t).length, sizeof GET - 1);
+    ended(w, &t);
+    wire_quiet(w);
+}
+
+/* What the gateway has acknowledged is delivered before the FIN follows it. */
+static void behind_a_head_in_pieces_once_that_is_delivered(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, "GET / HTT", VERDICT_READING);
+    acknowledged(w, &t, t.client.next);
+    wire_ask(w, &t, GET + 9);
+    assert_int_equal(wire_accept(w, &t).length, sizeof GET - 1);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_AFTER_LAST);
+    wire_forget_frames(w);
+    const struct wire_segment s = wire_data(&t, FROM_BACKEND, TCP_ACK, "");
+    wire_send(w, &s, FROM_BACKEND);
+    ended_and_acknowledged(w, &t, t.client.next - NO_LENGTH);
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN); /* its bytes are to come again */
+    wire_forget_frames(w);
+    leaves(w, &t, "");
+    told(w, &t, t.client.next - NO_LENGTH);
+}
+
+static void a_head_whose_beginning_has_gone_on_ends_there(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    says(w, &t, ANSWER, t.client.next);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET /n");
+    wire_expect_tables(w, 1, 1);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "o HTTP/1.1\r\n");
+    wire_expect_tables(w, 1, 1);
+    const struct wire_segment ack = wire_data(&t, FROM_BACKEND, TCP_ACK, "");
+    assert_int_equal(wire_send(w, &ack, FROM_BACKEND), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    from_client(w, &t, TCP_PSH, "Host: abc\r\n\r\n", VERDICT_AFTER_LAST);
+    assert_string_equal(last_path, "/no");
+    assert_string_equal(last_host, "abc");
+    ended_and_acknowledged(w, &t, t.client.next);
+    wire_expect_tables(w, 1, 0);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    goes(w, &t);
+}
+
+static void a_head_in_pieces_that_may_pass_leaves_nothing_aside(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET / HT");
+    wire_expect_tables(w, 1, 1);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "TP/1.1\r\nHost: b\r\n\r\nGET ");
+    assert_string_equal(last_host, "b");
+    wire_expect_tables(w, 1, 1); /* of the next */
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "/c HTTP/1.1\r\nHost: b\r\n\r\n");
+    assert_string_equal(last_path, "/c");
+    wire_expect_tables(w, 1, 0);
+    assert_int_equal(w->shard->requests, 3);
+}
+
+static void a_head_that_begins_with_the_first_request_is_kept_aside(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    wire_ask(w, &t, GET "GET /n");
+    wire_accept(w, &t);
+    wire_expect_tables(w, 1, 1);
+    from_client(w, &t, TCP_PSH, "o HTTP/1.1\r\nHost: z\r\n\r\n", VERDICT_AFTER_LAST);
+    assert_string_equal(last_path, "/no");
+    assert_string_equal(last_host, "z");
+    wire_expect_tables(w, 1, 0);
+}
+
+static void a_long_head_in_pieces_moves_to_a_larger_place(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    static char field[1201];
+    snprintf(field, sizeof field, "X: %01194d\r\n", 0);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET /no HTTP/1.1\r\nHost: long\r\n");
+    for (int i = 0; i < 4; i++)
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, field);
+    wire_expect_tables(w, 1, 1);
+    from_client(w, &t, TCP_PSH, "\r\n", VERDICT_AFTER_LAST);
+    assert_string_equal(last_host, "long");
+    wire_expect_tables(w, 1, 0);
+}
+
+/* ---- what is lost ---- */
+
+static void a_lost_refusal_is_sent_again_and_reset_after_ten_seconds(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    leaves(w, &t, "");
+    told(w, &t, t.client.next);
+    wire_quiet(w);
+    static const uint32_t again[] = {500, 1500, 3500, 7500};
+    uint32_t gone = 0;
+    for (size_t i = 0; i < 4; i++) {
+        wire_wait(w, again[i] - gone - 20);
+        wire_quiet(w);
+        wire_wait(w, 120);
+        gone = again[i] + 100;
+        told(w, &t, t.client.next);
+        wire_quiet(w);
+    }
+    wire_wait(w, UNREAD_MS - gone - 50);
+    wire_quiet(w);
+    wire_wait(w, 200);
+    struct wire_segment reset = wire_out(w, INSIDE);
+    assert_true(reset.flags & TCP_RST);
+    assert_int_equal(reset.seq, t.server.expects);
+    reset = wire_out(w, OUTSIDE);
+    assert_true(reset.flags & TCP_RST);
+    assert_int_equal(reset.seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], 1);
+}
+
+static void a_client_that_does_not_close_is_reset_ten_seconds_later(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_wait(w, 400);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    wire_wait(w, UNREAD_MS - 100);
+    wire_quiet(w);
+    wire_wait(w, 200);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], 1);
+}
+
+static void a_lost_fin_is_sent_to_the_backend_again(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    static const uint32_t again[] = {200, 600, 1400, 3000, 6200};
+    uint32_t gone = 0;
+    for (size_t i = 0; i < 5; i++) {
+        wire_wait(w, again[i] - gone - 20);
+        wire_quiet(w);
+        wire_wait(w, 120);
+        gone = again[i] + 100;
+        t.server.expects--;
+        ended(w, &t);
+    }
+    says(w, &t, ANSWER, t.client.next);
+    wire_wait(w, 10000); /* it has acknowledged the FIN, and takes its time */
+    wire_quiet(w);
+    wire_expect_tables(w, 1, 0);
+}
+
+static void a_backend_that_does_not_hear_it_ends_the_connection(void **state)
+{
+    struct wire *w = wire_of(state);
+    pipelined(w);
+    for (uint32_t i = 0, ms = 200; i < 6; i++, ms *= 2)
+        wire_wait(w, ms + 20);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_UNDELIVERED], 1);
+}
+
+static void an_answer_lost_towards_the_client_is_still_the_backends_to_repeat(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    const struct wire_segment lost = wire_data(&t, FROM_BACKEND, TCP_ACK, ANSWER);
+    assert_int_equal(wire_send(w, &lost, FROM_BACKEND), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    t.server.next += lost.length;
+    leaves(w, &t, "");
+    const struct wire_segment early = wire_out(w, OUTSIDE);
+    expect_reply(&early);
+    assert_int_equal(early.seq, t.client.expects + lost.length);
+    /* the client lacks what went before: the backend's FIN is not acknowledged */
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    wire_quiet(w);
+    assert_int_equal(wire_send(w, &lost, FROM_BACKEND), VERDICT_FORWARDED);
+    const struct wire_segment again = wire_out(w, OUTSIDE);
+    assert_int_equal(again.seq, t.client.expects);
+    assert_int_equal(again.flags, TCP_ACK);
+    assert_int_equal(again.length, lost.length);
+    t.client.expects += lost.length;
+    reads(w, &t, &early);
+    fin_acked(w, &t);
+    wire_quiet(w);
+    goes(w, &t);
+}
+
+static void a_fin_that_the_backend_repeats_is_acknowledged_again(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    says(w, &t, ANSWER, t.client.next);
+    const struct wire_segment fin = wire_data(&t, FROM_BACKEND, TCP_ACK | TCP_FIN, "");
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    assert_int_equal(wire_send(w, &fin, FROM_BACKEND), VERDICT_REFUSAL_TAKEN);
+    wire_quiet(w); /* the client has not got the answer yet */
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    assert_int_equal(wire_send(w, &fin, FROM_BACKEND), VERDICT_REFUSAL_TAKEN);
+    backend_acked(w, &t, t.server.next);
+    wire_quiet(w);
+}
+
+/* ---- ends ---- */
+
+static void a_client_that_ends_with_the_refused_request_is_acknowledged_by_us(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    says(w, &t, ANSWER, t.client.next);
+    from_client(w, &t, TCP_PSH | TCP_FIN, NO, VERDICT_AFTER_LAST);
+    ended_and_acknowledged(w, &t, t.client.next);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void behind_a_backend_that_has_ended_nothing_follows(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = idle(w);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK | TCP_FIN, ANSWER);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_AFTER_LAST);
+    wire_forget_frames(w);
+    assert_int_equal(flow_at(w->shard->flows, 0)->refusal, REFUSAL_NONE);
+    const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_FORWARDED);
+    const struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.flags, TCP_FIN | TCP_ACK);
+    assert_int_equal(seen.seq, t.server.expects);
+}
+
+static void a_client_may_reset_it(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    struct wire_segment reset = wire_segment(&t, FROM_CLIENT, TCP_RST);
+    reset.seq += 5;
+    assert_int_equal(wire_send(w, &reset, FROM_CLIENT), VERDICT_STATE);
+    reset.seq -= 5;
+    assert_int_equal(wire_send(w, &reset, FROM_CLIENT), VERDICT_FLOW_RESET);
+    bool exact = false;
+    while (wire_pending(w) > 0)
+        exact |= wire_out(w, INSIDE).seq == t.server.expects;
+    assert_true(exact);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void a_backend_that_resets_takes_its_answers_along(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    const struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FLOW_RESET);
+    assert_true(wire_out(w, OUTSIDE).flags & TCP_RST);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void a_backend_that_resets_once_all_is_said_changes_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    const struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_REFUSAL_TAKEN);
+    wire_quiet(w);
+    reads(w, &t, &reply);
+    goes(w, &t);
+}
+
+static void a_closed_window_gets_it_when_it_opens(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    t.client.window = 0;
+    says(w, &t, ANSWER, t.client.next);
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    wire_forget_frames(w);
+    leaves(w, &t, "");
+    wire_forget_frames(w);
+    t.client.window = 500;
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    wire_forget_frames(w);
+    wire_wait(w, 600);
+    told(w, &t, t.client.next);
+}
+
+static void nothing_of_a_hundred_thousand_is_left(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (uint32_t i = 0; i < 100000; i++) {
+        struct wire_talk t = wire_talk(w);
+        t.client.at.port = (uint16_t)(1024 + i % 60000);
+        wire_handshake(w, &t);
+        const struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH, NO);
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_RULE_RATE);
+        wire_forget_frames(w);
+        if (i % 4000 == 0)
+            wire_wait(w, 1000);
+    }
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(tombstones_count(w->shard->tombstones), 0);
+}
+
+#define TEST(f)                                       \
+    {#f "[IPv4]", f, setup_v4, wire_teardown, NULL},  \
+    {                                                 \
+#f "[IPv6]", f, setup_v6, wire_teardown, NULL \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_first_request_is_answered_in_its_place),
+        TEST(the_same_again_is_answered_again),
+        TEST(what_the_client_says_to_its_answer_needs_no_flow),
+        TEST(a_request_with_its_fin_is_answered_whole),
+        TEST(a_body_in_the_same_segment_needs_no_flow),
+        TEST(a_client_that_waits_to_be_told_to_go_on_is_told_at_once),
+        TEST(head_is_answered_without_a_body_and_browsers_by_a_page),
+        TEST(clients_with_the_smallest_segments_and_no_options_get_it_in_one),
+        TEST(tls_and_raw_tcp_are_refused_by_a_reset),
+        TEST(a_head_in_pieces_is_refused_when_it_is_complete),
+        TEST(a_body_on_its_way_is_waited_for),
+        TEST(a_body_that_does_not_come_is_waited_for_as_long_as_a_head),
+        TEST(a_client_that_has_ended_is_not_waited_for),
+        TEST(a_large_body_is_discarded_behind_its_answer),
+        TEST(a_gap_in_a_discarded_body_is_not_acknowledged),
+        TEST(on_a_kept_connection_a_fin_takes_its_place),
+        TEST(behind_an_accepted_request_the_first_answer_arrives_whole),
+        TEST(in_the_first_segment_too),
+        TEST(while_the_backend_is_opened_too),
+        TEST(behind_a_head_in_pieces_once_that_is_delivered),
+        TEST(a_head_whose_beginning_has_gone_on_ends_there),
+        TEST(a_head_in_pieces_that_may_pass_leaves_nothing_aside),
+        TEST(a_head_that_begins_with_the_first_request_is_kept_aside),
+        TEST(a_long_head_in_pieces_moves_to_a_larger_place),
+        TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
+        TEST(a_client_that_does_not_close_is_reset_ten_seconds_later),
+        TEST(a_lost_fin_is_sent_to_the_backend_again),
+        TEST(a_backend_that_does_not_hear_it_ends_the_connection),
+        TEST(an_answer_lost_towards_the_client_is_still_the_backends_to_repeat),
+        TEST(a_fin_that_the_backend_repeats_is_acknowledged_again),
+        TEST(a_client_that_ends_with_the_refused_request_is_acknowledged_by_us),
+        TEST(behind_a_backend_that_has_ended_nothing_follows),
+        TEST(a_client_may_reset_it),
+        TEST(a_backend_that_resets_takes_its_answers_along),
+        TEST(a_backend_that_resets_once_all_is_said_changes_nothing),
+        TEST(a_closed_window_gets_it_when_it_opens),
+        TEST(nothing_of_a_hundred_thousand_is_left),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
