@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/ops/metrics_rules.h"
+
 static const struct settings *conf;
 static const struct worker *workers; /* NULL: closed */
 static uint32_t worker_count;
@@ -221,6 +223,16 @@ static int answer(void (*show)(struct rte_tel_data *), const char *parameters,
     return good ? 0 : -1;
 }
 
+/* Its parameter is not a worker's number. */
+static int answer_rules(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command;
+    pthread_mutex_lock(&lock);
+    bool good = workers != NULL && metrics_rules(upkeep, parameters, data);
+    pthread_mutex_unlock(&lock);
+    return good ? 0 : -1;
+}
+
 #define COMMAND(name)                                                     \
     static int answer_##name(const char *command, const char *parameters, \
                              struct rte_tel_data *data)                   \
@@ -244,6 +256,7 @@ int metrics_register(const struct settings *settings, const struct worker *all, 
     } commands[] = {
         {"/dropgate/verdicts", answer_verdicts, "Packets per verdict. Parameters: [worker]"},
         {"/dropgate/tables", answer_tables, "Table sizes. Parameters: [worker]"},
+        {"/dropgate/rules", answer_rules, "What each rule has let pass. Parameters: [rule]"},
         {"/dropgate/backends", answer_backends, "State of each backend. Parameters: [worker]"},
         {"/dropgate/ja4", answer_ja4, "TLS clients by JA4 fingerprint. Parameters: [worker]"},
         {"/dropgate/worker", answer_worker, "Counters of the workers. Parameters: [worker]"},

@@ -5,6 +5,8 @@
  *   /dropgate/verdicts  name → packets (or ends of flows)
  *   /dropgate/tables    flows, tombstones, held, with their capacities
  *   /dropgate/backends  per backend: resolved, answering, learned options
+ *   /dropgate/rules     per rule: its state, and what it let pass and refused; with a name behind
+ *                       the comma of that one
  *   /dropgate/worker    packets in and out per side, busy and idle loops, and frames received for
  *                       (`given`) and by (`taken`) other workers: what is missing between the
  *                       two waits in a ring, or is counted as handover_full

@@ -97,6 +97,23 @@ int rte_tel_data_add_dict_container(struct rte_tel_data *data, const char *name,
     return add(data, name, "", inner);
 }
 
+int rte_tel_data_start_array(struct rte_tel_data *data, enum rte_tel_value_type type)
+{
+    assert_int_equal(type, RTE_TEL_CONTAINER);
+    data->count = 0;
+    return 0;
+}
+
+/* An entry of an array goes by its number. */
+int rte_tel_data_add_array_container(struct rte_tel_data *data, struct rte_tel_data *inner,
+                                     int keep)
+{
+    char number[VALUE];
+    assert_int_equal(keep, 0);
+    snprintf(number, sizeof number, "%u", data->count);
+    return add(data, number, "", inner);
+}
+
 /* ---- asking ---- */
 
 static struct rte_tel_data said;
@@ -160,6 +177,8 @@ static struct {
     struct backend_state states[2];
     uint8_t health[2];
     struct upkeep upkeep;
+    struct policy_slot slot;
+    struct policy row;
     struct rte_mempool *pool;
 } rig;
 
@@ -206,7 +225,8 @@ static int setup(void **state)
                                       .held_bytes = 8192,
                                       .backends = 2,
                                       .clients = 1024,
-                                      .bans = 64};
+                                      .bans = 64,
+                                      .rules = 4};
     rig.settings =
         conf_load_memory(&SETTINGS_SCHEMA, "metrics", configuration, sizeof configuration - 1, why);
     if (rig.settings == NULL) {
@@ -224,6 +244,13 @@ static int setup(void **state)
     memset(rig.health, HEALTH_UNKNOWN, sizeof rig.health);
     rig.upkeep =
         (struct upkeep){.services = rig.services, .backends = rig.states, .health = rig.health};
+    rig.upkeep.slot = &rig.slot;
+    rig.slot.row = &rig.row;
+    if (rule_slots_init(&rig.upkeep.rule_slots, 2, WORKERS) != 0)
+        return -1;
+    for (uint32_t i = 0; i < WORKERS; i++)
+        if (rule_slots_add(&rig.upkeep.rule_slots, &rig.workers[i].shard->rules) != 0)
+            return -1;
     registered_count = 0;
     return metrics_register(rig.settings, rig.workers, WORKERS, &rig.upkeep);
 }
@@ -235,6 +262,7 @@ static int teardown(void **state)
     forget();
     for (uint32_t i = 0; i < WORKERS; i++)
         shard_free(rig.workers[i].shard);
+    rule_slots_end(&rig.upkeep.rule_slots);
     services_free(rig.services);
     conf_free(&SETTINGS_SCHEMA, rig.settings);
     return 0;
@@ -422,14 +450,52 @@ static void once_closed_everything_is_refused(void **state)
     metrics_close();
     for (uint32_t c = 0; c < registered_count; c++)
         assert_int_equal(ask(registered[c].name, NULL), -1);
-    assert_int_equal(registered_count, 5);
+    assert_int_equal(registered_count, 6);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void rules_are_said_with_what_they_did(void **state)
+{
+    (void)state;
+    struct rule_source sources[] = {
+        {.rule = {.name = "sale-7", .state = RULE_UPCOMING, .opens_at = INT64_C(4102444800000)}},
+        {.rule = {
+             .name = "rest", .state = RULE_OPEN, .per_second = 50, .burst = 5, .observe = true}}};
+    for (size_t i = 0; i < 2; i++) {
+        int slot = rule_slots_find(&rig.upkeep.rule_slots, sources[i].rule.name);
+        sources[i].rule.slot = (uint32_t)slot;
+        for (uint32_t w = 0; w < WORKERS; w++)
+            rig.workers[w].shard->rules.account[slot].counts =
+                (struct rule_counts){100 + w, 10, 1, i};
+    }
+    struct rules *rules = rules_new(sources, 2);
+    rig.row.rules = rules;
+    assert_int_equal(ask("/dropgate/rules", NULL), 0);
+    assert_int_equal(said.count, 2);
+    says_of("0", "rule", "sale-7");
+    says_of("0", "state", "upcoming");
+    says_of("0", "opens_at", "2100-01-01T00:00:00Z");
+    says_of("0", "passed", "303");
+    says_of("1", "rule", "rest");
+    says_of("1", "mode", "observe");
+    assert_int_equal(ask("/dropgate/rules", "rest"), 0);
+    says("state", "open");
+    says("admit_per_second", "50");
+    says("over_rate", "30");
+    says("refused", "3");
+    says("observed", "3");
+    assert_int_equal(ask("/dropgate/rules", "other"), -1);
+    rig.row.rules = NULL;
+    free(rules);
+    assert_int_equal(ask("/dropgate/rules", NULL), 0);
+    assert_int_equal(said.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(rules_are_said_with_what_they_did),
         TEST(every_verdict_is_said_by_its_name),
         TEST(a_number_asks_for_one_worker),
         TEST(a_worker_that_is_not_there_is_refused),

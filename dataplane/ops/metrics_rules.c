@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ * Copyright (c) 2026, the Dropgate authors
+ *
+ * The rules in force are the workers' and may go at any time, so this thread is a reader of the
+ * policy too, for as long as it writes its answer. */
+#include "dataplane/ops/metrics_rules.h"
+
+#include <string.h>
+#include <time.h>
+#include <urcu/urcu-qsbr.h>
+
+#include "common/rfc3339.h"
+#include "common/rules.h"
+
+enum { SHOWN = 500 }; /* an answer holds 512 (RTE_TEL_MAX_ARRAY_ENTRIES) */
+
+static int64_t unix_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void fill(struct rte_tel_data *one, const struct upkeep *upkeep, const struct rule *rule)
+{
+    struct rule_counts counts = rule_slots_count(&upkeep->rule_slots, rule->slot);
+    char opens_at[RFC3339_TEXT];
+    rte_tel_data_add_dict_string(one, "rule", rule->name);
+    rte_tel_data_add_dict_string(one, "state", rule_states[rule_state_at(rule, unix_ms())]);
+    rte_tel_data_add_dict_string(one, "mode", rule->observe ? "observe" : "enforce");
+    if (rule->state == RULE_UPCOMING)
+        rte_tel_data_add_dict_string(one, "opens_at", rfc3339_print(rule->opens_at, opens_at));
+    rte_tel_data_add_dict_u64(one, "admit_per_second", rule->per_second);
+    rte_tel_data_add_dict_u64(one, "passed", counts.passed);
+    rte_tel_data_add_dict_u64(one, "over_rate", counts.over);
+    rte_tel_data_add_dict_u64(one, "refused", counts.refused);
+    rte_tel_data_add_dict_u64(one, "observed", counts.observed);
+}
+
+/* In the file's order. Names would not do as names in a dictionary, which DPDK allows no hyphens.
+ */
+static bool show_all(const struct upkeep *upkeep, const struct rules *rules,
+                     struct rte_tel_data *data)
+{
+    size_t count = rules != NULL ? rules_count(rules) : 0;
+    rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+    for (size_t i = 0; i < count && i < SHOWN; i++) {
+        struct rte_tel_data *one = rte_tel_data_alloc();
+        if (one == NULL)
+            return true;
+        rte_tel_data_start_dict(one);
+        fill(one, upkeep, rules_at(rules, i));
+        rte_tel_data_add_array_container(data, one, 0);
+    }
+    return true;
+}
+
+static bool show_one(const struct upkeep *upkeep, const struct rules *rules, const char *name,
+                     struct rte_tel_data *data)
+{
+    for (size_t i = 0; rules != NULL && i < rules_count(rules); i++) {
+        if (strcmp(rules_at(rules, i)->name, name) != 0)
+            continue;
+        rte_tel_data_start_dict(data);
+        fill(data, upkeep, rules_at(rules, i));
+        return true;
+    }
+    return false;
+}
+
+bool metrics_rules(const struct upkeep *upkeep, const char *name, struct rte_tel_data *data)
+{
+    urcu_qsbr_register_thread();
+    const struct policy *row = rcu_dereference(upkeep->slot->row);
+    bool found = name == NULL || *name == '\0' ? show_all(upkeep, row->rules, data)
+                                               : show_one(upkeep, row->rules, name, data);
+    urcu_qsbr_unregister_thread();
+    return found;
+}
