@@ -95,7 +95,9 @@ static void make_offers(struct rig *rig)
 static void make_balance(struct rig *rig)
 {
     static const struct siphash_key key = {4, 5};
-    uint8_t *health = calloc(rig->services->backend_count, 1);
+    uint8_t *health = malloc(rig->services->backend_count);
+    if (health != NULL)
+        memset(health, HEALTH_UP, rig->services->backend_count);
     if (health == NULL || (rig->balance = balance_new(rig->services, health, &key)) == NULL)
         errx(1, "no memory for a table of backends");
     free(health);
