@@ -40,7 +40,7 @@ void steer_init(struct steer *steer, const uint8_t key[STEER_KEY], uint32_t work
         steer->slot[i].owner = (uint8_t)(i % workers);
     for (uint32_t i = 0; i < own_count; i++) {
         const uint8_t *at = own[i].bytes;
-        uint32_t hash = addr_is_v4(&own[i]) ? steer_hash4(steer, at + 12) : steer_hash8(steer, at);
+        uint32_t hash = addr_is_v4(&own[i]) ? steer_hash4(steer, at + 12) : steer_hash6(steer, at);
         steer->slot[hash % STEER_SLOTS].own = true;
     }
 }
@@ -56,7 +56,7 @@ static bool is_own(const struct steer *steer, const struct addr *addr)
 /* The owner of an address as it stands in a packet. */
 static uint32_t owner(const struct steer *steer, enum port_side side, const uint8_t *at, bool v4)
 {
-    uint32_t hash = v4 ? steer_hash4(steer, at) : steer_hash8(steer, at);
+    uint32_t hash = v4 ? steer_hash4(steer, at) : steer_hash6(steer, at);
     uint32_t slot = hash % STEER_SLOTS;
     if (side == INSIDE && steer->slot[slot].own) {
         uint32_t be;
