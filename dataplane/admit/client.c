@@ -435,6 +435,7 @@ enum verdict client_request(struct clients *clients, const struct client_limits 
     if (listed & LISTED_ALLOWED)
         return VERDICT_FORWARDED;
     const uint32_t number = take(clients, client, listed);
+    *retry_after_s = 1;
     if (number == 0)
         return VERDICT_CLIENT_TABLE_FULL;
     return request(clients, limits, number, key, now_ms, retry_after_s);
