@@ -152,6 +152,12 @@ void flow_uncount(struct shard *shard, struct flow *flow)
     flow->account = CLIENT_NOBODY;
 }
 
+void flow_strike(struct shard *shard, const struct flow *flow, enum strike reason)
+{
+    client_strike_on(shard->clients, &shard->policy.limits->clients, flow->account, reason,
+                     shard->now_ms);
+}
+
 void flow_end(struct shard *shard, struct flow *flow, bool reset)
 {
     struct tombstone stone = {

@@ -57,7 +57,8 @@ struct flow {
     /* 128 */
     struct wheel_node timer;
     uint32_t account; /* entry in the table of clients, which counts it (admit/client.h) */
-    struct scan scan; /* of the client's requests */
+    struct scan scan; /* of the client's requests; of what is not HTTP, once it is open: `heads` is
+                         how far its server had got when the last exchange began */
     uint16_t phase_since, phase_window; /* when its phase, and the window at hand, began */
     uint32_t phase_mark;                /* how far it had come when the latter did */
 } __attribute__((aligned(64)));

@@ -69,6 +69,7 @@ bool forward_evicted(struct shard *shard, struct flow *flow)
         return false;
     }
     shard_count(shard, (enum verdict)reasons[phase].enforced);
+    flow_strike(shard, flow, STRIKE_SLOW);
     flow_reset_both(shard, flow);
     flow_end(shard, flow, true);
     return true;

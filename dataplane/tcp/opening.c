@@ -359,6 +359,9 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     if (!complete && no.why != VERDICT_FORWARDED)
         return refuse_first(shard, frame, packet, &options, opening, &scan, &no, old);
     if (!complete && verdict != VERDICT_HEAD_INCOMPLETE) {
+        if (reading_malformed(verdict))
+            client_strike(shard->clients, &shard->policy.limits->clients, &packet->source,
+                          opening->listed, STRIKE_MALFORMED, shard->now_ms);
         reset_client(shard, frame, packet);
         return verdict;
     }
@@ -567,6 +570,8 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     shard->openings[flow->backend].opened++;
     shard->openings[flow->backend].failures = 0;
     complete_sides(flow, packet, &options);
+    if (shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
+        requests_begin_exchanges(flow);
     spoil_round_trip(shard, flow);
     deliver_first(shard, frame, packet, flow, &options);
     if (flow->refusal != REFUSAL_NONE && !flow->delivering)

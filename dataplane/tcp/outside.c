@@ -217,13 +217,15 @@ static enum verdict conflict(struct shard *shard, struct frame *frame, const str
 /* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
  * again. After a reset it is a miss like any other: the client may not have heard of it. */
 static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
-                                     const struct packet *packet, uint64_t hash,
+                                     const struct packet *packet, const struct opening *opening,
                                      const struct tombstone *tombstone)
 {
     if (tombstone->reset) {
-        enum verdict verdict = miss(shard, frame, packet, hash);
+        enum verdict verdict = miss(shard, frame, packet, opening->hash);
         return verdict == VERDICT_MISS_SILENT ? VERDICT_TOMBSTONE_DROP : verdict;
     }
+    client_strike(shard->clients, &shard->policy.limits->clients, &packet->source, opening->listed,
+                  STRIKE_REPLAY, shard->now_ms);
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
@@ -264,7 +266,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         return miss(shard, frame, packet, opening.hash);
     const struct tombstone *tombstone = find_tombstone(shard, &opening);
     if (tombstone != NULL)
-        return answer_tombstone(shard, frame, packet, opening.hash, tombstone);
+        return answer_tombstone(shard, frame, packet, &opening, tombstone);
     enum verdict verdict = opening_start(shard, frame, packet, &opening, NULL);
     return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, opening.hash)
                                              : verdict;

@@ -157,6 +157,8 @@ static enum verdict refuse_name(struct shard *shard, struct frame *frame, struct
 
 static enum verdict refuse(struct shard *shard, struct flow *flow, enum verdict verdict)
 {
+    if (reading_malformed(verdict))
+        flow_strike(shard, flow, STRIKE_MALFORMED);
     flow_reset_backend(shard, flow);
     flow_reset_client(shard, flow);
     flow_end(shard, flow, true);
@@ -178,6 +180,7 @@ static enum verdict close_unfinished(struct shard *shard, struct frame *frame, s
 
 void reading_timeout(struct shard *shard, struct flow *flow)
 {
+    flow_strike(shard, flow, STRIKE_SLOW);
     refuse(shard, flow, VERDICT_HEAD_TIMEOUT);
     shard_count(shard, VERDICT_HEAD_TIMEOUT);
 }

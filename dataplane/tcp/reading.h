@@ -31,4 +31,11 @@ enum verdict reading_judge(struct shard *shard, const struct gate_asker *asker, 
 /** The alert for TLS_NAME, in a segment that also says FIN. */
 void reading_alert(struct segment *answer);
 
+/** Whether a client whose bytes were judged so has abused the protocol. */
+static inline bool reading_malformed(enum verdict verdict)
+{
+    return verdict == VERDICT_HEAD_MALFORMED || verdict == VERDICT_TLS_MALFORMED ||
+           verdict == VERDICT_REQUEST_MALFORMED;
+}
+
 #endif

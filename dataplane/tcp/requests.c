@@ -3,6 +3,7 @@
  *
  * What clients ask for on open connections: their segments are read in order (tcp/scan) before they
  * go on, so that each request is counted and what is no request never reaches a backend. */
+#include "dataplane/tcp/reading.h"
 #include "dataplane/tcp/shard.h"
 
 /* A segment on its way, of which less may go on than has come. */
@@ -200,6 +201,32 @@ static enum verdict read_heads(struct shard *shard, struct flow *flow, struct re
     return VERDICT_FORWARDED;
 }
 
+void requests_begin_exchanges(struct flow *flow)
+{
+    flow->scan.heads = flow->from_backend.end;
+}
+
+/* What a client says once its server has spoken is one exchange, as far as can be told of bytes
+ * that nobody here can read: it is charged as a request. Over its rate there is no answer but a
+ * reset. */
+static enum verdict exchange(struct shard *shard, struct flow *flow,
+                             const struct window_segment *segment)
+{
+    uint32_t retry_after_s;
+    if (flow->scan.heads == flow->from_backend.end ||
+        !seq_before(flow->from_client.end, segment->seq + segment->length))
+        return VERDICT_FORWARDED;
+    enum verdict verdict = client_request_on(shard->clients, &shard->policy.limits->clients,
+                                             flow->account, shard->now_ms, &retry_after_s);
+    if (verdict != VERDICT_FORWARDED) {
+        reset_both(shard, flow, segment);
+        return verdict;
+    }
+    flow->scan.heads = flow->from_backend.end;
+    shard->requests++;
+    return VERDICT_FORWARDED;
+}
+
 enum verdict requests_read(struct shard *shard, struct frame *frame, const struct packet **packet,
                            struct packet *shorter, struct flow *flow,
                            struct window_segment *segment)
@@ -214,9 +241,10 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
         return stripped(flow, &r);
     if (empty)
         bare(flow, &r);
-    if (empty || (segment->flags & (TCP_SYN | TCP_RST)) ||
-        shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
+    if (empty || (segment->flags & (TCP_SYN | TCP_RST)))
         return VERDICT_FORWARDED;
+    if (shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
+        return exchange(shard, flow, segment);
     const bool last = flow->after_last;
     const bool reads = last ? seq_before(flow->scan.next, end) : scan_reads(&flow->scan, end);
     if (reads)
@@ -235,6 +263,10 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
     case VERDICT_SCAN_GAP:
     case VERDICT_OPENING_BUSY:
     case VERDICT_HELD_FULL: return verdict;
-    default: reset_both(shard, flow, segment); return verdict;
+    default:
+        if (reading_malformed(verdict))
+            flow_strike(shard, flow, STRIKE_MALFORMED);
+        reset_both(shard, flow, segment);
+        return verdict;
     }
 }

@@ -363,6 +363,9 @@ void forward_watch(struct shard *shard, const struct flow *flow);
 /** A timer of an open flow has fired, whatever for. Returns whether the flow was ended, because its
  * client is too slow. */
 bool forward_evicted(struct shard *shard, struct flow *flow);
+/** A connection of a service that is not HTTP has been opened: what its client says when its server
+ * has spoken is charged as a request. */
+void requests_begin_exchanges(struct flow *flow);
 /** The idle timer has fired. */
 void forward_timeout(struct shard *shard, struct flow *flow);
 /** Whether the requests of its client are read. */
@@ -451,6 +454,9 @@ struct flow *flow_make(struct shard *shard);
 /** A client's flow is one of its open connections no longer: it has closed, or ends. Once is
  * enough, more does nothing. */
 void flow_uncount(struct shard *shard, struct flow *flow);
+
+/** Its client has abused the protocol: admit/client.h. */
+void flow_strike(struct shard *shard, const struct flow *flow, enum strike reason);
 
 /** Ends a flow: its client's count, tombstone, held request, timer and table entry. `reset` as in
  * struct tombstone. */
