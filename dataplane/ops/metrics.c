@@ -58,24 +58,47 @@ static void show_tables(struct rte_tel_data *data)
     rte_tel_data_add_dict_u64(data, "held_large_max", count * (uint64_t)conf->tables.held_large);
 }
 
+static uint64_t sum_openings(uint32_t backend, size_t offset)
+{
+    uint64_t sum = 0;
+    for (const struct worker *w = first; w < behind; w++)
+        sum +=
+            read_counter((const uint64_t *)((const char *)&w->shard->openings[backend] + offset));
+    return sum;
+}
+
 static void add_openings(struct rte_tel_data *into, uint32_t backend)
 {
-    uint64_t opened = 0, refused = 0, timeouts = 0;
-    for (const struct worker *w = first; w < behind; w++) {
-        const struct backend_openings *openings = &w->shard->openings[backend];
-        opened += read_counter(&openings->opened);
-        refused += read_counter(&openings->refused);
-        timeouts += read_counter(&openings->timeouts);
-    }
-    rte_tel_data_add_dict_u64(into, "opened", opened);
-    rte_tel_data_add_dict_u64(into, "refused", refused);
-    rte_tel_data_add_dict_u64(into, "timeouts", timeouts);
+    static const struct {
+        const char *name;
+        size_t offset;
+    } counters[] = {{"opened", offsetof(struct backend_openings, opened)},
+                    {"refused", offsetof(struct backend_openings, refused)},
+                    {"timeouts", offsetof(struct backend_openings, timeouts)},
+                    {"answered", offsetof(struct backend_openings, answered)},
+                    {"unanswered", offsetof(struct backend_openings, unanswered)}};
+    for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
+        rte_tel_data_add_dict_u64(into, counters[i].name,
+                                  sum_openings(backend, counters[i].offset));
+}
+
+static void add_health(struct rte_tel_data *into, const struct backend *backend,
+                       const struct backend_health *well)
+{
+    static const char *const healths[] = {
+        [HEALTH_DOWN] = "down", [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up"};
+    rte_tel_data_add_dict_string(into, "health", healths[well->health]);
+    rte_tel_data_add_dict_string(into, "reason",
+                                 health_reason_name((enum health_reason)well->reason));
+    rte_tel_data_add_dict_int(into, "status", well->status);
+    rte_tel_data_add_dict_u64(into, "failures", well->failures);
+    rte_tel_data_add_dict_u64(into, "since", well->since_unix_ms / 1000);
+    rte_tel_data_add_dict_int(into, "weight", backend->weight);
+    rte_tel_data_add_dict_int(into, "draining", backend->drain);
 }
 
 static void add_backend(struct rte_tel_data *into, uint32_t index)
 {
-    static const char *const healths[] = {
-        [HEALTH_DOWN] = "down", [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up"};
     const struct backend *backend = &upkeep->services->backend[index];
     const struct backend_state *state = &upkeep->backends[index];
     char text[ADDR_TEXT];
@@ -84,7 +107,7 @@ static void add_backend(struct rte_tel_data *into, uint32_t index)
         return;
     rte_tel_data_start_dict(one);
     rte_tel_data_add_dict_string(one, "address", endpoint_print(&backend->address, text));
-    rte_tel_data_add_dict_string(one, "health", healths[upkeep->health[index]]);
+    add_health(one, backend, &state->well);
     rte_tel_data_add_dict_int(one, "resolved", state->resolved);
     rte_tel_data_add_dict_int(one, "answering", state->answering);
     rte_tel_data_add_dict_int(one, "learned", state->learned);

@@ -17,6 +17,7 @@
 #include "dataplane/ops/master.h"
 #include "dataplane/ops/settings_probe.h"
 #include "dataplane/ops/settings_rules.h"
+#include "dataplane/tcp/watch.h"
 
 static const char *const idle_modes[] = {"adaptive", "poll", NULL};
 static const char *const modes[] = {[OBSERVE] = "observe", [ENFORCE] = "enforce", NULL};
@@ -154,7 +155,7 @@ static const struct conf_row rows[] = {
     PROBE("host", CONF_STRING, host, 0, SETTINGS_PROBE_HOST, "", "Host of that request. Empty: the backend's address and port."),
     PROBE("failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered well brings it back."),
     PROBE("opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
-    PROBE("response_failures", CONF_INT, response_failures, 1, 8, "3", "Clients whose requests must have waited longer than response_timeout for their answer's first byte, while nobody's was answered on that worker, for the same: a process that hangs. One client counts once, whatever it sends, and a service's last backend is left to its probes. The backend comes back no sooner than after an interval, which doubles each time until it has answered somebody."),
+    PROBE("response_failures", CONF_INT, response_failures, 1, WATCH_CLIENTS, "3", "Clients whose requests must have waited longer than response_timeout for their answer's first byte, while nobody's was answered on that worker, for the same: a process that hangs. One client counts once, whatever it sends, and a service's last backend is left to its probes. The backend comes back no sooner than after an interval, which doubles each time until it has answered somebody."),
     {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
     OF_BACKEND("weight", CONF_INT, weight, 0, MAGLEV_WEIGHT, "10", NULL, "Its share of a service's new connections, as against the other backends' weights. 0: a spare, used when none of the others can be."),
     OF_BACKEND("drain", CONF_BOOL, drain, 0, 0, "no", NULL, "It gets no new connections; those that are open go on until they end."),

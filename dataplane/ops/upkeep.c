@@ -40,10 +40,25 @@ static void publish(struct upkeep *upkeep, enum part part, void *block)
 
 /* ---- which backends are asked ---- */
 
-static void set_health(struct upkeep *upkeep, uint32_t backend, enum health health)
+static struct health_now health_clock(void)
 {
-    upkeep->rebalance |= upkeep->health[backend] != health;
-    upkeep->health[backend] = (uint8_t)health;
+    return (struct health_now){worker_clock_ms(), unix_ms()};
+}
+
+/* What was decided about a backend: kept, and said once. Coming up has more to say, elsewhere. */
+static void take_health(struct upkeep *upkeep, uint32_t index, enum health_change change)
+{
+    const struct backend_health *well = &upkeep->backends[index].well;
+    const char *name = upkeep->services->backend[index].name;
+    char text[128];
+    upkeep->rebalance |= upkeep->health[index] != well->health;
+    upkeep->health[index] = well->health;
+    health_sentence(well, text, sizeof text);
+    if (change == HEALTH_WENT_DOWN)
+        log_warn("backend_down", "backend %s: %s; it gets no new connections until a probe is good",
+                 name, text);
+    else if (change == HEALTH_OTHER_REASON)
+        log_info("backend_still_down", "backend %s is still down: %s", name, text);
 }
 
 /* What the builder needs for a part of its own. */
@@ -118,7 +133,7 @@ static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
         struct backend_state *state = &upkeep->backends[i];
         if (state->resolved && now - state->confirmed_ms > FORGET_MS) {
             state->resolved = false;
-            set_health(upkeep, i, HEALTH_DOWN);
+            take_health(upkeep, i, health_failed(&state->well, REASON_NEXT_HOP, health_clock()));
             log_error(
                 "next_hop_lost",
                 "backend %s: its next hop has not answered for %d s; no connection is opened to it",
@@ -244,56 +259,77 @@ static bool same_options(const struct tcp_options *a, const struct tcp_options *
            a->timestamps == b->timestamps;
 }
 
-static void take_answer(struct upkeep *upkeep, uint32_t index, const struct tcp_options *options)
+static void learn(struct upkeep *upkeep, uint32_t index, const struct tcp_options *options)
 {
     struct backend_state *state = &upkeep->backends[index];
-    const struct backend *backend = &upkeep->services->backend[index];
-    if (upkeep->health[index] != HEALTH_UP)
-        log_info("backend_up",
-                 "backend %s answers: MSS %u, window scale %d, SACK %s, timestamps %s",
-                 backend->name, options->mss,
-                 options->window_scale == COOKIE_NO_SCALE ? -1 : options->window_scale,
-                 options->sack_ok ? "yes" : "no", options->timestamps ? "yes" : "no");
     upkeep->rebalance |= !state->learned || !same_options(&state->options, options);
-    state->answering = true;
     state->learned = true;
-    state->failures = 0;
     state->options = *options;
-    set_health(upkeep, index, HEALTH_UP);
 }
 
-/* One lost packet is no reason to move a backend's clients; several in a row are. */
-static void take_failure(struct upkeep *upkeep, uint32_t index, int probe)
-{
-    static const char *const failures[] = {
-        [PROBE_REFUSED] = "refuses connections", [PROBE_SILENT] = "does not answer"};
-    struct backend_state *state = &upkeep->backends[index];
-    state->answering = false;
-    if (state->failures < UINT32_MAX)
-        state->failures++;
-    if (state->failures < upkeep->limits->probe_failures || upkeep->health[index] == HEALTH_DOWN)
-        return;
-    log_warn("backend_down", "backend %s %s", upkeep->services->backend[index].name,
-             failures[probe]);
-    set_health(upkeep, index, HEALTH_DOWN);
-}
-
+/* Only a good answer brings it back, but any that it takes the connection for shows its options. */
 static void take_probe(struct upkeep *upkeep, const struct message *message)
 {
-    if (message->probe == PROBE_ANSWERED)
-        take_answer(upkeep, message->backend, &message->options);
-    else
-        take_failure(upkeep, message->backend, message->probe);
+    struct backend_state *state = &upkeep->backends[message->backend];
+    enum health_change change = health_probed(&state->well, (int)message->probe, message->status,
+                                              upkeep->limits->probe_failures, health_clock());
+    state->answering = message->probe == PROBE_ANSWERED;
+    if (message->connected)
+        learn(upkeep, message->backend, &message->options);
+    if (change == HEALTH_CAME_UP)
+        log_info("backend_up",
+                 "backend %s is well: MSS %u, window scale %d, SACK %s, timestamps %s",
+                 upkeep->services->backend[message->backend].name, state->options.mss,
+                 state->options.window_scale == COOKIE_NO_SCALE ? -1 : state->options.window_scale,
+                 state->options.sack_ok ? "yes" : "no", state->options.timestamps ? "yes" : "no");
+    take_health(upkeep, message->backend, change);
 }
 
 /* Clients' openings tell sooner than the next probe. */
 static void take_failed_openings(struct upkeep *upkeep, const struct message *message)
 {
-    if (upkeep->health[message->backend] == HEALTH_DOWN)
+    struct backend_health *well = &upkeep->backends[message->backend].well;
+    if (well->health != HEALTH_DOWN) /* else its probes know better */
+        take_health(upkeep, message->backend, health_failed(well, REASON_OPENINGS, health_clock()));
+}
+
+/* Whether a service would be left with nobody that is well. */
+static bool is_last(const struct upkeep *upkeep, uint16_t backend)
+{
+    const struct services *services = upkeep->services;
+    for (uint32_t i = 0; i < services->count; i++) {
+        bool member = false;
+        uint32_t others = 0;
+        for (uint32_t k = 0; k < services->service[i].backend_count; k++) {
+            uint16_t other = services->service[i].backends[k];
+            member |= other == backend;
+            others += other != backend && upkeep->health[other] == HEALTH_UP &&
+                      !services->backend[other].drain;
+        }
+        if (member && others == 0)
+            return true;
+    }
+    return false;
+}
+
+static uint64_t answered_by(const struct upkeep *upkeep, uint16_t backend)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < upkeep->worker_count; i++)
+        sum += __atomic_load_n(&upkeep->workers[i].shard->openings[backend].answered,
+                               __ATOMIC_RELAXED);
+    return sum;
+}
+
+/* Slow answers are better than none, and may be a few clients' doing: the last one stays. */
+static void take_unanswered(struct upkeep *upkeep, const struct message *message)
+{
+    struct backend_health *well = &upkeep->backends[message->backend].well;
+    if (well->health == HEALTH_DOWN || is_last(upkeep, message->backend))
         return;
-    log_warn("backend_down", "backend %s: openings fail; it is not used until a probe is answered",
-             upkeep->services->backend[message->backend].name);
-    set_health(upkeep, message->backend, HEALTH_DOWN);
+    take_health(upkeep, message->backend,
+                health_unanswered(well, answered_by(upkeep, message->backend),
+                                  upkeep->limits->probe_interval_ms, health_clock()));
 }
 
 /* Not the backend's fault when its probe had not shown the option either: the client had been
@@ -306,13 +342,10 @@ static void take_refusal(struct upkeep *upkeep, const struct message *message)
                 (shown->window_scale != COOKIE_NO_SCALE && seen->window_scale == COOKIE_NO_SCALE);
     if (!state->learned || !lost)
         return;
-    log_warn("backend_options",
-             "backend %s refused a TCP option that its probe had shown; it is not used until it "
-             "has been probed again",
-             upkeep->services->backend[message->backend].name);
     state->learned = false;
     upkeep->rebalance = true;
-    set_health(upkeep, message->backend, HEALTH_DOWN);
+    take_health(upkeep, message->backend,
+                health_failed(&state->well, REASON_OPTIONS, health_clock()));
 }
 
 /* ---- cookie keys ---- */
@@ -378,6 +411,8 @@ static int first_states(struct upkeep *upkeep)
     if (upkeep->backends == NULL || upkeep->health == NULL)
         return -ENOMEM;
     memset(upkeep->health, HEALTH_UNKNOWN, backends);
+    for (uint32_t i = 0; i < backends; i++)
+        health_init(&upkeep->backends[i].well, unix_ms());
     return getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) ==
                    sizeof upkeep->balance_key
                ? 0
@@ -466,6 +501,7 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
         case MESSAGE_PROBE: take_probe(upkeep, &message); break;
         case MESSAGE_BACKEND_OPTIONS: take_refusal(upkeep, &message); break;
         case MESSAGE_BACKEND_FAILED: take_failed_openings(upkeep, &message); break;
+        case MESSAGE_BACKEND_UNANSWERED: take_unanswered(upkeep, &message); break;
         }
     }
 }

@@ -15,6 +15,7 @@
 #include "dataplane/admit/policy.h"
 #include "dataplane/admit/rule_slots.h"
 #include "dataplane/ops/builder.h"
+#include "dataplane/ops/health.h"
 #include "dataplane/ops/keyring.h"
 #include "dataplane/worker.h"
 
@@ -24,10 +25,10 @@ struct backend_state {
     bool resolved;
     uint64_t confirmed_ms; /* last answer to ARP or neighbour discovery */
     uint64_t asked_ms;
-    bool answering;    /* the last probe was answered by SYN-ACK */
-    bool learned;      /* options are known */
-    uint32_t failures; /* probes in a row that failed */
+    bool answering; /* the last probe was good */
+    bool learned;   /* options are known */
     struct tcp_options options;
+    struct backend_health well;
 };
 
 struct upkeep {
@@ -44,7 +45,7 @@ struct upkeep {
     struct rule_slots rule_slots;
     struct quota_pool connections; /* open ones, of all clients */
     struct backend_state *backends;
-    uint8_t *health;       /* enum health of each backend. control: rw, telemetry: ro */
+    uint8_t *health;       /* enum health of each backend, for balance_new. control: rw */
     bool rebalance;        /* health or options have changed since the last round */
     struct offers *offers; /* own copy of what was published last */
     struct siphash_key balance_key;

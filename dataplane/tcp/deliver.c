@@ -125,6 +125,7 @@ void deliver_first(struct shard *shard, struct frame *frame, const struct packet
     flow->state = flow->held_fin ? FLOW_CLIENT_FIN : FLOW_ESTABLISHED;
     flow->delivering = true;
     flow->after_last = flow->refusal != REFUSAL_NONE || scan_ended(&flow->scan);
+    watch_asked(shard, flow);
     forward_begin(shard, flow);
     if (delivered(flow, entry))
         finish(shard, flow);

@@ -172,5 +172,6 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
     flow_uncount(shard, flow);
     held_drop(shard->held, flow->held);
     wheel_cancel(shard->wheel, flow_index(shard->flows, flow));
+    flow->unanswered = false; /* whoever watches it sees that */
     flow_release(shard->flows, flow);
 }

@@ -184,6 +184,8 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
         slow_wake(flow, shard->now_ms);
         forward_watch(shard, flow);
     }
+    if (flow->unanswered && from == FROM_BACKEND && segment->length != 0)
+        watch_answered(shard, flow);
     if (delivering)
         verdict = deliver_from_backend(shard, flow, segment);
     if (verdict != VERDICT_FORWARDED)

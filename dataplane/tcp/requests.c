@@ -194,6 +194,8 @@ static enum verdict read_heads(struct shard *shard, struct flow *flow, struct re
         return could;
     flow->scan = scan;
     shard->requests += heads;
+    if (heads != 0)
+        watch_asked(shard, flow);
     if (slow_read(flow, heads, s->ack, shard->now_ms))
         forward_watch(shard, flow);
     if (scan_ended(&flow->scan))

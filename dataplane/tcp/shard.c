@@ -37,6 +37,8 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     shard->farewells = calloc(1, sizeof *shard->farewells);
     shard->hellos = calloc(1, sizeof *shard->hellos);
     shard->openings = calloc(sizes->backends, sizeof *shard->openings);
+    shard->watches = calloc(sizes->backends, sizeof *shard->watches);
+    shard->watch_count = sizes->backends;
     int error = guard_init(&shard->guard, &guard_key, now_ms);
     const struct clients_sizes clients = {sizes->clients, sizes->bans, sizes->flows};
     const struct clients_shard its = {&shard->guard, &shard->connections,
@@ -49,7 +51,8 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
                                  offsetof(struct flow, timer), sizes->flows, now_ms);
     if (shard->wheel == NULL || shard->tombstones == NULL || shard->held == NULL ||
         shard->lingering == NULL || shard->misses == NULL || shard->farewells == NULL ||
-        shard->hellos == NULL || shard->openings == NULL || shard->clients == NULL || error != 0) {
+        shard->hellos == NULL || shard->openings == NULL || shard->watches == NULL ||
+        shard->clients == NULL || error != 0) {
         shard_free(shard);
         return NULL;
     }
@@ -72,6 +75,7 @@ void shard_free(struct shard *shard)
     free(shard->farewells);
     free(shard->hellos);
     free(shard->openings);
+    free(shard->watches);
     free(shard->probes);
     free(shard);
 }
@@ -136,6 +140,8 @@ uint32_t shard_tick(struct shard *shard)
     clients_tick(shard->clients, shard->now_ms);
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
         probe_tick(shard);
+    if (shard->now_ms >= shard->watches_due_ms)
+        watch_tick(shard);
     if (shard->unchecked != 0)
         count += admission_tick(shard);
     return count;

@@ -22,9 +22,10 @@
  *   forward.c  packets of an open flow, either direction
  *   ends.c     what is said in the name of either end; how flows end
  *   inside.c   backends: flows, probes, strays
+ *   watch.c    backends that leave requests without an answer
  *   local.c    ARP, neighbour discovery and echo for own addresses
  *   too_big.c  routers on either side about packets that were too large
- *   probe.c    what backends support */
+ *   probe.c    whether backends are well, and what they support */
 #ifndef DROPGATE_DATAPLANE_TCP_SHARD_H
 #define DROPGATE_DATAPLANE_TCP_SHARD_H
 
@@ -46,6 +47,7 @@
 #include "dataplane/tcp/miss.h"
 #include "dataplane/tcp/surplus.h"
 #include "dataplane/tcp/tombstone.h"
+#include "dataplane/tcp/watch.h"
 #include "dataplane/tcp/wheel.h"
 #include "dataplane/tls/ja4.h"
 
@@ -79,15 +81,28 @@ struct message {
     enum {
         MESSAGE_NEIGHBOR,
         MESSAGE_PROBE,
-        MESSAGE_BACKEND_OPTIONS, /* refused what a client had been granted */
-        MESSAGE_BACKEND_FAILED,  /* so many openings in a row have failed */
+        MESSAGE_BACKEND_OPTIONS,    /* refused what a client had been granted */
+        MESSAGE_BACKEND_FAILED,     /* so many openings in a row have failed */
+        MESSAGE_BACKEND_UNANSWERED, /* so many clients have waited in vain for an answer */
     } kind;
     uint16_t backend; /* all but NEIGHBOR: index */
     uint8_t side;     /* NEIGHBOR: enum port_side */
-    enum { PROBE_ANSWERED, PROBE_REFUSED, PROBE_SILENT } probe;
+    enum {
+        PROBE_ANSWERED,   /* well: status 200, or, where nothing is asked, a connection */
+        PROBE_REFUSED,    /* RST to the SYN */
+        PROBE_SILENT,     /* its host says nothing */
+        PROBE_UNANSWERED, /* its host takes the request, nobody answers it in time */
+        PROBE_CLOSED,     /* closed or reset the connection without an answer */
+        PROBE_STATUS,     /* answered by another status */
+        PROBE_REDIRECT,   /* of which, by a redirect: it is not followed */
+        PROBE_GARBAGE,    /* answered by no HTTP */
+        PROBE_RESULTS
+    } probe;
+    bool connected;             /* PROBE: it took the connection; `options` are known */
+    uint16_t status;            /* PROBE: of its answer, 0 if there was none */
     struct mac mac;             /* NEIGHBOR */
     struct addr addr;           /* NEIGHBOR */
-    struct tcp_options options; /* PROBE_ANSWERED, BACKEND_OPTIONS: of the backend's SYN-ACK */
+    struct tcp_options options; /* PROBE, BACKEND_OPTIONS: of the backend's SYN-ACK */
 };
 
 /** How frames and messages beside the one in hand leave a shard. Both copy what they are given and
@@ -110,13 +125,14 @@ struct shard_sizes {
     uint32_t rules;            /* accounts of rules */
 };
 
-/** Openings at one backend. worker: rw, others: ro, a little old. */
+/** Openings at one backend, and what came of them. worker: rw, others: ro, a little old. */
 struct backend_openings {
     uint64_t opened, refused, timeouts;
-    uint32_t failures; /* in a row, since the control thread was told */
+    uint64_t answered, unanswered; /* requests: an answer has begun, none has in time */
+    uint32_t failures;             /* in a row, since the control thread was told */
 };
 
-struct probe;
+struct probes;
 struct steer;
 
 /** All fields: worker rw; `verdicts` and table counts: others ro, a little old. */
@@ -140,9 +156,11 @@ struct shard {
     struct farewells *farewells;
     struct ja4_table *hellos;          /* fingerprints of TLS clients; others: ro */
     struct backend_openings *openings; /* one per backend */
-    struct probe *probes;              /* NULL on all shards but the first */
+    struct probes *probes;             /* one block; NULL on all shards but the first */
     uint64_t probes_due_ms;
-    uint32_t probe_count, probe_next;
+    struct watch *watches; /* one per backend */
+    uint64_t watches_due_ms;
+    uint32_t watch_count, watch_next;
     struct lease lease[LEASES]; /* control: rw where the fields say so */
     struct quota connections;   /* the same */
     struct clients *clients;

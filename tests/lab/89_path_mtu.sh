@@ -22,9 +22,11 @@ cat >>"$LAB_DIR/far.conf" <<CONF
 
 [backend far4]
 address = 198.18.202.2:8081
+probe = connect
 
 [backend far6]
 address = [2001:db8:4::2]:8081
+probe = connect
 
 [service far]
 listen = 198.18.0.80:82, [2001:db8::80]:82

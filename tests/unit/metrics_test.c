@@ -165,8 +165,8 @@ static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 
                                     "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
                                     "[tables]\nflows = 1024\ntombstones = 1024\nheld = 16\n"
                                     "held_large = 8\n"
-                                    "[backend one]\naddress = 198.18.128.2:8080\n"
-                                    "[backend two]\naddress = 198.18.128.3:8081\n"
+                                    "[backend one]\naddress = 198.18.128.2:8080\nweight = 30\n"
+                                    "[backend two]\naddress = 198.18.128.3:8081\ndrain = yes\n"
                                     "[service shop]\nlisten = 198.18.0.80:80\n"
                                     "backends = one, two\n";
 
@@ -379,15 +379,17 @@ static void workers_are_said_by_side(void **state)
 static void backends_are_said_as_upkeep_knows_them(void **state)
 {
     (void)state;
-    rig.health[0] = HEALTH_UP;
     rig.states[0] =
-        (struct backend_state){.resolved = true,
+        (struct backend_state){.well = {.health = HEALTH_UP, .since_unix_ms = 7000},
+                               .resolved = true,
                                .answering = true,
                                .learned = true,
                                .options = {.mss = 1460, .sack_ok = true, .window_scale = 0}};
-    rig.health[1] = HEALTH_DOWN;
+    rig.states[1].well = (struct backend_health){
+        .health = HEALTH_DOWN, .reason = PROBE_STATUS, .status = 503, .failures = 4};
     rig.states[1].options.window_scale = 7; /* not learned */
-    rig.workers[0].shard->openings[0] = (struct backend_openings){.refused = 2, .timeouts = 3};
+    rig.workers[0].shard->openings[0] =
+        (struct backend_openings){.refused = 2, .timeouts = 3, .answered = 5, .unanswered = 6};
     ask("/dropgate/backends", NULL);
     assert_int_equal(said.count, 2);
     says_of("one", "address", "198.18.128.2:8080");
@@ -401,7 +403,18 @@ static void backends_are_said_as_upkeep_knows_them(void **state)
     says_of("one", "timestamps", "0");
     says_of("one", "refused", "2");
     says_of("one", "timeouts", "3");
+    says_of("one", "reason", "none");
+    says_of("one", "since", "7");
+    says_of("one", "weight", "30");
+    says_of("one", "draining", "0");
+    says_of("one", "answered", "5");
+    says_of("one", "unanswered", "6");
     says_of("two", "health", "down");
+    says_of("two", "reason", "status");
+    says_of("two", "status", "503");
+    says_of("two", "failures", "4");
+    says_of("two", "weight", "10");
+    says_of("two", "draining", "1");
     says_of("two", "window_scale", "-1");
     rig.states[0].options.window_scale = COOKIE_NO_SCALE;
     ask("/dropgate/backends", NULL);

@@ -34,6 +34,8 @@ struct rig {
     struct policy_slot policy;
     struct port ports[PORT_SIDES];
     struct worker worker;
+    struct shard shard;
+    struct backend_openings openings[3];
     struct upkeep upkeep;
 };
 
@@ -71,6 +73,8 @@ static int setup(void **state)
         return -1;
     r->worker = (struct worker){
         .ports = r->ports, .pool = pool, .messages = messages, .commands = commands};
+    r->shard.openings = r->openings;
+    r->worker.shard = &r->shard;
     *state = r;
     int error = upkeep_init(&r->upkeep, &r->policy, settings_services(settings),
                             settings_limits(settings), &r->worker, 1, NULL);
@@ -118,6 +122,7 @@ static struct message answered(uint8_t scale)
     return (struct message){
         .kind = MESSAGE_PROBE,
         .probe = PROBE_ANSWERED,
+        .connected = true,
         .options = {.mss = 1400, .window_scale = scale, .sack_ok = true, .timestamps = true}};
 }
 
@@ -222,6 +227,7 @@ static struct message probed(uint16_t backend, int probe)
     struct message m = answered(7);
     m.backend = backend;
     m.probe = probe;
+    m.connected = probe != PROBE_SILENT && probe != PROBE_REFUSED;
     return m;
 }
 
@@ -279,6 +285,50 @@ static void a_service_is_down_when_all_have_failed_until_one_answers(void **stat
     assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, 7); /* as it was */
     tell(r, &good);
     assert_false(balance_down(r->policy.row->balance, 0));
+}
+
+static void a_backend_that_is_not_well_still_shows_its_options(void **state)
+{
+    struct rig *r = *state;
+    struct message sick = probed(0, PROBE_STATUS);
+    sick.status = 503;
+    tell(r, &sick);
+    tell(r, &sick);
+    assert_true(balance_down(r->policy.row->balance, 0));
+    assert_int_equal(r->upkeep.backends[0].well.reason, PROBE_STATUS);
+    assert_int_equal(r->upkeep.backends[0].well.status, 503);
+    assert_int_equal(r->policy.row->offers->offer[0].promise[0].window_scale, 7);
+}
+
+static void
+a_backend_that_answers_nobody_is_out_until_its_pause_is_over_and_a_probe_is_good(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message hangs = {.kind = MESSAGE_BACKEND_UNANSWERED, .backend = 2};
+    tell(r, &two);
+    tell(r, &three);
+    tell(r, &hangs);
+    assert_int_equal(used(r), 2);
+    tell(r, &three); /* its kernel answers */
+    assert_int_equal(used(r), 2);
+    r->upkeep.backends[2].well.not_before_ms = 0;
+    tell(r, &three);
+    assert_int_equal(used(r), 6);
+}
+
+static void the_last_backend_of_a_service_is_not_taken_out_for_slow_answers(void **state)
+{
+    struct rig *r = *state;
+    const struct message one = probed(0, PROBE_ANSWERED), two = probed(1, PROBE_ANSWERED);
+    struct message hangs = {.kind = MESSAGE_BACKEND_UNANSWERED};
+    tell(r, &one);
+    tell(r, &two);
+    tell(r, &hangs);
+    assert_false(balance_down(r->policy.row->balance, 0));
+    hangs.backend = 1; /* of the other two, nothing is known of the third */
+    tell(r, &hangs);
+    assert_int_equal(used(r), 2);
 }
 
 static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
@@ -380,6 +430,9 @@ int main(void)
         TEST(a_backend_leaves_after_failures_in_a_row_and_comes_back_with_one_answer),
         TEST(when_all_have_failed_a_service_that_tries_uses_all),
         TEST(a_service_is_down_when_all_have_failed_until_one_answers),
+        TEST(a_backend_that_is_not_well_still_shows_its_options),
+        TEST(a_backend_that_answers_nobody_is_out_until_its_pause_is_over_and_a_probe_is_good),
+        TEST(the_last_backend_of_a_service_is_not_taken_out_for_slow_answers),
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
