@@ -157,7 +157,7 @@ static int make_worker(struct gateway *gateway, uint32_t index, unsigned lcore)
                                 .held_large = (uint32_t)settings->tables.held_large,
                                 .held_bytes = (uint32_t)settings->tcp.window,
                                 .held_per_client = (uint32_t)settings->tables.held_per_client,
-                                .backends = gateway->upkeep.services->backend_count,
+                                .backends = (uint32_t)settings->tables.backends,
                                 .clients = (uint32_t)settings->tables.clients,
                                 .bans = (uint32_t)settings->tables.bans,
                                 .rules = rule_slots_for((uint32_t)settings->tables.rules)};
@@ -207,8 +207,8 @@ static int make_workers(struct gateway *gateway)
     if (error == 0)
         error = handover_connect(gateway->ends, gateway->worker_count, gateway->ports);
     if (error == 0)
-        error = shard_probe_backends(gateway->workers[0].shard,
-                                     gateway->upkeep.services->backend_count);
+        error =
+            shard_probe_backends(gateway->workers[0].shard, gateway->upkeep.services->backend_room);
     return error == 0 ? upkeep_lend(&gateway->upkeep) : error;
 }
 
@@ -263,6 +263,7 @@ static int run(struct gateway *gateway)
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
             reload_run(&gateway->reload);
+        reload_look(&gateway->reload);
         nanosleep(&pause, NULL);
     }
     rte_eal_mp_wait_lcore();

@@ -40,7 +40,7 @@ static uint32_t same_as(const struct services *services, uint32_t service)
 
 static uint32_t entries_of(const struct services *services, uint32_t service)
 {
-    return same_as(services, service) == service
+    return services->service[service].backend_count != 0 && same_as(services, service) == service
                ? maglev_size(services->service[service].backend_count)
                : 0;
 }

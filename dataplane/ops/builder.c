@@ -29,7 +29,7 @@ struct builder {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct job *first, **last;
+    struct job *first, **last; /* the first is the one in hand, until it is done */
     bool stop;
 };
 
@@ -113,10 +113,25 @@ static struct job *take_job(struct builder *builder)
     while (builder->first == NULL && !builder->stop)
         pthread_cond_wait(&builder->wake, &builder->lock);
     struct job *job = builder->first;
-    if (job != NULL && (builder->first = job->next) == NULL)
-        builder->last = &builder->first;
     pthread_mutex_unlock(&builder->lock);
     return job;
+}
+
+static void drop_job(struct builder *builder, struct job *job)
+{
+    pthread_mutex_lock(&builder->lock);
+    if ((builder->first = job->next) == NULL)
+        builder->last = &builder->first;
+    pthread_mutex_unlock(&builder->lock);
+    free(job);
+}
+
+bool builder_idle(struct builder *builder)
+{
+    pthread_mutex_lock(&builder->lock);
+    bool idle = builder->first == NULL;
+    pthread_mutex_unlock(&builder->lock);
+    return idle;
 }
 
 /* Puts the job's row in force: the one before with the new parts in it. */
@@ -157,7 +172,7 @@ static void *run(void *argument)
     struct job *job;
     while ((job = take_job(builder)) != NULL) {
         do_job(builder, job);
-        free(job);
+        drop_job(builder, job);
     }
     return NULL;
 }

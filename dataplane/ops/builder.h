@@ -50,6 +50,10 @@ int builder_build(struct builder *builder, enum part part, void *(*build)(const 
 /** Puts a block into a row that is being made. */
 void builder_set(struct policy *row, enum part part, void *block);
 
+/** Whether all that was handed over is in force, and what it replaced is not looked at any more.
+ * Control thread. */
+bool builder_idle(struct builder *builder);
+
 /** Frees a part that was replaced, or never published; NULL is nothing. Any thread. */
 void builder_free(enum part part, void *block);
 

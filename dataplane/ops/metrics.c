@@ -9,6 +9,7 @@
 #include <rte_telemetry.h>
 #include <stdlib.h>
 #include <string.h>
+#include <urcu/urcu-qsbr.h>
 
 #include "dataplane/ops/metrics_rules.h"
 
@@ -97,11 +98,12 @@ static void add_health(struct rte_tel_data *into, const struct backend *backend,
     rte_tel_data_add_dict_int(into, "draining", backend->drain);
 }
 
-static void add_backend(struct rte_tel_data *into, uint32_t index)
+/* One that a reload has removed may have a namesake. */
+static void add_backend(struct rte_tel_data *into, const struct services *services, uint32_t index)
 {
-    const struct backend *backend = &upkeep->services->backend[index];
+    const struct backend *backend = &services->backend[index];
     const struct backend_state *state = &upkeep->backends[index];
-    char text[ADDR_TEXT];
+    char text[ADDR_TEXT], name[sizeof backend->name + 16];
     struct rte_tel_data *one = rte_tel_data_alloc();
     if (one == NULL)
         return;
@@ -119,15 +121,20 @@ static void add_backend(struct rte_tel_data *into, uint32_t index)
     rte_tel_data_add_dict_int(one, "sack", state->options.sack_ok);
     rte_tel_data_add_dict_int(one, "timestamps", state->options.timestamps);
     add_openings(one, index);
-    rte_tel_data_add_dict_container(into, backend->name, one, 0);
+    snprintf(name, sizeof name, "%s%s", backend->name,
+             backend->presence == LEAVING ? "/leaving" : "");
+    rte_tel_data_add_dict_container(into, name, one, 0);
 }
 
 static void show_backends(struct rte_tel_data *data)
 {
-    const struct services *services = upkeep->services;
+    urcu_qsbr_register_thread(); /* the row, and all behind it, stays as long */
+    const struct services *services = rcu_dereference(upkeep->slot->row)->services;
     rte_tel_data_start_dict(data);
     for (uint32_t i = 0; i < services->backend_count; i++)
-        add_backend(data, i);
+        if (services->backend[i].presence != ABSENT)
+            add_backend(data, services, i);
+    urcu_qsbr_unregister_thread();
 }
 
 static void add_sum(struct rte_tel_data *data, const char *name, size_t offset)

@@ -114,27 +114,42 @@ static void apply(struct reload *reload, struct settings *settings)
     reload->now = settings;
 }
 
+/* Also when the setting is the same: the file may be another. */
+static int take_master(struct upkeep *upkeep, const struct settings *settings)
+{
+    const char *master = settings->cookie.master_file;
+    return master != NULL ? upkeep_take_master(upkeep, master) : 0;
+}
+
+/* A reason that names a key gets its line, as those of a start have. */
+static int refuse_key(int error, const struct report *report, const char *why)
+{
+    char what[LINE_BYTES];
+    unsigned line = *why == '[' ? conf_line(&report->text, why) : 0;
+    if (line == 0)
+        return refuse(error, why);
+    snprintf(what, sizeof what, "%.256s:%u: %s", report->file, line, why);
+    return refuse(error, what);
+}
+
 /* The file was read, and may be taken over. */
-static int take_over(struct reload *reload, struct settings *settings)
+static int take_over(struct reload *reload, const struct settings *settings,
+                     const struct report *report)
 {
     struct policy parts = {.services = NULL};
-    const char *master = settings->cookie.master_file;
+    char why[CONF_WHY];
     int error = build_parts(settings, reload->upkeep, &parts);
-    if (error != 0) {
-        upkeep_keep_rules(reload->upkeep);
-        return refuse(error, error == -ENOSPC ? "rules that were taken out a moment ago still have "
-                                                "their places; try again"
-                                              : "memory is short");
-    }
-    /* Also when the setting is the same: the file may be another. */
-    error = master != NULL ? upkeep_take_master(reload->upkeep, master) : 0;
+    if (error == -ENOSPC)
+        snprintf(why, sizeof why,
+                 "rules that were taken out a moment ago still have their places; try again");
+    else if (error != 0)
+        snprintf(why, sizeof why, "memory is short");
     if (error == 0)
-        error = upkeep_reload(reload->upkeep, &parts);
-    if (error != 0) {
-        upkeep_keep_rules(reload->upkeep);
-        builder_free_all(&parts);
-    }
-    return error == 0 ? 0 : refuse(error, "the new configuration could not be put in force");
+        error = upkeep_reload(reload->upkeep, settings, &parts, take_master, why);
+    if (error == 0)
+        return 0;
+    upkeep_keep_rules(reload->upkeep);
+    return refuse_key(error, report, why);
 }
 
 /* Compares with what is in force. */
@@ -155,7 +170,7 @@ static int run(struct reload *reload, struct settings *settings, struct report *
 {
     int error = compare(reload, settings, report);
     if (error == 0)
-        error = take_over(reload, settings);
+        error = take_over(reload, settings, report);
     if (error != 0)
         return error;
     if (settings->gateway.log_level < reload_settings(reload)->gateway.log_level)
@@ -182,6 +197,11 @@ int reload_run(struct reload *reload)
         conf_free(&SETTINGS_SCHEMA, settings);
     free(report.text.bytes);
     return error;
+}
+
+void reload_look(struct reload *reload)
+{
+    upkeep_forget(reload->upkeep, reload_settings(reload));
 }
 
 void reload_end(struct reload *reload)

@@ -26,8 +26,12 @@ static inline const struct settings *reload_settings(const struct reload *reload
 
 /** Reads the file again. A file that cannot be read or has a mistake, a change of a key that only a
  * start takes, and too little memory change nothing. The log says what has changed, or each reason
- * why nothing has, with file and line. Returns 0, -EINVAL or -ENOMEM. */
+ * why nothing has, with file and line. Returns 0 or -errno. */
 int reload_run(struct reload *reload);
+
+/** Forgets what earlier reloads have removed, once no connection needs it. Often; rarely does much.
+ */
+void reload_look(struct reload *reload);
 
 /** Frees the settings that a reload has read; after all that was built from them. */
 void reload_end(struct reload *reload);

@@ -74,7 +74,7 @@ static const struct conf_section sections[] = {
      "PCI address (0000:03:00.0), or a DPDK virtual device with its arguments (net_af_xdp0,iface=eth1). With net_af_packet the kernel reassembles fragments before the gateway can refuse them."}, \
     {s, "addresses", CONF_INTERFACES, offsetof(struct port_settings, addresses), 1, 64, NULL, NULL, CONF_BOOT, \
      "Own addresses with their on-link prefix length (198.18.0.1/17, 2001:db8::1/64): answered to ARP, neighbour discovery and echo."}, \
-    {s, "routers", CONF_ADDRS, offsetof(struct port_settings, routers), 0, 2, "", NULL, CONF_BOOT, \
+    {s, "routers", CONF_ADDRS, offsetof(struct port_settings, routers), 0, 2, "", NULL, CONF_RELOAD, \
      "Next hop for backends that are not on-link, at most one per family. Clients need none: they are answered where they came from."}, \
     {s, "vlan", CONF_STRING, offsetof(struct port_settings, vlan), 0, 9, "", NULL, CONF_BOOT, \
      "VLAN of this side: a tag (7), or an outer and an inner one (100.7; the outer is sent as 0x88a8). Frames with any other tags, or none, are dropped. Empty: untagged."}, \
@@ -100,7 +100,7 @@ static const struct conf_row rows[] = {
     FIXED(tables, "held_large", CONF_INT, held_large, 1, 1 << 20, "2048", "The same for those that need more room; as many bytes each as [tcp] window."),
     FIXED(tables, "held_per_client", CONF_INT, held_per_client, 1, 1 << 20, "1024", "Requests held of one client (an IPv4 address, an IPv6 /64). Mind those behind which many people sit."),
     FIXED(tables, "services", CONF_INT, services, 1, 32768, "4096", "Addresses and ports that services listen on; of those that a reload removes each counts on until its connections have ended, and 130 s longer."),
-    FIXED(tables, "backends", CONF_INT, backends, 1, 32768, "8192", "The same for backends."),
+    FIXED(tables, "backends", CONF_INT, backends, 1, 32768, "4096", "The same for backends."),
     FIXED(tables, "clients", CONF_INT, clients, 64, 1 << 26, "262144", "Clients that are remembered: IPv4 addresses and IPv6 /64s that have opened a connection, and the IPv6 /56, /48 and /32 that these lie in; 100 bytes each. When it is full, the client without open connections that has been idle longest goes, and for a /48 or /32 that has more than its share of the table one of its own."),
     FIXED(tables, "bans", CONF_INT, bans, 16, 1 << 24, "65536", "Bans in force or remembered; 64 bytes each. Nothing displaces one."),
     FIXED(tables, "rules", CONF_INT, rules, 0, RULES_MAX, "256", "[rule] sections; 128 bytes for each."),
@@ -156,16 +156,16 @@ static const struct conf_row rows[] = {
     PROBE("failures", CONF_INT, failures, 1, 100, "2", "Probes in a row that must fail before a backend gets no new connections; one that is answered well brings it back."),
     PROBE("opening_failures", CONF_INT, opening_failures, 1, 1000, "5", "Openings for clients in a row that must fail on one worker for the same, so that a dead backend is noticed before its next probe."),
     PROBE("response_failures", CONF_INT, response_failures, 1, WATCH_CLIENTS, "3", "Clients whose requests must have waited longer than response_timeout for their answer's first byte, while nobody's was answered on that worker, for the same: a process that hangs. One client counts once, whatever it sends, and a service's last backend is left to its probes. The backend comes back no sooner than after an interval, which doubles each time until it has answered somebody."),
-    {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_BOOT, "Address and port; IPv6 as [2001:db8::2]:8080."},
+    {"backend", "address", CONF_ENDPOINT, offsetof(struct backend_settings, address), 0, 0, NULL, NULL, CONF_RELOAD, "Address and port; IPv6 as [2001:db8::2]:8080."},
     OF_BACKEND("weight", CONF_INT, weight, 0, MAGLEV_WEIGHT, "10", NULL, "Its share of a service's new connections, as against the other backends' weights. 0: a spare, used when none of the others can be."),
     OF_BACKEND("drain", CONF_BOOL, drain, 0, 0, "no", NULL, "It gets no new connections; those that are open go on until they end."),
     OF_BACKEND("probe", CONF_ENUM, probe, 0, 0, "auto", probes, "How it is asked whether it is well: for a path (http), or only for a connection, which a process that hangs still grants (connect); auto: for a path if an HTTP service uses it."),
     OF_BACKEND("probe_path", CONF_STRING, probe_path, 0, SETTINGS_PROBE_PATH, "", NULL, "In place of [probe] path. Empty: that one."),
     OF_BACKEND("probe_host", CONF_STRING, probe_host, 0, SETTINGS_PROBE_HOST, "", NULL, "In place of [probe] host. Empty: that one."),
-    {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_BOOT, "What clients speak, which decides what must have come before a backend is asked: a request head (http; every further request is read too), a ClientHello (tls; passed through, the backend has the key), or any byte (tcp)."},
-    {"service", "server_names", CONF_STRINGS, offsetof(struct service_settings, names), 0, 1024, "", NULL, CONF_BOOT, "With protocol = tls: the server names that are served, *.example.com for any one label; a ClientHello for another one, or for none, is refused by an alert. Empty: any."},
-    {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_BOOT, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
-    {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_BOOT, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
+    {"service", "protocol", CONF_ENUM, offsetof(struct service_settings, protocol), 0, 0, "http", protocols, CONF_RELOAD, "What clients speak, which decides what must have come before a backend is asked: a request head (http; every further request is read too), a ClientHello (tls; passed through, the backend has the key), or any byte (tcp)."},
+    {"service", "server_names", CONF_STRINGS, offsetof(struct service_settings, names), 0, 1024, "", NULL, CONF_RELOAD, "With protocol = tls: the server names that are served, *.example.com for any one label; a ClientHello for another one, or for none, is refused by an alert. Empty: any."},
+    {"service", "listen", CONF_ENDPOINTS, offsetof(struct service_settings, listen), 1, 64, NULL, NULL, CONF_RELOAD, "Addresses and ports; answered to ARP and neighbour discovery on the outside."},
+    {"service", "backends", CONF_STRINGS, offsetof(struct service_settings, backends), 1, 4096, NULL, NULL, CONF_RELOAD, "Names of [backend] sections, as many as fit into the line: at least one for each family that the service listens on. New connections are spread over those of the client's family that answer probes."},
     {"service", "all_down", CONF_ENUM, offsetof(struct service_settings, all_down), 0, 0, "refuse", all_downs, CONF_RELOAD, "What new clients get while all backends are down: an answer at once, HTTP 503 or a reset (refuse); or a try at each of them in spite of what is known (try): for probes that may fail where clients would be served, as when all backends are too busy to answer them. Those that drain are not tried."},
     {"service", "response_timeout", CONF_DURATION, offsetof(struct service_settings, response_timeout), 0, 3600000, "10s", NULL, CONF_RELOAD, "Longer than the slowest answer takes to begin. A request that waits longer goes on waiting, but see [probe] response_failures. With protocol = tcp nothing is expected. 0s: for ever."},
     RULE_ROW("services", CONF_STRINGS, services, 0, 64, "", NULL, "Names of [service] sections that it is for. Empty: all."),

@@ -133,10 +133,10 @@ size_t settings_listen_count(const struct settings *settings);
 struct services *settings_services(const struct settings *settings);
 struct limits *settings_limits(const struct settings *settings);
 
-/** Gives every service and backend of the settings its number, after numbers_begin. False when
- * there are too few. */
-bool settings_take_numbers(const struct settings *settings, struct numbers *services,
-                           struct numbers *backends);
+/** Give every service, and every backend, of the settings its number, after numbers_begin. False
+ * when there are too few. */
+bool settings_take_services(const struct settings *settings, struct numbers *services);
+bool settings_take_backends(const struct settings *settings, struct numbers *backends);
 
 /** The services at those numbers; those that leave are taken from `before` (NULL: none do). NULL
  * when memory is short. */

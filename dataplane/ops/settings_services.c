@@ -249,12 +249,16 @@ struct services *settings_services_at(const struct settings *s, const struct ser
     return out;
 }
 
-bool settings_take_numbers(const struct settings *s, struct numbers *services,
-                           struct numbers *backends)
+bool settings_take_backends(const struct settings *s, struct numbers *backends)
 {
     for (size_t i = 0; i < s->backends.count; i++)
         if (numbers_take(backends, &backends_of(s)[i].address) < 0)
             return false;
+    return true;
+}
+
+bool settings_take_services(const struct settings *s, struct numbers *services)
+{
     for (size_t i = 0; i < s->services.count; i++) {
         const struct endpoint *listen = services_of(s)[i].listen.items;
         for (size_t k = 0; k < services_of(s)[i].listen.count; k++)
@@ -269,7 +273,8 @@ struct services *settings_services(const struct settings *s)
     struct numbers *services = numbers_new((uint32_t)s->tables.services);
     struct numbers *backends = numbers_new((uint32_t)s->tables.backends);
     struct services *out = NULL;
-    if (services != NULL && backends != NULL && settings_take_numbers(s, services, backends))
+    if (services != NULL && backends != NULL && settings_take_services(s, services) &&
+        settings_take_backends(s, backends))
         out = settings_services_at(s, NULL, services, backends);
     numbers_free(services);
     numbers_free(backends);

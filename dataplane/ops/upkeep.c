@@ -91,7 +91,7 @@ static void publish_balance(struct upkeep *upkeep)
 
 /* ---- next hops ---- */
 
-static struct neighbors *neighbors_part(const struct upkeep *upkeep)
+struct neighbors *upkeep_neighbors(const struct upkeep *upkeep)
 {
     uint32_t count = upkeep->services->backend_count;
     struct neighbors *part = calloc(1, sizeof *part + count * sizeof part->backend[0]);
@@ -131,6 +131,8 @@ static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
     const struct services *services = upkeep->services;
     for (uint32_t i = 0; i < services->backend_count; i++) {
         struct backend_state *state = &upkeep->backends[i];
+        if (services->backend[i].presence == ABSENT)
+            continue;
         if (state->resolved && now - state->confirmed_ms > FORGET_MS) {
             state->resolved = false;
             take_health(upkeep, i, health_failed(&state->well, REASON_NEXT_HOP, health_clock()));
@@ -138,7 +140,7 @@ static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
                 "next_hop_lost",
                 "backend %s: its next hop has not answered for %d s; no connection is opened to it",
                 services->backend[i].name, FORGET_MS / 1000);
-            publish(upkeep, PART_NEIGHBORS, neighbors_part(upkeep));
+            publish(upkeep, PART_NEIGHBORS, upkeep_neighbors(upkeep));
         }
         bool due = !state->resolved || now - state->confirmed_ms > REFRESH_MS;
         if (due && (state->asked_ms == 0 || now - state->asked_ms >= ASK_AGAIN_MS)) {
@@ -158,6 +160,8 @@ static void take_neighbor(struct upkeep *upkeep, const struct message *message, 
         return;
     for (uint32_t i = 0; i < services->backend_count; i++) {
         struct backend_state *state = &upkeep->backends[i];
+        if (services->backend[i].presence == ABSENT)
+            continue;
         if (!addr_equal(&services->backend[i].next_hop, &message->addr) || state->asked_ms == 0)
             continue;
         state->confirmed_ms = now;
@@ -169,12 +173,12 @@ static void take_neighbor(struct upkeep *upkeep, const struct message *message, 
         log_info("next_hop", "backend %s: next hop resolved", services->backend[i].name);
     }
     if (changed)
-        publish(upkeep, PART_NEIGHBORS, neighbors_part(upkeep));
+        publish(upkeep, PART_NEIGHBORS, upkeep_neighbors(upkeep));
 }
 
 /* ---- offers ---- */
 
-static size_t offers_size(uint32_t count)
+size_t upkeep_offers_size(uint32_t count)
 {
     return sizeof(struct offers) + count * sizeof(struct offer);
 }
@@ -226,18 +230,37 @@ static bool fill_offer(struct offer *offer, const struct service *service,
     return !same_offer(&old, offer);
 }
 
-static void update_offers(struct upkeep *upkeep)
+static bool fill_offers(struct upkeep *upkeep)
 {
     const struct services *services = upkeep->services;
     bool changed = false;
     for (uint32_t i = 0; i < services->count; i++)
-        changed |= fill_offer(&upkeep->offers->offer[i], &services->service[i], upkeep);
-    if (!changed)
-        return;
-    struct offers *part = malloc(offers_size(services->count));
-    if (part != NULL)
-        memcpy(part, upkeep->offers, offers_size(services->count));
-    publish(upkeep, PART_OFFERS, part);
+        if (services->service[i].presence == PRESENT)
+            changed |= fill_offer(&upkeep->offers->offer[i], &services->service[i], upkeep);
+    return changed;
+}
+
+static struct offers *copy_offers(const struct upkeep *upkeep)
+{
+    const uint32_t count = upkeep->services->count;
+    struct offers *part = malloc(upkeep_offers_size(count));
+    if (part == NULL)
+        return NULL;
+    part->count = count;
+    memcpy(part->offer, upkeep->offers->offer, count * sizeof part->offer[0]);
+    return part;
+}
+
+struct offers *upkeep_offers(struct upkeep *upkeep)
+{
+    fill_offers(upkeep);
+    return copy_offers(upkeep);
+}
+
+static void update_offers(struct upkeep *upkeep)
+{
+    if (fill_offers(upkeep))
+        publish(upkeep, PART_OFFERS, copy_offers(upkeep));
 }
 
 /* Once per round, however much has changed. Offers go first: nobody may be promised what a backend
@@ -379,52 +402,58 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path)
 
 /* ---- life ---- */
 
-/* Until a probe has been answered nothing is offered but an MSS. NULL when memory is short. */
-static struct offers *first_offers(struct upkeep *upkeep)
+/* Until a probe has been answered nothing is offered but an MSS. */
+void upkeep_first_offer(struct upkeep *upkeep, uint32_t service)
 {
-    uint32_t count = upkeep->services->count;
-    upkeep->offers = calloc(1, offers_size(count));
-    struct offers *offers = malloc(offers_size(count));
-    if (upkeep->offers == NULL || offers == NULL) {
-        free(offers);
-        return NULL;
-    }
-    upkeep->offers->count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct service *service = &upkeep->services->service[i];
-        struct promise none = {policy_cookie_service(&service->listen, COOKIE_NO_SCALE),
-                               COOKIE_NO_SCALE};
-        upkeep->offers->offer[i].promise[0] = none;
-        upkeep->offers->offer[i].promise[1] = none;
-        fill_offer(&upkeep->offers->offer[i], service, upkeep);
-    }
-    memcpy(offers, upkeep->offers, offers_size(count));
-    return offers;
+    const struct endpoint *listen = &upkeep->services->service[service].listen;
+    const struct promise none = {policy_cookie_service(listen, COOKIE_NO_SCALE), COOKIE_NO_SCALE};
+    upkeep->offers->offer[service] = (struct offer){.promise = {none, none}};
 }
 
-/* What is kept of each backend. Returns 0 or -errno. */
+/* What is kept of each backend and service, with room for those that may come. */
 static int first_states(struct upkeep *upkeep)
 {
-    uint32_t backends = upkeep->services->backend_count;
+    const struct services *services = upkeep->services;
+    uint32_t backends = services->backend_room;
     upkeep->backends = calloc(backends, sizeof *upkeep->backends);
     upkeep->health = malloc(backends);
-    if (upkeep->backends == NULL || upkeep->health == NULL)
+    upkeep->offers = calloc(1, upkeep_offers_size(services->room));
+    upkeep->census = calloc(upkeep->worker_count + 1, sizeof *upkeep->census);
+    if (upkeep->backends == NULL || upkeep->health == NULL || upkeep->offers == NULL ||
+        upkeep->census == NULL)
         return -ENOMEM;
     memset(upkeep->health, HEALTH_UNKNOWN, backends);
     for (uint32_t i = 0; i < backends; i++)
         health_init(&upkeep->backends[i].well, unix_ms());
+    for (uint32_t i = 0; i < services->count; i++)
+        upkeep_first_offer(upkeep, i);
     return getrandom(&upkeep->balance_key, sizeof upkeep->balance_key, 0) ==
                    sizeof upkeep->balance_key
                ? 0
                : -EIO;
 }
 
+/* As they were given when the part was filled: in its order. */
+static int first_numbers(struct upkeep *upkeep)
+{
+    const struct services *services = upkeep->services;
+    upkeep->service_numbers = numbers_new(services->room);
+    upkeep->backend_numbers = numbers_new(services->backend_room);
+    if (upkeep->service_numbers == NULL || upkeep->backend_numbers == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < services->count; i++)
+        numbers_take(upkeep->service_numbers, &services->service[i].listen);
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        numbers_take(upkeep->backend_numbers, &services->backend[i].address);
+    return 0;
+}
+
 /* Fills the slot with the parts that there are, and those that follow from them. */
 static int first_row(struct upkeep *upkeep, struct policy *parts)
 {
-    parts->offers = first_offers(upkeep);
+    parts->offers = upkeep_offers(upkeep);
     parts->balance = balance_new(parts->services, upkeep->health, &upkeep->balance_key);
-    parts->neighbors = neighbors_part(upkeep);
+    parts->neighbors = upkeep_neighbors(upkeep);
     parts->keys = keyring_keys(upkeep->keyring, unix_ms());
     upkeep->slot->row = builder_first_row(parts);
     return upkeep->slot->row == NULL || parts->offers == NULL || parts->balance == NULL ||
@@ -449,6 +478,8 @@ int upkeep_init(struct upkeep *upkeep, struct policy_slot *slot, struct services
         error = -ENOMEM;
     if (error == 0 && master_file != NULL)
         error = upkeep_take_master(upkeep, master_file);
+    if (error == 0)
+        error = first_numbers(upkeep);
     if (error == 0)
         error = first_states(upkeep);
     if (error == 0)
@@ -490,12 +521,21 @@ int upkeep_lend(struct upkeep *upkeep)
     return error;
 }
 
+/* A message may have been under way while its backend was removed. */
+static bool is_present(const struct upkeep *upkeep, uint16_t backend)
+{
+    return backend < upkeep->services->backend_count &&
+           upkeep->services->backend[backend].presence == PRESENT;
+}
+
 static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t now)
 {
     struct message message;
     for (int i = 0; i < MESSAGES_PER_ROUND; i++) {
         if (rte_ring_sc_dequeue_elem(worker->messages, &message, sizeof message) != 0)
             return;
+        if (message.kind != MESSAGE_NEIGHBOR && !is_present(upkeep, message.backend))
+            continue;
         switch (message.kind) {
         case MESSAGE_NEIGHBOR: take_neighbor(upkeep, &message, now); break;
         case MESSAGE_PROBE: take_probe(upkeep, &message); break;
@@ -509,20 +549,6 @@ static void take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
 void upkeep_keep_rules(struct upkeep *upkeep)
 {
     rule_slots_hold(&upkeep->rule_slots, upkeep->rules);
-}
-
-int upkeep_reload(struct upkeep *upkeep, const struct policy *parts)
-{
-    int error = builder_publish_all(upkeep->builder, parts);
-    if (error != 0)
-        return error;
-    if (parts->rules != NULL)
-        upkeep->rules = parts->rules;
-    upkeep_keep_rules(upkeep);
-    if (parts->limits != NULL)
-        upkeep->limits = parts->limits;
-    upkeep->rebalance = true; /* offers follow from limits, too */
-    return 0;
 }
 
 void upkeep_run(struct upkeep *upkeep)
@@ -548,4 +574,9 @@ void upkeep_end(struct upkeep *upkeep)
     free(upkeep->health);
     free(upkeep->offers);
     rule_slots_end(&upkeep->rule_slots);
+    numbers_free(upkeep->service_numbers);
+    numbers_free(upkeep->backend_numbers);
+    for (uint32_t i = 0; upkeep->census != NULL && i < upkeep->worker_count; i++)
+        free(upkeep->census[i]);
+    free(upkeep->census);
 }

@@ -17,6 +17,7 @@
 #include "dataplane/ops/builder.h"
 #include "dataplane/ops/health.h"
 #include "dataplane/ops/keyring.h"
+#include "dataplane/ops/settings.h"
 #include "dataplane/worker.h"
 
 /** What is known of a backend. control: rw, telemetry: ro, a little old. */
@@ -47,7 +48,12 @@ struct upkeep {
     struct backend_state *backends;
     uint8_t *health;       /* enum health of each backend, for balance_new. control: rw */
     bool rebalance;        /* health or options have changed since the last round */
-    struct offers *offers; /* own copy of what was published last */
+    struct offers *offers; /* own copy of what was published last, with all the room */
+    struct numbers *service_numbers, *backend_numbers;
+    struct census **census; /* one per worker, NULL before it is needed */
+    uint32_t census_of; /* generation of the services that it counts for; 0: none is under way */
+    uint64_t look_ms;   /* next look at those who leave */
+    bool gone;          /* some have, and are to be forgotten */
     struct siphash_key balance_key;
     struct keyring *keyring;
 };
@@ -75,10 +81,28 @@ int upkeep_lend(struct upkeep *upkeep);
  * One that cannot be read changes nothing. Either is logged. Returns 0 or -errno. */
 int upkeep_take_master(struct upkeep *upkeep, const char *path);
 
-/** Hands over parts that follow from new settings, to be seen together; NULL ones stay as they are.
- * What the upkeep itself publishes follows. Returns 0, or -ENOMEM: then nothing has happened, and
- * the parts are the caller's. */
-int upkeep_reload(struct upkeep *upkeep, const struct policy *parts);
+/** Takes new settings over. `parts` has those that follow from them alone, or NULL where one stays
+ * as it is; services, offers, neighbours and balance are added, and all are handed over, to be seen
+ * together. `last` (may be NULL) is what must succeed, too, once nothing but memory can be short.
+ * Returns 0; or -EINVAL, -ENOSPC, -ENOMEM, or what `last` returned, with the reason in `why`: then
+ * nothing has happened. The parts are not the caller's any more in either case. */
+int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct policy *parts,
+                  int (*last)(struct upkeep *upkeep, const struct settings *settings),
+                  char why[CONF_WHY]);
+
+/** Looks now and then whether those who were removed still have flows, and forgets those who have
+ * none. `settings` are those in force. Beside upkeep_run. */
+void upkeep_forget(struct upkeep *upkeep, const struct settings *settings);
+
+/* ---- between the files of the upkeep ---- */
+
+/** The offer of a service that has just come: an MSS and nothing else. */
+void upkeep_first_offer(struct upkeep *upkeep, uint32_t service);
+size_t upkeep_offers_size(uint32_t count);
+
+/** Parts as they follow from what is known now; NULL when memory is short. */
+struct offers *upkeep_offers(struct upkeep *upkeep);
+struct neighbors *upkeep_neighbors(const struct upkeep *upkeep);
 
 /** The rules that were handed over last keep their slots, and no others do: after rules were made
  * that are not in force. */

@@ -62,6 +62,12 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     return -1;
 }
 
+/* Not removed by a reload. */
+static bool is_present(const struct shard *shard, uint16_t backend)
+{
+    return shard->policy.services->backend[backend].presence == PRESENT;
+}
+
 /* When all have been asked: the first of them that was only silent, and may answer by now; or -1.
  */
 static int choose_silent(const struct shard *shard, const struct flow *flow,
@@ -70,7 +76,8 @@ static int choose_silent(const struct shard *shard, const struct flow *flow,
     uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
     for (uint8_t i = 0; i < entry->asked_count; i++) {
         uint16_t backend = entry->asked[i];
-        if (!(entry->refused >> i & 1) && shard->policy.neighbors->backend[backend].known &&
+        if (!(entry->refused >> i & 1) && is_present(shard, backend) &&
+            shard->policy.neighbors->backend[backend].known &&
             !tuple_taken(shard, flow, hash, backend))
             return backend;
     }
@@ -187,8 +194,21 @@ static bool hold_first(struct shard *shard, struct flow *flow, const struct fram
     return true;
 }
 
+/* While the head was read, its backend was removed. If there is no other, it still has that one. */
+static void choose_again(struct shard *shard, struct flow *flow)
+{
+    enum verdict reason;
+    int backend = choose_backend(shard, flow, NULL, &reason);
+    if (backend < 0)
+        return;
+    held_at(shard->held, flow->held)->asked[0] = (uint16_t)backend;
+    lead_to(shard, flow, (uint16_t)backend);
+}
+
 enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *flow)
 {
+    if (!is_present(shard, flow->backend))
+        choose_again(shard, flow);
     held_finish(shard->held, flow->held);
     flow->state = FLOW_OPENING;
     flow->tries = 1;
@@ -346,6 +366,8 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     const struct gate_asker asker = {&packet->source, opening->service,
                                      gate_key(packet->source_port, opening->client_isn)};
     struct refused_request no = {.why = VERDICT_FORWARDED};
+    if (shard->policy.services->service[opening->service].presence != PRESENT)
+        return VERDICT_NO_SERVICE;
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
     scan_begin(&scan, packet->seq);

@@ -308,6 +308,8 @@ enum verdict outside_sort(const struct shard *shard, struct sorted *sorted)
     if (policy_forged(services, &packet->source, packet->v4))
         return VERDICT_BOGON;
     int service = policy_service(services, &packet->destination, packet->destination_port);
+    if (service < 0 && !(packet->flags & TCP_SYN)) /* one that leaves keeps the flows that it has */
+        service = policy_leaving(services, &packet->destination, packet->destination_port);
     if (service < 0)
         return policy_own(services, OUTSIDE, &packet->destination) ? VERDICT_NO_SERVICE
                                                                    : VERDICT_NOT_FOR_US;

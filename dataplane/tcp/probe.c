@@ -317,6 +317,23 @@ static void run_probe(struct shard *shard, struct probe *probe)
         due(shard, probe, probe->until_ms);
 }
 
+/* With a shorter interval nobody waits until the old one is over. */
+void probe_renumber(struct shard *shard)
+{
+    const struct services *services = shard->policy.services;
+    struct probes *probes = shard->probes;
+    const uint64_t interval = shard->policy.limits->probe_interval_ms;
+    for (uint32_t i = 0; i < services->backend_count && i < probes->count; i++) {
+        const uint64_t latest = shard->now_ms + interval * i / services->backend_count;
+        if (services->backend[i].presence != PRESENT) {
+            probes->probe[i] = (struct probe){.state = IDLE};
+            probes->due_ms[i] = 0;
+        } else if (probes->due_ms[i] > shard->now_ms + interval) {
+            probes->due_ms[i] = latest;
+        }
+    }
+}
+
 void probe_tick(struct shard *shard)
 {
     struct probes *probes = shard->probes;
@@ -327,7 +344,8 @@ void probe_tick(struct shard *shard)
     for (uint32_t i = 0, index = first; i < count; i++, index++) {
         index = index == count ? 0 : index;
         struct probe *probe = &probes->probe[index];
-        if (shard->now_ms < probes->due_ms[index])
+        if (shard->policy.services->backend[index].presence != PRESENT ||
+            shard->now_ms < probes->due_ms[index])
             continue;
         bool start = probe->state == IDLE || probe->state == CLOSED;
         if (start && starts == STARTS_PER_LOOK) {

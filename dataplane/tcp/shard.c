@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include "dataplane/tcp/census.h"
+
 enum { TIMERS_PER_TICK = 64, CUTS_PER_TICK = 64 };
 
 struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_key *secret,
@@ -116,6 +118,20 @@ static void cut_banned(struct shard *shard)
     }
 }
 
+/* A reload: numbers that nobody has will be others'. */
+static void renumber(struct shard *shard)
+{
+    const struct services *services = shard->policy.services;
+    shard->numbered = services->generation;
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        if (services->backend[i].presence == ABSENT) {
+            shard->openings[i] = (struct backend_openings){0};
+            shard->watches[i] = (struct watch){.used = 0};
+        }
+    if (shard->probes != NULL)
+        probe_renumber(shard);
+}
+
 uint32_t shard_tick(struct shard *shard)
 {
     uint32_t due[TIMERS_PER_TICK];
@@ -138,12 +154,16 @@ uint32_t shard_tick(struct shard *shard)
     tombstones_expire(shard->tombstones, shard->now_ms, TIMERS_PER_TICK);
     cut_banned(shard);
     clients_tick(shard->clients, shard->now_ms);
+    if (shard->policy.services->generation != shard->numbered)
+        renumber(shard);
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)
         probe_tick(shard);
     if (shard->now_ms >= shard->watches_due_ms)
         watch_tick(shard);
     if (shard->unchecked != 0)
         count += admission_tick(shard);
+    if (!census_is_back(shard))
+        count += census_tick(shard);
     return count;
 }
 

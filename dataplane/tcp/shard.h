@@ -25,7 +25,9 @@
  *   watch.c    backends that leave requests without an answer
  *   local.c    ARP, neighbour discovery and echo for own addresses
  *   too_big.c  routers on either side about packets that were too large
- *   probe.c    whether backends are well, and what they support */
+ *   probe.c    whether backends are well, and what they support
+
+ *   census.c   whose flows there are, when a reload has removed somebody */
 #ifndef DROPGATE_DATAPLANE_TCP_SHARD_H
 #define DROPGATE_DATAPLANE_TCP_SHARD_H
 
@@ -120,7 +122,7 @@ struct shard_sizes {
                                   a longer head in pieces waits until its time is over */
     uint32_t held_bytes;       /* of a large one */
     uint32_t held_per_client;  /* 0: no limit */
-    uint32_t backends;         /* of the policy's services */
+    uint32_t backends;         /* numbers that there may be of them */
     uint32_t clients, bans;    /* admit/client.h */
     uint32_t rules;            /* accounts of rules */
 };
@@ -132,6 +134,7 @@ struct backend_openings {
     uint32_t failures;             /* in a row, since the control thread was told */
 };
 
+struct census;
 struct probes;
 struct steer;
 
@@ -155,12 +158,14 @@ struct shard {
     struct miss_table *misses;
     struct farewells *farewells;
     struct ja4_table *hellos;          /* fingerprints of TLS clients; others: ro */
-    struct backend_openings *openings; /* one per backend */
+    struct backend_openings *openings; /* by the backends' numbers */
     struct probes *probes;             /* one block; NULL on all shards but the first */
     uint64_t probes_due_ms;
-    struct watch *watches; /* one per backend */
+    struct watch *watches; /* the same */
     uint64_t watches_due_ms;
     uint32_t watch_count, watch_next;
+    uint32_t numbered;          /* generation of the services whose numbers are known */
+    struct census *census;      /* tcp/census.h; control: sets it, worker: clears it */
     struct lease lease[LEASES]; /* control: rw where the fields say so */
     struct quota connections;   /* the same */
     struct clients *clients;
@@ -183,7 +188,8 @@ void shard_free(struct shard *shard);
  * is given is its own. Before the first packet; `steer` outlives the shard. */
 void shard_steered(struct shard *shard, const struct steer *steer, uint32_t index);
 
-/** Begins probing `count` backends; once, before the first packet. Returns 0 or -ENOMEM. */
+/** Begins probing backends, of which there may be `count` numbers; once, before the first packet.
+ * Returns 0 or -ENOMEM. */
 int shard_probe_backends(struct shard *shard, uint32_t count);
 
 /** Sets the clock and the policy for the packets and timers that follow: `now_ms` never goes back.
@@ -490,6 +496,8 @@ void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow);
 void flow_reset_both(struct shard *shard, struct flow *flow);
 
 void probe_tick(struct shard *shard);
+/** After a reload: forgets the backends that are not to be probed (any more). */
+void probe_renumber(struct shard *shard);
 enum verdict probe_answer(struct shard *shard, struct frame *frame, const struct packet *packet);
 
 #endif

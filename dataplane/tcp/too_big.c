@@ -78,6 +78,8 @@ static struct flow *find_flow(const struct shard *shard, enum port_side side,
     if (side == OUTSIDE) {
         int service = policy_service(services, &quote->source, quote->source_port);
         if (service < 0)
+            service = policy_leaving(services, &quote->source, quote->source_port);
+        if (service < 0)
             return NULL;
         uint64_t hash = flow_hash(shard->flows, &quote->destination, quote->destination_port);
         return flow_find_outside(shard->flows, hash, &quote->destination, quote->destination_port,

@@ -246,6 +246,7 @@ static int setup(void **state)
         (struct upkeep){.services = rig.services, .backends = rig.states, .health = rig.health};
     rig.upkeep.slot = &rig.slot;
     rig.slot.row = &rig.row;
+    rig.row.services = rig.services;
     if (rule_slots_init(&rig.upkeep.rule_slots, 2, WORKERS) != 0)
         return -1;
     for (uint32_t i = 0; i < WORKERS; i++)
