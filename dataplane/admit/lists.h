@@ -102,6 +102,12 @@ static inline void lists_fetch(const struct lists *lists, const struct addr *add
     prefixes_fetch(&lists->prefixes, addr, v4);
 }
 
+/** Fetches what it reads next, some packets after lists_fetch. */
+static inline void lists_fetch_more(const struct lists *lists, const struct addr *addr, bool v4)
+{
+    prefixes_fetch_mixed(&lists->prefixes, addr, v4);
+}
+
 /** What the lists say about an address; nothing when there are none (NULL). */
 static inline struct listed lists_find(const struct lists *lists, const struct addr *addr, bool v4)
 {

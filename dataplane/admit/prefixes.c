@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "dataplane/tcp/pages.h"
 
@@ -16,8 +19,11 @@ __extension__ typedef unsigned __int128 u128;
 enum {
     LENGTHS = 129, /* 0..128 */
     V4_BITS = 96,  /* before those of an IPv4 address */
-    BLOCK = 256,   /* numbers per bit */
-    WORDS = 1 << 18,
+    BLOCK = 256,   /* numbers in a block */
+    BLOCKS = 1 << 24,
+    GROUP = PREFIXES_MIXED, /* blocks, or networks, that are counted from a common base */
+    GROUPS = BLOCKS / GROUP,
+    NETWORK_GROUPS = 1 << 17,
 };
 
 /* A prefix in host byte order. */
@@ -199,26 +205,67 @@ static int cut_family(struct family *family, bool v4, struct sets *sets)
 
 /* ---- layout ---- */
 
-static uint32_t key_of(u128 at, bool v4)
-{
-    return (uint32_t)(v4 ? at : at >> 96);
-}
-
-/* The distinct keys of the cuts, and the /24s (of 32 bits) that they lie in. */
-struct extent {
-    size_t keys, blocks;
+/* Cuts among numbers of 32 bits, as `top` is made of them. */
+struct steps {
+    uint32_t *at;
+    uint16_t *value;
+    size_t count;
 };
 
-static struct extent measure(const struct cuts *cuts, bool v4)
+static int steps_new(struct steps *steps, size_t most)
 {
-    struct extent extent = {0, 0};
-    for (size_t i = 0; i < cuts->count; i++) {
-        const uint32_t key = key_of(cuts->at[i], v4);
-        const uint32_t before = i != 0 ? key_of(cuts->at[i - 1], v4) : 0;
-        extent.keys += i == 0 || key != before;
-        extent.blocks += i == 0 || key / BLOCK != before / BLOCK;
+    steps->at = malloc((most + 1) * sizeof *steps->at);
+    steps->value = malloc((most + 1) * sizeof *steps->value);
+    return steps->at != NULL && steps->value != NULL ? 0 : -ENOMEM;
+}
+
+static void steps_free(struct steps *steps)
+{
+    free(steps->at);
+    free(steps->value);
+}
+
+static void step(struct steps *steps, uint32_t at, uint16_t value)
+{
+    steps->at[steps->count] = at;
+    steps->value[steps->count++] = value;
+}
+
+/* How much of everything there is. */
+struct extent {
+    size_t blocks, lines;          /* of one family */
+    size_t networks, network_cuts; /* of IPv6 */
+};
+
+/* Steps from the i-th on that lie in its block. */
+static size_t steps_in_block(const struct steps *steps, size_t i)
+{
+    size_t n = 1;
+    while (i + n < steps->count && steps->at[i + n] / BLOCK == steps->at[i] / BLOCK)
+        n++;
+    return n;
+}
+
+/* Whether one value holds for the whole block of the n steps from the i-th on. */
+static bool is_plain(const struct steps *steps, size_t i, size_t n)
+{
+    return n == 1 && steps->at[i] % BLOCK == 0;
+}
+
+enum { FEW = 4, LINE = sizeof(struct prefixes_line) }; /* steps that a block has room for */
+
+static size_t lines_of(size_t bytes)
+{
+    return (bytes + LINE - 1) / LINE;
+}
+
+static void measure_blocks(const struct steps *steps, struct extent *extent)
+{
+    for (size_t i = 0, n; i < steps->count; i += n) {
+        n = steps_in_block(steps, i);
+        extent->blocks += !is_plain(steps, i, n);
+        extent->lines += n > FEW ? lines_of(n) + lines_of(2 * n) : 0;
     }
-    return extent;
 }
 
 /* Takes a piece of the pages, or only says how much there will be. */
@@ -235,109 +282,202 @@ static void *take(struct layout *layout, size_t count, size_t size)
     return piece;
 }
 
-static void lay_out_ranks(struct layout *layout, struct prefixes_ranks *ranks,
-                          const struct extent *extent)
+static void lay_out_top(struct layout *layout, struct prefixes_top *top,
+                        const struct extent *extent)
 {
-    ranks->listed = take(layout, WORDS, sizeof *ranks->listed);
-    ranks->cut = take(layout, WORDS, sizeof *ranks->cut);
-    ranks->rank = take(layout, WORDS, sizeof *ranks->rank);
-    ranks->first = take(layout, extent->blocks + 1, sizeof *ranks->first);
-    ranks->low = take(layout, extent->keys, sizeof *ranks->low);
+    top->of_256 = take(layout, BLOCKS, sizeof *top->of_256);
+    top->block = take(layout, extent->blocks, sizeof *top->block);
+    top->line = take(layout, extent->lines, sizeof *top->line);
 }
 
-static void lay_out(struct layout *layout, struct prefixes *out, const struct family family[2])
+static void lay_out(struct layout *layout, struct prefixes *out, const struct extent extent[2])
 {
-    const struct cuts *v4 = &family[1].cuts, *v6 = &family[0].cuts;
-    const struct extent extent4 = measure(v4, true), extent6 = measure(v6, false);
-    lay_out_ranks(layout, &out->v4, &extent4);
-    lay_out_ranks(layout, &out->v6, &extent6);
-    out->v4_set = take(layout, v4->count + 1, sizeof *out->v4_set);
-    out->v6_first = take(layout, extent6.keys + 1, sizeof *out->v6_first);
-    out->v6_cut = take(layout, v6->count, sizeof *out->v6_cut);
-    out->v6_set = take(layout, v6->count + 1, sizeof *out->v6_set);
+    lay_out_top(layout, &out->v4, &extent[1]);
+    lay_out_top(layout, &out->v6, &extent[0]);
+    out->v6_base = take(layout, NETWORK_GROUPS, sizeof *out->v6_base);
+    out->v6_first = take(layout, extent[0].networks + 1, sizeof *out->v6_first);
+    out->v6_cut = take(layout, extent[0].network_cuts, sizeof *out->v6_cut);
     out->marks = take(layout, out->set_count, sizeof *out->marks);
 }
 
-static void list_blocks(uint64_t *listed, uint32_t first, uint32_t last)
+/* ---- blocks ---- */
+
+/* Where the next of everything goes. */
+struct fill {
+    uint32_t blocks, lines, networks, cuts;
+};
+
+/* The n steps from the i-th on, before which it is `before`. */
+static void fill_block(struct prefixes_top *top, struct fill *fill, const struct steps *steps,
+                       size_t i, size_t n, uint16_t before)
 {
-    for (uint64_t block = first / BLOCK; block <= last / BLOCK;) {
-        if (block % 64 == 0 && block + 63 <= last / BLOCK) {
-            listed[block / 64] = ~UINT64_C(0);
-            block += 64;
-        } else {
-            listed[block / 64] |= UINT64_C(1) << block % 64;
-            block++;
+    struct prefixes_block *block = &top->block[fill->blocks++];
+    if (n > FEW) {
+        struct prefixes_line *low = &top->line[fill->lines], *value = low + lines_of(n);
+        block->more = 1;
+        block->lines = fill->lines;
+        block->before = before;
+        block->count = (uint16_t)n;
+        for (size_t k = 0; k < n; k++) {
+            low[k / LINE].low[k % LINE] = (uint8_t)steps->at[i + k];
+            value[k / 8].value[k % 8] = steps->value[i + k];
         }
+        fill->lines += (uint32_t)(lines_of(n) + lines_of(2 * n));
+        return;
+    }
+    block->value[0] = before;
+    for (size_t k = 0; k < FEW; k++) {
+        block->low[k] = k < n ? (uint8_t)steps->at[i + k] : 255;
+        block->value[k + 1] = steps->value[i + (k < n ? k : n - 1)];
     }
 }
 
-/* What is between a cut and the next: listed, unless its set is empty. */
-static void fill_listed(struct prefixes_ranks *ranks, const struct cuts *cuts, bool v4)
+static void fill_top(struct prefixes_top *top, const struct steps *steps)
 {
-    for (size_t i = 0; i < cuts->count; i++) {
-        if (cuts->set[i] == 0)
+    struct fill fill = {0};
+    uint16_t value = 0;
+    size_t i = 0;
+    for (uint32_t block = 0; block < BLOCKS; block++) {
+        if (block % GROUP == 0)
+            top->base[block / GROUP] = fill.blocks;
+        if (i == steps->count || steps->at[i] / BLOCK != block) {
+            top->of_256[block] = value;
             continue;
-        const u128 last = i + 1 < cuts->count ? cuts->at[i + 1] - 1 : ~(u128)0;
-        list_blocks(ranks->listed, key_of(cuts->at[i], v4), key_of(last, v4));
-    }
-}
-
-/* Its keys are those of the cuts, each once; `first_cut`, if there is one, says where those of each
- * begin. */
-static void fill_ranks(struct prefixes_ranks *ranks, const struct cuts *cuts, bool v4,
-                       uint32_t *first_cut)
-{
-    uint32_t keys = 0, blocks = 0;
-    for (size_t i = 0; i < cuts->count; i++) {
-        const uint32_t key = key_of(cuts->at[i], v4), block = key / BLOCK;
-        if (i != 0 && key == key_of(cuts->at[i - 1], v4))
-            continue;
-        if (!(ranks->cut[block / 64] >> block % 64 & 1)) {
-            ranks->cut[block / 64] |= UINT64_C(1) << block % 64;
-            ranks->first[blocks++] = keys;
         }
-        if (first_cut != NULL)
-            first_cut[keys] = (uint32_t)i;
-        ranks->low[keys++] = (uint8_t)key;
+        const size_t n = steps_in_block(steps, i);
+        const uint16_t before = value;
+        value = steps->value[i + n - 1];
+        top->of_256[block] = value;
+        if (!is_plain(steps, i, n)) {
+            top->of_256[block] =
+                (uint16_t)(PREFIXES_MIXED | (fill.blocks - top->base[block / GROUP]));
+            fill_block(top, &fill, steps, i, n, before);
+        }
+        i += n;
     }
-    ranks->first[blocks] = keys;
-    if (first_cut != NULL)
-        first_cut[keys] = (uint32_t)cuts->count;
-    for (uint32_t i = 0, sum = 0; i < WORDS; i++) {
-        ranks->rank[i] = sum;
-        sum += (uint32_t)__builtin_popcountll(ranks->cut[i]);
-    }
-    fill_listed(ranks, cuts, v4);
 }
 
-static void fill(struct prefixes *out, const struct family family[2], const struct sets *sets)
+/* ---- networks of IPv6 ---- */
+
+static uint32_t network_of(u128 at)
+{
+    return (uint32_t)(at >> 96);
+}
+
+static size_t cuts_in_network(const struct cuts *cuts, size_t i)
+{
+    size_t n = 1;
+    while (i + n < cuts->count && network_of(cuts->at[i + n]) == network_of(cuts->at[i]))
+        n++;
+    return n;
+}
+
+static bool is_whole(const struct cuts *cuts, size_t i, size_t n)
+{
+    return n == 1 && cuts->at[i] << 32 == 0;
+}
+
+/* Leaves no step that changes nothing. */
+static void step_on(struct steps *steps, uint32_t at, uint16_t value)
+{
+    if (value != (steps->count != 0 ? steps->value[steps->count - 1] : 0))
+        step(steps, at, value);
+}
+
+/* The steps of the first 32 bits: sets, and networks that are cut within, numbered within their
+ * group. */
+static void step_networks(const struct cuts *cuts, struct steps *steps, struct extent *extent)
+{
+    uint32_t group = UINT32_MAX, in_group = 0;
+    for (size_t i = 0, n; i < cuts->count; i += n) {
+        const uint32_t network = network_of(cuts->at[i]);
+        n = cuts_in_network(cuts, i);
+        const uint16_t after = cuts->set[i + n - 1];
+        if (is_whole(cuts, i, n)) {
+            step_on(steps, network, after);
+            continue;
+        }
+        in_group = network / GROUP == group ? in_group + 1 : 0;
+        group = network / GROUP;
+        step(steps, network, (uint16_t)(PREFIXES_MIXED | in_group));
+        const bool follows = i + n < cuts->count && network_of(cuts->at[i + n]) == network + 1;
+        if (network != UINT32_MAX && !follows)
+            step_on(steps, network + 1, after);
+        extent->networks++;
+        extent->network_cuts += n + (cuts->at[i] << 32 != 0);
+    }
+}
+
+static void put_cut(struct prefixes *out, struct fill *fill, u128 at, uint16_t set)
+{
+    out->v6_cut[fill->cuts++] = (struct prefixes_v6){(uint64_t)(at >> 64), (uint64_t)at, set};
+}
+
+static void fill_networks(struct prefixes *out, const struct cuts *cuts)
+{
+    struct fill fill = {0};
+    uint32_t group = 0;
+    for (size_t i = 0, n; i < cuts->count; i += n) {
+        const uint32_t network = network_of(cuts->at[i]);
+        n = cuts_in_network(cuts, i);
+        if (is_whole(cuts, i, n))
+            continue;
+        while (group <= network / GROUP)
+            out->v6_base[group++] = fill.networks;
+        out->v6_first[fill.networks++] = fill.cuts;
+        if (cuts->at[i] << 32 != 0)
+            put_cut(out, &fill, (u128)network << 96, i != 0 ? cuts->set[i - 1] : 0);
+        for (size_t k = 0; k < n; k++)
+            put_cut(out, &fill, cuts->at[i + k], cuts->set[i + k]);
+    }
+    out->v6_first[fill.networks] = fill.cuts;
+}
+
+/* ---- assembly ---- */
+
+static int make_steps(const struct family family[2], struct steps steps[2], struct extent extent[2])
 {
     const struct cuts *v4 = &family[1].cuts, *v6 = &family[0].cuts;
-    fill_ranks(&out->v4, v4, true, NULL);
-    fill_ranks(&out->v6, v6, false, out->v6_first);
-    if (v4->count != 0)
-        memcpy(out->v4_set + 1, v4->set, v4->count * sizeof *v4->set);
-    for (size_t i = 0; i < v6->count; i++) {
-        out->v6_cut[i] = (struct prefixes_v6){(uint64_t)(v6->at[i] >> 64), (uint64_t)v6->at[i]};
-        out->v6_set[i + 1] = v6->set[i];
-    }
-    memcpy(out->marks, sets->marks, sets->count * sizeof *out->marks);
+    if (steps_new(&steps[1], v4->count) != 0 || steps_new(&steps[0], 2 * v6->count) != 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < v4->count; i++)
+        step(&steps[1], (uint32_t)v4->at[i], v4->set[i]);
+    step_networks(v6, &steps[0], &extent[0]);
+    for (int v4_too = 0; v4_too < 2; v4_too++)
+        measure_blocks(&steps[v4_too], &extent[v4_too]);
+    return 0;
 }
 
-static int assemble(struct prefixes *out, const struct family family[2], const struct sets *sets)
+static int fill_pages(struct prefixes *out, const struct family family[2], const struct sets *sets,
+                      const struct steps steps[2], const struct extent extent[2])
 {
-    out->set_count = sets->count;
     struct layout layout = {NULL, 0};
-    lay_out(&layout, out, family);
+    out->set_count = sets->count;
+    lay_out(&layout, out, extent);
     out->size = layout.size;
     out->pages = pages_new(out->size);
     if (out->pages == NULL)
         return -ENOMEM;
     memset(out->pages, 0, out->size); /* so that all of it is there before it is read */
     layout = (struct layout){out->pages, 0};
-    lay_out(&layout, out, family);
-    fill(out, family, sets);
+    lay_out(&layout, out, extent);
+    fill_top(&out->v4, &steps[1]);
+    fill_top(&out->v6, &steps[0]);
+    fill_networks(out, &family[0].cuts);
+    memcpy(out->marks, sets->marks, sets->count * sizeof *out->marks);
     return 0;
+}
+
+static int assemble(struct prefixes *out, const struct family family[2], const struct sets *sets)
+{
+    struct steps steps[2] = {{0}, {0}};
+    struct extent extent[2] = {{0}, {0}};
+    int error = make_steps(family, steps, extent);
+    if (error == 0)
+        error = fill_pages(out, family, sets, steps, extent);
+    steps_free(&steps[0]);
+    steps_free(&steps[1]);
+    return error;
 }
 
 /* ---- building ---- */
@@ -427,47 +567,58 @@ void prefixes_end(struct prefixes *prefixes)
 
 /* ---- looking up ---- */
 
-/* How many keys are at or before `key`. `*equal`: the last of them is the key itself. */
-static inline uint32_t rank_of(const struct prefixes_ranks *ranks, uint32_t key, bool *equal)
+/* A bit for each of the sixteen bytes that is at or below `low`. */
+static inline uint32_t at_or_below(const struct prefixes_line *line, uint8_t low)
 {
-    const uint32_t word = key >> 14;
-    const uint64_t bit = UINT64_C(1) << (key >> 8 & 63), cut = ranks->cut[word];
-    const uint32_t block = ranks->rank[word] + (uint32_t)__builtin_popcountll(cut & (bit - 1));
-    const uint8_t *begin = ranks->low + ranks->first[block], *at = begin;
-    *equal = false;
-    if (!(cut & bit))
-        return ranks->first[block];
-    for (uint32_t left = ranks->first[block + 1] - ranks->first[block]; left != 0;) {
-        const uint32_t half = left / 2;
-        const bool beyond = at[half] <= (uint8_t)key;
-        at = beyond ? at + half + 1 : at;
-        left = beyond ? left - half - 1 : half;
+#ifdef __SSE2__
+    const __m128i bytes = _mm_load_si128((const __m128i *)(const void *)line);
+    const __m128i least = _mm_min_epu8(bytes, _mm_set1_epi8((char)low));
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(least, bytes));
+#else
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < LINE; i++)
+        bits |= (uint32_t)(line->low[i] <= low) << i;
+    return bits;
+#endif
+}
+
+/* How many of the `count` rising bytes are at or below `low`. */
+static inline uint32_t count_low(const struct prefixes_line *line, uint32_t count, uint8_t low)
+{
+    uint32_t before = 0, here = LINE;
+    while (here == LINE && before < count) {
+        here = (uint32_t)__builtin_ctz(~at_or_below(line++, low));
+        before += here;
     }
-    *equal = at != begin && at[-1] == (uint8_t)key;
-    return (uint32_t)(at - ranks->low);
+    return before < count ? before : count; /* behind the last are zeros */
 }
 
-uint16_t prefixes_find_v4(const struct prefixes *prefixes, uint32_t address)
+uint16_t prefixes_mixed(const struct prefixes_top *top, uint32_t number, uint16_t value)
 {
-    bool equal;
-    return prefixes->v4_set[rank_of(&prefixes->v4, address, &equal)];
+    const struct prefixes_block *block =
+        &top->block[top->base[number / BLOCK / GROUP] + (value & (PREFIXES_MIXED - 1))];
+    const uint8_t low = (uint8_t)number;
+    if (!block->more)
+        return block->value[(block->low[0] <= low) + (block->low[1] <= low) +
+                            (block->low[2] <= low) + (block->low[3] <= low)];
+    const struct prefixes_line *line = &top->line[block->lines];
+    const uint32_t count = count_low(line, block->count, low);
+    line += (block->count + LINE - 1) / LINE;
+    return count == 0 ? block->before : line[(count - 1) / 8].value[(count - 1) % 8];
 }
 
-uint16_t prefixes_find_v6(const struct prefixes *prefixes, const struct addr *addr)
+uint16_t prefixes_network(const struct prefixes *prefixes, const struct addr *addr, uint16_t value)
 {
     const uint64_t high = be64toh(addr->quads[0]), low = be64toh(addr->quads[1]);
-    bool equal;
-    const uint32_t key = rank_of(&prefixes->v6, (uint32_t)(high >> 32), &equal);
-    uint32_t at = prefixes->v6_first[key];
-    if (!equal)
-        return prefixes->v6_set[at];
-    at = prefixes->v6_first[key - 1];
-    for (uint32_t left = prefixes->v6_first[key] - at; left != 0;) {
+    const uint32_t group = (uint32_t)(high >> 32) / GROUP,
+                   network = prefixes->v6_base[group] + (value & (PREFIXES_MIXED - 1));
+    uint32_t at = prefixes->v6_first[network];
+    for (uint32_t left = prefixes->v6_first[network + 1] - at; left != 0;) {
         const uint32_t half = left / 2;
         const struct prefixes_v6 *cut = &prefixes->v6_cut[at + half];
         const bool beyond = cut->high < high || (cut->high == high && cut->low <= low);
         at = beyond ? at + half + 1 : at;
         left = beyond ? left - half - 1 : half;
     }
-    return prefixes->v6_set[at];
+    return prefixes->v6_cut[at - 1].set; /* the first cut is the network's begin */
 }

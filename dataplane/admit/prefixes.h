@@ -6,15 +6,15 @@
  * a lookup yields the set of the marks of all prefixes that contain the address, as a small number.
  *
  * Sorted prefixes, nested as they may be, come down to cuts: addresses from which on, up to the
- * next cut, the set is the same. A lookup counts the cuts at or before an address. Of IPv4: a bit
- * per /24 says whether a cut lies in it, a number per 64 of those how many such /24s came before,
- * and the last bytes of the cuts in a /24 lie beside each other (rank and select, Jacobson 1989).
- * Of IPv6 the same finds the /32, in which the cuts are searched. Another bit per /24 says whether
- * any of its addresses is listed, and answers for nearly all that are not with one load. It is some
- * 25 MiB for a million prefixes; docs/benchmarks.md says what else was measured.
+ * next cut, the set is the same. An array has a number for each /24 of IPv4: its set, if that is
+ * the same for all of it (Gupta, Lin and McKeown's DIR-24, 1998), else where its cuts are, which
+ * are nearly always few enough to lie in the quarter of a cache line that is read next. For IPv6
+ * the same stands for the first 32 bits; what is cut more finely leads to a search among the cuts
+ * of one /32. So a look-up is one load for nearly all who are in no list, and two for a listed /32.
  *
- * Pure but for its memory, which prefixes_build takes and touches, so that no lookup meets a page
- * fault. */
+ * It is some 80 MiB for a million prefixes, of which the arrays are 64; docs/benchmarks.md says
+ * what else was measured. Pure but for its memory, which prefixes_build takes and touches, so that
+ * no look-up meets a page fault. */
 #ifndef DROPGATE_DATAPLANE_ADMIT_PREFIXES_H
 #define DROPGATE_DATAPLANE_ADMIT_PREFIXES_H
 
@@ -27,8 +27,8 @@
 
 enum {
     PREFIXES_MARKS = 64,       /* 0..63 */
-    PREFIXES_SETS = 1 << 16,   /* distinct sets of marks, the empty one among them */
-    PREFIXES_MOST = 100000000, /* prefixes: more than the address space of IPv4 has /24s */
+    PREFIXES_SETS = 1 << 15,   /* distinct sets of marks, the empty one among them */
+    PREFIXES_MOST = 100000000, /* prefixes of all sources */
 };
 
 /** Prefixes that bear the same mark, in any order. An IPv4 prefix is of 96 bits or more; "::/0" is
@@ -39,30 +39,57 @@ struct prefixes_source {
     uint8_t mark;
 };
 
-/** Counts how many of the sorted `keys` are at or before a number of 32 bits. */
-struct prefixes_ranks {
-    uint64_t *listed; /* a bit per 256 numbers: something there has a set that is not empty */
-    uint64_t *cut;    /* a bit per 256 numbers: a key is among them */
-    uint32_t *rank;   /* per word of `cut`: bits set in the words before */
-    uint32_t *first;  /* per bit set in `cut`: keys before; and how many there are in all */
-    uint8_t *low;     /* per key: its last 8 bits */
+/** A value that is not a set: further values tell, of which this is one; less this it says which,
+ * among those of the same 2^15 numbers. */
+enum { PREFIXES_MIXED = 1 << 15 };
+
+/** Values within 256 numbers, up to four cuts: below low[0] it is value[0], from there value[1]. */
+struct prefixes_block {
+    union {
+        uint8_t low[4]; /* last bytes of the cuts, rising; unused: 255, and the last value again */
+        uint32_t lines; /* `more`: the first of the lines that hold its cuts */
+    };
+    union {
+        uint16_t value[5];
+        struct {
+            uint16_t before, count; /* `more`: the value before the first cut */
+        };
+    };
+    uint8_t more; /* there are more than four cuts */
 };
 
-/** An address of IPv6 in host byte order. */
+/** Sixteen bytes of cuts: the lines of a block hold their last bytes first, then their values. */
+struct prefixes_line {
+    union {
+        uint8_t low[16];
+        uint16_t value[8];
+    };
+} __attribute__((aligned(16)));
+
+/** From numbers of 32 bits to values. */
+struct prefixes_top {
+    uint16_t *of_256;   /* per 256 numbers: their value, or MIXED: one of the blocks */
+    uint32_t base[512]; /* per 2^15 of those: blocks before */
+    struct prefixes_block *block;
+    struct prefixes_line *line;
+};
+
+/** A cut in host byte order, and the set from there on. */
 struct prefixes_v6 {
     uint64_t high, low;
+    uint16_t set;
 };
 
 /** builder: rw until it is built, then all: ro. */
 struct prefixes {
-    struct prefixes_ranks v4, v6; /* keys: cuts; /32s in which there are cuts */
-    uint16_t *v4_set;             /* per count of cuts, from none on: a set */
-    uint32_t *v6_first;           /* per count of /32s, less one: cuts before that; and all */
-    struct prefixes_v6 *v6_cut;
-    uint16_t *v6_set;
-    uint64_t *marks;    /* per set: a bit per mark */
-    uint32_t set_count; /* at least 1: number 0 is the empty set */
-    void *pages;        /* all of the above */
+    struct prefixes_top v4;     /* address → set */
+    struct prefixes_top v6;     /* first 32 bits → set, or MIXED: one of the networks */
+    uint32_t *v6_base;          /* per 2^15 /32s: networks before */
+    uint32_t *v6_first;         /* per network: cuts before; and how many there are in all */
+    struct prefixes_v6 *v6_cut; /* the first of each network at its begin */
+    uint64_t *marks;            /* per set: a bit per mark */
+    uint32_t set_count;         /* at least 1: number 0 is the empty set */
+    void *pages;                /* all of the above */
     size_t size;
 };
 
@@ -75,9 +102,9 @@ int prefixes_build(const struct prefixes_source *sources, size_t count, struct p
 /** Gives the memory back. A map that is zeroed is nothing. */
 void prefixes_end(struct prefixes *prefixes);
 
-/** Looks up what the bit of a /24 does not answer. Not on an empty map. */
-uint16_t prefixes_find_v4(const struct prefixes *prefixes, uint32_t address);
-uint16_t prefixes_find_v6(const struct prefixes *prefixes, const struct addr *addr);
+/** Looks up what is mixed. */
+uint16_t prefixes_mixed(const struct prefixes_top *top, uint32_t number, uint16_t value);
+uint16_t prefixes_network(const struct prefixes *prefixes, const struct addr *addr, uint16_t value);
 
 /** The 32 bits by which an address is looked up first. */
 static inline uint32_t prefixes_key(const struct addr *addr, bool v4)
@@ -85,22 +112,34 @@ static inline uint32_t prefixes_key(const struct addr *addr, bool v4)
     return be32toh(v4 ? addr_v4(addr) : addr->words[0]);
 }
 
-/** Fetches what the lookup of an address reads first. */
+/** Fetches what the look-up of an address reads first. */
 static inline void prefixes_fetch(const struct prefixes *prefixes, const struct addr *addr, bool v4)
 {
-    const struct prefixes_ranks *ranks = v4 ? &prefixes->v4 : &prefixes->v6;
-    prefetch(&ranks->listed[prefixes_key(addr, v4) >> 14]);
+    prefetch(&(v4 ? &prefixes->v4 : &prefixes->v6)->of_256[prefixes_key(addr, v4) >> 8]);
 }
 
-/** The number of the set of marks of all prefixes that contain the address; 0: there is none. */
+/** Fetches what it reads next, if that is mixed: some packets later. */
+static inline void prefixes_fetch_mixed(const struct prefixes *prefixes, const struct addr *addr,
+                                        bool v4)
+{
+    const struct prefixes_top *top = v4 ? &prefixes->v4 : &prefixes->v6;
+    const uint32_t block = prefixes_key(addr, v4) >> 8, value = top->of_256[block];
+    if (value >= PREFIXES_MIXED)
+        prefetch(&top->block[top->base[block >> 15] + value - PREFIXES_MIXED]);
+}
+
+/** The number of the set of marks of all prefixes that contain the address; 0: there is none. Not
+ * on a map that is zeroed. */
 static inline uint16_t prefixes_find(const struct prefixes *prefixes, const struct addr *addr,
                                      bool v4)
 {
-    const struct prefixes_ranks *ranks = v4 ? &prefixes->v4 : &prefixes->v6;
+    const struct prefixes_top *top = v4 ? &prefixes->v4 : &prefixes->v6;
     const uint32_t key = prefixes_key(addr, v4);
-    if (!(ranks->listed[key >> 14] >> (key >> 8 & 63) & 1))
-        return 0;
-    return v4 ? prefixes_find_v4(prefixes, key) : prefixes_find_v6(prefixes, addr);
+    uint16_t value = top->of_256[key >> 8];
+    if (__builtin_expect(value < PREFIXES_MIXED, true))
+        return value;
+    value = prefixes_mixed(top, key, value);
+    return value < PREFIXES_MIXED ? value : prefixes_network(prefixes, addr, value);
 }
 
 #endif

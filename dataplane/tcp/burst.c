@@ -239,16 +239,37 @@ static void judge_of_lane(struct shard *shard, struct burst *burst, struct frame
     shard_count(shard, verdict);
 }
 
+static inline struct addr source_of(const struct burst *burst, const struct frame *frames,
+                                    const struct syn *syn, bool *v4)
+{
+    if (syn->lane != SYN_LANE_NONE) {
+        *v4 = burst->lane.service[syn->lane].v4;
+        return syn_lane_source(&frames[syn->number], *v4);
+    }
+    const struct packet *packet = &burst->sorted[syn->general].packet;
+    *v4 = packet->v4;
+    return packet->source;
+}
+
+/* What the lists have on the sources of SYNs beyond what was fetched when they were sorted. */
+static __attribute__((noinline)) void
+fetch_listed(const struct shard *shard, const struct burst *burst, const struct frame *frames)
+{
+    for (uint32_t i = 0; i < burst->syns; i++) {
+        bool v4;
+        const struct addr source = source_of(burst, frames, &burst->syn[i], &v4);
+        lists_fetch_more(shard->lists, &source, v4);
+    }
+}
+
 /* A SYN's source: whether the lists and the bans let it in, and what the lists say of it. */
 static __attribute__((noinline)) enum verdict judge_source(struct shard *shard,
                                                            const struct burst *burst,
                                                            const struct frame *frames,
                                                            const struct syn *syn, uint8_t *flags)
 {
-    const bool in_lane = syn->lane != SYN_LANE_NONE;
-    const struct packet *packet = in_lane ? NULL : &burst->sorted[syn->general].packet;
-    const bool v4 = in_lane ? burst->lane.service[syn->lane].v4 : packet->v4;
-    const struct addr source = in_lane ? syn_lane_source(&frames[syn->number], v4) : packet->source;
+    bool v4;
+    const struct addr source = source_of(burst, frames, syn, &v4);
     enum verdict verdict = VERDICT_FORWARDED;
     if (shard->lists != NULL)
         verdict = admission_source(shard, &source, v4, flags);
@@ -259,6 +280,8 @@ static __attribute__((noinline)) enum verdict judge_source(struct shard *shard,
 
 static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
+    if (shard->lists != NULL)
+        fetch_listed(shard, burst, frames);
     for (uint32_t i = 0; i < burst->syns; i++) {
         struct syn *syn = &burst->syn[i];
         enum verdict verdict = VERDICT_FORWARDED;

@@ -11,6 +11,7 @@
 #include <rte_ethdev.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <urcu/urcu-qsbr.h>
 
 #include "dataplane/ops/settings.h"
 #include "dataplane/worker.h"
@@ -45,12 +46,19 @@ static const char configuration[] =
 
 void rig_start(const char *cores, uint32_t workers)
 {
+    rig_start_with(cores, workers, 256);
+}
+
+void rig_start_with(const char *cores, uint32_t workers, uint32_t mib)
+{
+    char memory[16];
+    snprintf(memory, sizeof memory, "%u", mib);
     char *argv[] = {"pipeline",
                     "-l",
                     (char *)(uintptr_t)cores,
                     "--no-huge",
                     "-m",
-                    "256",
+                    memory,
                     "--no-pci",
                     "--no-shconf",
                     "--no-telemetry",
@@ -174,9 +182,14 @@ struct worker *rig_worker(struct rig *rig)
     return &rig->worker;
 }
 
+struct policy_slot *rig_policy(struct rig *rig)
+{
+    return &rig->slot;
+}
+
 void rig_begin(struct rig *rig)
 {
-    shard_begin(rig->worker.shard, &rig->policy, rig->now_ms, rig->now_ms);
+    shard_begin(rig->worker.shard, rcu_dereference(rig->slot.row), rig->now_ms, rig->now_ms);
 }
 
 enum verdict rig_frame(struct rig *rig, enum port_side side, uint8_t *bytes, uint32_t *length)
@@ -188,6 +201,35 @@ enum verdict rig_frame(struct rig *rig, enum port_side side, uint8_t *bytes, uin
     return verdict;
 }
 
+static void take_frames(struct rig *rig, struct rte_mbuf **mbufs, uint32_t count,
+                        rig_writer *writer, void *context)
+{
+    if (rte_pktmbuf_alloc_bulk(pool, mbufs, count) != 0)
+        errx(1, "packet buffers leak");
+    for (unsigned i = 0; writer != NULL && i < count; i++) {
+        mbufs[i]->data_len =
+            (uint16_t)writer(context, rig->next++, rte_pktmbuf_mtod(mbufs[i], uint8_t *));
+        mbufs[i]->pkt_len = mbufs[i]->data_len;
+        mbufs[i]->ol_flags = rig->flags;
+    }
+}
+
+static void work_on(struct rig *rig, enum port_side side, struct rte_mbuf **mbufs, uint32_t count)
+{
+    rig_begin(rig);
+    worker_burst(&rig->worker, side, mbufs, (uint16_t)count);
+    shard_tick(rig->worker.shard);
+    worker_flush(&rig->worker);
+}
+
+void rig_burst(struct rig *rig, enum port_side side, rig_writer *writer, void *context,
+               uint32_t count)
+{
+    struct rte_mbuf *mbufs[WORKER_BURST];
+    take_frames(rig, mbufs, count, writer, context);
+    work_on(rig, side, mbufs, count);
+}
+
 /* One round: bursts of written frames, given to the worker or straight back. Returns cycles per
  * frame. */
 static double round_cycles(struct rig *rig, enum port_side side, rig_writer *writer, void *context,
@@ -196,22 +238,11 @@ static double round_cycles(struct rig *rig, enum port_side side, rig_writer *wri
     struct rte_mbuf *mbufs[WORKER_BURST];
     uint64_t start = rte_rdtsc_precise();
     for (uint64_t n = 0; n < frames; n += WORKER_BURST) {
-        if (rte_pktmbuf_alloc_bulk(pool, mbufs, WORKER_BURST) != 0)
-            errx(1, "packet buffers leak");
-        for (unsigned i = 0; writer != NULL && i < WORKER_BURST; i++) {
-            mbufs[i]->data_len =
-                (uint16_t)writer(context, rig->next++, rte_pktmbuf_mtod(mbufs[i], uint8_t *));
-            mbufs[i]->pkt_len = mbufs[i]->data_len;
-            mbufs[i]->ol_flags = rig->flags;
-        }
-        if (work) {
-            rig_begin(rig);
-            worker_burst(&rig->worker, side, mbufs, WORKER_BURST);
-            shard_tick(rig->worker.shard);
-            worker_flush(&rig->worker);
-        } else {
+        take_frames(rig, mbufs, WORKER_BURST, writer, context);
+        if (work)
+            work_on(rig, side, mbufs, WORKER_BURST);
+        else
             rte_eth_tx_burst(ports[side].id, 0, mbufs, WORKER_BURST);
-        }
     }
     return (double)(rte_rdtsc_precise() - start) / (double)frames;
 }

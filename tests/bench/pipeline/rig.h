@@ -27,6 +27,8 @@ struct rig;
 /** Starts EAL on these processors ("1", or "0,1") without devices, with ports for so many workers;
  * once. Ends the process with a message if it cannot. */
 void rig_start(const char *cores, uint32_t workers);
+/** The same with so many MiB for DPDK's own tables. */
+void rig_start_with(const char *cores, uint32_t workers, uint32_t mib);
 
 /** A fresh shard with one IPv4 and one IPv6 service, their backends probed, room for `flows` flows.
  */
@@ -34,6 +36,7 @@ struct rig *rig_new(uint32_t flows);
 void rig_free(struct rig *rig);
 struct shard *rig_shard(struct rig *rig);
 struct worker *rig_worker(struct rig *rig);
+struct policy_slot *rig_policy(struct rig *rig);
 
 /** One frame through the shard outside of any measurement; the answer replaces it. Returns the
  * verdict. */
@@ -55,6 +58,10 @@ struct rig_result rig_measure(struct rig *rig, enum port_side side, rig_writer *
 
 /** Cycles of taking and freeing a buffer, in bursts. */
 double rig_io_cycles(struct rig *rig, int rounds);
+
+/** One burst of up to WORKER_BURST frames through the worker, written and freed. */
+void rig_burst(struct rig *rig, enum port_side side, rig_writer *writer, void *context,
+               uint32_t count);
 
 /** Begins a burst on the rig's clock, which stands still. */
 void rig_begin(struct rig *rig);
