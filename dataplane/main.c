@@ -42,6 +42,7 @@ struct gateway {
     struct upkeep upkeep;
     bool opened[PORT_SIDES];
     struct reload reload;
+    struct feeds *feeds;
 };
 
 static void on_signal(int number)
@@ -107,6 +108,28 @@ static int make_rules(struct gateway *gateway)
     if (rules != NULL)
         upkeep_first_rules(&gateway->upkeep, rules);
     return error;
+}
+
+/* Each worker has its part of the room: what is asked for is a share of all. */
+static size_t clients_of(void *context, struct addr *out, size_t room)
+{
+    const struct gateway *gateway = context;
+    size_t count = 0, each = room / gateway->worker_count;
+    for (uint32_t i = 0; i < gateway->worker_count; i++)
+        count += flows_clients(gateway->workers[i].shard->flows, out + count, each);
+    return count;
+}
+
+/* Lists are in force before the first packet; nobody reads the row yet. */
+static int make_lists(struct gateway *gateway)
+{
+    gateway->feeds = feeds_new(clients_of, gateway);
+    if (gateway->feeds == NULL)
+        return -ENOMEM;
+    struct lists *lists = feeds_start(gateway->feeds, settings_feeds(gateway->settings));
+    builder_set((struct policy *)(uintptr_t)gateway->policy.row, PART_LISTS, lists);
+    gateway->upkeep.feeds = gateway->feeds;
+    return 0;
 }
 
 static int make_policy(struct gateway *gateway)
@@ -243,6 +266,14 @@ static uint32_t flows_open(const struct gateway *gateway)
     return sum;
 }
 
+/* Feeds are read again even if the configuration has a mistake: then by the one in force. */
+static void reload_all(struct gateway *gateway)
+{
+    reload_run(&gateway->reload);
+    feeds_load(gateway->feeds, gateway->upkeep.builder,
+               settings_feeds(reload_settings(&gateway->reload)));
+}
+
 static int run(struct gateway *gateway)
 {
     const struct timespec pause = {.tv_nsec = UPKEEP_NS};
@@ -262,7 +293,7 @@ static int run(struct gateway *gateway)
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
         upkeep_run(&gateway->upkeep);
         if (__atomic_exchange_n(&hangup, false, __ATOMIC_RELAXED))
-            reload_run(&gateway->reload);
+            reload_all(gateway);
         reload_look(&gateway->reload);
         nanosleep(&pause, NULL);
     }
@@ -298,6 +329,8 @@ static int serve(struct gateway *gateway)
     if (error == 0)
         error = make_workers(gateway);
     if (error == 0)
+        error = make_lists(gateway);
+    if (error == 0)
         error = metrics_register(gateway->settings, gateway->workers, gateway->worker_count,
                                  &gateway->upkeep);
     if (error == 0)
@@ -329,6 +362,7 @@ static void clean_up(struct gateway *gateway)
     free_workers(gateway);
     rte_eal_cleanup();
     upkeep_end(&gateway->upkeep);
+    feeds_free(gateway->feeds);
     reload_end(&gateway->reload);
     conf_free(&SETTINGS_SCHEMA, gateway->settings);
 }

@@ -8,7 +8,7 @@
 
 static struct span up_to(struct span text, char c)
 {
-    const char *found = memchr(text.at, c, span_length(text));
+    const char *found = text.at < text.end ? memchr(text.at, c, span_length(text)) : NULL;
     return (struct span){text.at, found != NULL ? found : text.end};
 }
 

@@ -5,10 +5,12 @@
  * long as the process, hence the lock: it holds off metrics_close, and each other. */
 #include "dataplane/ops/metrics.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <rte_telemetry.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <urcu/urcu-qsbr.h>
 
 #include "dataplane/ops/metrics_rules.h"
@@ -164,6 +166,88 @@ static void show_worker(struct rte_tel_data *data)
     rte_tel_data_add_dict_u64(data, "buffers_free", rte_mempool_avail_count(workers[0].pool));
 }
 
+/* ---- feeds ---- */
+
+static uint64_t hits_of(const struct feed_status *status)
+{
+    uint64_t sum = 0;
+    for (const struct worker *w = workers; w < workers + worker_count; w++) {
+        const struct lists_hits *hits = &w->shard->hits;
+        if (status->since != 0 &&
+            __atomic_load_n(&hits->since[status->slot], __ATOMIC_ACQUIRE) == status->since)
+            sum += read_counter(&hits->count[status->slot]);
+    }
+    return sum;
+}
+
+static int seconds_since(int64_t ms)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t seconds = now.tv_sec - ms / 1000;
+    return seconds > INT_MAX ? INT_MAX : seconds < 0 ? 0 : (int)seconds;
+}
+
+static void add_feed(struct rte_tel_data *one, const struct feed_status *status)
+{
+    rte_tel_data_start_dict(one);
+    rte_tel_data_add_dict_string(one, "name", status->name);
+    rte_tel_data_add_dict_string(one, "kind", list_kind_name(status->kind));
+    rte_tel_data_add_dict_string(one, "mode", list_mode_name(status->mode));
+    rte_tel_data_add_dict_string(one, "state", feed_state_name(status->state));
+    rte_tel_data_add_dict_u64(one, "prefixes", status->used ? status->prefixes : 0);
+    rte_tel_data_add_dict_int(one, "age", status->used ? seconds_since(status->written_ms) : -1);
+    rte_tel_data_add_dict_u64(one, "hits", hits_of(status));
+}
+
+/* Texts of an answer have 127 bytes at most; the log has it all. */
+static void add_details(struct rte_tel_data *one, const struct feed_status *status)
+{
+    rte_tel_data_add_dict_string(one, "format", feed_formats[status->format]);
+    rte_tel_data_add_dict_u64(one, "entries", status->entries);
+    rte_tel_data_add_dict_u64(one, "lapsed", status->lapsed);
+    rte_tel_data_add_dict_u64(one, "left_out", status->left_out);
+    rte_tel_data_add_dict_u64(one, "unreadable", status->unreadable);
+    rte_tel_data_add_dict_u64(one, "ipv4_addresses", status->v4_addresses);
+    rte_tel_data_add_dict_u64(one, "ipv6_networks", status->v6_networks);
+    rte_tel_data_add_dict_int(one, "looked", seconds_since(status->looked_ms));
+    rte_tel_data_add_dict_string(one, "sha256", status->hash);
+    rte_tel_data_add_dict_string(one, "why", status->why);
+}
+
+/* An answer holds 16 KiB: all feeds in short, or all about one. Names may have characters that no
+ * key of an answer may have, hence a list. */
+static bool show_feeds(const char *name, struct rte_tel_data *data)
+{
+    struct feed_status status;
+    bool all = name == NULL || *name == '\0', found = all;
+    if (all)
+        rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+    for (size_t i = 0; upkeep->feeds != NULL && feeds_status(upkeep->feeds, i, &status); i++) {
+        struct rte_tel_data *one = all ? rte_tel_data_alloc() : data;
+        if (one == NULL || (!all && strcmp(status.name, name) != 0))
+            continue;
+        add_feed(one, &status);
+        if (all)
+            rte_tel_data_add_array_container(data, one, 0);
+        else
+            add_details(one, &status);
+        found = true;
+    }
+    return found;
+}
+
+static int answer_feeds(const char *command, const char *parameters, struct rte_tel_data *data)
+{
+    (void)command;
+    pthread_mutex_lock(&lock);
+    bool good = workers != NULL && show_feeds(parameters, data);
+    pthread_mutex_unlock(&lock);
+    return good ? 0 : -1;
+}
+
+/* ---- the answers ---- */
+
 /* No parameter means all workers, a number the one. False if there is none of that number. */
 static bool pick(const char *parameters)
 {
@@ -288,6 +372,7 @@ int metrics_register(const struct settings *settings, const struct worker *all, 
         {"/dropgate/tables", answer_tables, "Table sizes. Parameters: [worker]"},
         {"/dropgate/rules", answer_rules, "What each rule has let pass. Parameters: [rule]"},
         {"/dropgate/backends", answer_backends, "State of each backend. Parameters: [worker]"},
+        {"/dropgate/feeds", answer_feeds, "Lists of addresses. Parameters: [name]"},
         {"/dropgate/ja4", answer_ja4, "TLS clients by JA4 fingerprint. Parameters: [worker]"},
         {"/dropgate/worker", answer_worker, "Counters of the workers. Parameters: [worker]"},
     };

@@ -15,6 +15,7 @@
 #include "dataplane/admit/maglev.h"
 #include "dataplane/net/vlan.h"
 #include "dataplane/ops/master.h"
+#include "dataplane/ops/settings_feeds.h"
 #include "dataplane/ops/settings_probe.h"
 #include "dataplane/ops/settings_rules.h"
 #include "dataplane/tcp/watch.h"
@@ -60,6 +61,7 @@ static const struct conf_section sections[] = {
     NAMED("backend", backends, backend_settings, 4096, "A server behind the gateway. Its answers to clients must come back through the gateway: ip rule add from ADDRESS ipproto tcp sport PORT lookup N."),
     NAMED("service", services, service_settings, 1024, "An address and port that clients connect to. Protocols in which the server speaks first cannot be deferred and are refused."),
     {"rule", 1, offsetof(struct settings, rules), sizeof(struct rule_settings), 0, RULES_MAX, "Who is let in to what, and when: of all rules that match a request the first one decides. A request that none matches passes. Rules for requests are for plain HTTP; on TLS a rule is for connections, by server_name."},
+    {.name = "feed", .named = 1, .offset = offsetof(struct settings, feeds), .size = sizeof(struct feed_settings), .min = 0, .max = LISTS_FEEDS, .doc = "A list of addresses: denied, allowed, or to be treated with care. A file that is missing, refused or held back changes nothing: the last good one stays in force, with its age in /dropgate/feeds."},
 };
 
 #define GATEWAY(k, t, f, lo, hi, def, ch, when, text) {"gateway", k, t, ANONYMOUS(gateway, f), lo, hi, def, ch, when, text}
@@ -92,6 +94,7 @@ static const struct conf_row rows[] = {
     GATEWAY("memory", CONF_SIZE, memory, 64 << 20, INT64_C(64) << 30, "256M", NULL, CONF_BOOT, "Memory for packet buffers and rings. Tables are counted by [tables]."),
     GATEWAY("buffers", CONF_INT, buffers, 1024, 1 << 22, "32768", NULL, CONF_BOOT, "Packet buffers."),
     GATEWAY("log_level", CONF_ENUM, log_level, 0, 0, "info", log_levels, CONF_RELOAD, "The least severe lines that are logged."),
+    GATEWAY("state_dir", CONF_STRING, state_dir, 0, 255, "", NULL, CONF_RELOAD, "Directory for what must outlive a restart: the last good copy of each feed. Only the gateway writes there, and it is of one gateway alone. Empty: nothing is kept."),
     PORT("outside"),
     PORT("inside"),
     FIXED(tables, "flows", CONF_INT, flows, 1, 1 << 26, "262144", "Open connections; 192 bytes each."),
@@ -173,6 +176,7 @@ static const struct conf_row rows[] = {
     RULE_ROW("server_name", CONF_STRING, server_name, 0, 255, "", NULL, "With protocol = tls: the server name of connections that it is for; *.example.com for any one label. What it refuses is reset."),
     RULE_ROW("admit_per_second", CONF_INT, admit_per_second, 0, 1000000, "0", NULL, "While it is open: requests (on TLS and TCP, connections) that are let through per second, of all workers together; the others are told to come again (503, Retry-After), or reset. 0: all."),
     RULE_ROW("burst", CONF_INT, burst, 0, 10000000, "0", NULL, "How many of them at once, after a time with fewer; never more than this and the rate in any time. 0: as many as in 100 ms."),
+    FEED_ROWS,
 };
 /* clang-format on */
 
@@ -563,7 +567,8 @@ static int check(const void *root, char *why, size_t size)
         if (check_service(s, &services_of(s)[i], why, size) != 0)
             return -EINVAL;
     if (check_numbers(s, why, size) != 0 || check_overlap(s, why, size) != 0 ||
-        settings_probe_check(s, why, size) != 0 || settings_rules_check(s, why, size) != 0)
+        settings_probe_check(s, why, size) != 0 || settings_rules_check(s, why, size) != 0 ||
+        settings_check_feeds(s, why, size) != 0)
         return -EINVAL;
     return check_master(s, why, size);
 }

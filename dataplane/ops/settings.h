@@ -65,7 +65,8 @@ struct settings {
         int idle; /* enum idle_mode */
         bool hugepages;
         int64_t workers, memory, buffers;
-        int log_level; /* enum log_level */
+        int log_level;   /* enum log_level */
+        char *state_dir; /* NULL: nothing is kept */
     } gateway;
     struct port_settings port[PORT_SIDES];
     struct {
@@ -109,6 +110,7 @@ struct settings {
     struct conf_list backends; /* struct backend_settings */
     struct conf_list services; /* struct service_settings */
     struct conf_list rules;    /* struct rule_settings */
+    struct conf_list feeds;    /* struct feed_settings */
 };
 
 extern const struct conf_schema SETTINGS_SCHEMA;

@@ -562,6 +562,8 @@ void upkeep_run(struct upkeep *upkeep)
     refresh_neighbors(upkeep, now);
     rebalance(upkeep);
     roll_keys(upkeep);
+    if (upkeep->feeds != NULL)
+        feeds_run(upkeep->feeds, upkeep->builder);
 }
 
 void upkeep_end(struct upkeep *upkeep)

@@ -15,6 +15,7 @@
 #include "dataplane/admit/policy.h"
 #include "dataplane/admit/rule_slots.h"
 #include "dataplane/ops/builder.h"
+#include "dataplane/ops/feeds.h"
 #include "dataplane/ops/health.h"
 #include "dataplane/ops/keyring.h"
 #include "dataplane/ops/settings.h"
@@ -56,6 +57,7 @@ struct upkeep {
     bool gone;          /* some have, and are to be forgotten */
     struct siphash_key balance_key;
     struct keyring *keyring;
+    struct feeds *feeds; /* the caller's; NULL: none are kept up */
 };
 
 /** Prepares: fills the slot with a first row of `services` and `limits`, which are its own from

@@ -300,3 +300,17 @@ uint32_t flows_high(const struct flows *flows)
 {
     return flows->fresh;
 }
+
+size_t flows_clients(const struct flows *flows, struct addr *out, size_t room)
+{
+    uint32_t high = __atomic_load_n(&flows->fresh, __ATOMIC_RELAXED);
+    size_t count = 0;
+    for (uint32_t i = 0; i < high && count < room; i++) {
+        const struct flow *flow = &flows->items[i];
+        if (__atomic_load_n(&flow->state, __ATOMIC_RELAXED) == FLOW_FREE)
+            continue;
+        out[count].quads[0] = __atomic_load_n(&flow->client.quads[0], __ATOMIC_RELAXED);
+        out[count++].quads[1] = __atomic_load_n(&flow->client.quads[1], __ATOMIC_RELAXED);
+    }
+    return count;
+}

@@ -129,6 +129,10 @@ struct flow *flow_at(const struct flows *flows, uint32_t index);
 uint32_t flows_count(const struct flows *flows);
 uint32_t flows_capacity(const struct flows *flows);
 
+/** Copies the clients of flows in use, one for each, at most `room`, and returns how many. Any
+ * thread: of a flow that begins or ends meanwhile it may be what was there before. */
+size_t flows_clients(const struct flows *flows, struct addr *out, size_t room);
+
 /** No flow from that index on was ever in use. */
 uint32_t flows_high(const struct flows *flows);
 

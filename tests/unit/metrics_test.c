@@ -464,7 +464,7 @@ static void once_closed_everything_is_refused(void **state)
     metrics_close();
     for (uint32_t c = 0; c < registered_count; c++)
         assert_int_equal(ask(registered[c].name, NULL), -1);
-    assert_int_equal(registered_count, 6);
+    assert_int_equal(registered_count, 7);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
