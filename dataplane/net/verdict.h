@@ -134,9 +134,9 @@
     V(HEAD_TIMEOUT,       "head_timeout",         "a request head was not complete in time; the client was reset; see [tcp] head_timeout") \
     V(HELD_EVICTED,       "held_evicted",         "the oldest unfinished request head of the client that had most of them went for another; the client was reset") \
     V(UNDELIVERED,        "undelivered",          "a backend did not acknowledge bytes that the gateway had acknowledged to the client; both were reset") \
-    V(BACKEND_REFUSED,    "backend_refused",      "the backend answered the opening with RST; passed on to the client") \
-    V(BACKEND_TIMEOUT,    "backend_timeout",      "the backend did not answer the opening; the client was reset") \
-    V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; it was reset") \
+    V(BACKEND_REFUSED,    "backend_refused",      "the backends answered the opening with RST; the client was told: HTTP 503, or a reset") \
+    V(BACKEND_TIMEOUT,    "backend_timeout",      "the backends did not answer the opening; the client was told: HTTP 503, or a reset") \
+    V(BACKEND_OPTIONS,    "backend_options",      "the backend refused a TCP option that was granted to the client; if it was the last one asked, the client was told") \
     V(BACKEND_NEXT,       "backend_next",         "the backend refused the opening or did not answer it; the next one of the service is asked") \
     V(REFUSAL_UNREAD,     "refusal_unread",       "a client did not take its refusal, or did not close behind it, for 10 s: it was reset") \
     V(FLOW_CLOSED,        "flow_closed",          "a flow ended by FIN in both directions") \

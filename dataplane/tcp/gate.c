@@ -8,15 +8,13 @@
 #include "dataplane/tcp/gate_rules.h"
 #include "dataplane/tcp/shard.h"
 
-/* When to come again to a service whose backends are all down, and how far that is spread. */
-enum { DOWN_RETRY_S = 3, DOWN_SPREAD_S = 8 };
-
-static enum verdict ask_backends(struct shard *shard, uint16_t service, struct refusal *refusal)
+static enum verdict ask_backends(struct shard *shard, const struct gate_asker *asker,
+                                 struct refusal *refusal)
 {
-    if (!balance_down(shard->policy.balance, service))
+    if (asker->drains || !balance_down(shard->policy.balance, asker->service))
         return VERDICT_FORWARDED;
     refusal->kind = REFUSAL_NO_BACKEND;
-    refusal->retry_after_s = DOWN_RETRY_S + (uint32_t)(shard_random(shard) % DOWN_SPREAD_S);
+    refusal->retry_after_s = gate_down_retry(shard_random(shard));
     return VERDICT_BACKENDS_DOWN;
 }
 
@@ -43,7 +41,7 @@ enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
     struct rules_found found;
     enum verdict verdict = gate_rules_state(shard, asker->service, head, &found, refusal);
     if (verdict == VERDICT_FORWARDED)
-        verdict = ask_backends(shard, asker->service, refusal);
+        verdict = ask_backends(shard, asker, refusal);
     if (verdict == VERDICT_FORWARDED)
         verdict = ask_clients(shard, asker, refusal);
     return verdict == VERDICT_FORWARDED ? gate_rules_admit(shard, &found, refusal) : verdict;

@@ -7,6 +7,7 @@
 #ifndef DROPGATE_DATAPLANE_TCP_GATE_H
 #define DROPGATE_DATAPLANE_TCP_GATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/addr.h"
@@ -21,7 +22,16 @@ struct gate_asker {
     const struct addr *client;
     uint16_t service;
     uint32_t key; /* by gate_key */
+    bool drains;  /* the connection leads to a backend that drains: it may go on */
 };
+
+/** When to come again to a service whose backends are all down, seconds: spread by a random number.
+ */
+static inline uint32_t gate_down_retry(uint64_t random)
+{
+    enum { SOONEST_S = 3, SPREAD_S = 8 };
+    return SOONEST_S + (uint32_t)(random % SPREAD_S);
+}
 
 /** The same for whatever is sent again on one connection, and of one client another for each. */
 static inline uint32_t gate_key(uint16_t client_port, uint32_t client_isn)

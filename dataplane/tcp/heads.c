@@ -11,6 +11,26 @@ static bool is_head(struct http1_slice method)
     return method.length == 4 && memcmp(method.at, "HEAD", 4) == 0;
 }
 
+static void describe(const struct http1_head *head, struct refused_request *no)
+{
+    no->refusal.head = is_head(head->method);
+    no->refusal.html = reply_prefers_html(http1_find(head, "accept", NULL));
+    no->expects = head->expect_continue;
+}
+
+void heads_describe(const uint8_t *bytes, uint32_t length, struct refused_request *no)
+{
+    struct http1_head head;
+    struct http1 parser;
+    const void *data;
+    size_t used, data_length;
+    http1_init(&parser);
+    if (http1_scan(&parser, &HTTP1_RELAY_LIMITS, bytes, length, &used, &data, &data_length) ==
+            HTTP1_HEAD &&
+        http1_head(bytes, used, &HTTP1_RELAY_LIMITS, &head) == HTTP1_OK)
+        describe(&head, no);
+}
+
 enum verdict heads_judge(struct shard *shard, const struct gate_asker *asker, const uint8_t *bytes,
                          uint32_t length, struct refused_request *no)
 {
@@ -25,11 +45,8 @@ enum verdict heads_judge(struct shard *shard, const struct gate_asker *asker, co
         .host = host != NULL ? *host : (struct http1_slice){"", 0},
     };
     no->why = gate_request(shard, asker, &asked, &no->refusal);
-    if (no->why != VERDICT_FORWARDED) {
-        no->refusal.head = is_head(head.method);
-        no->refusal.html = reply_prefers_html(http1_find(&head, "accept", NULL));
-        no->expects = head.expect_continue;
-    }
+    if (no->why != VERDICT_FORWARDED)
+        describe(&head, no);
     return no->why;
 }
 

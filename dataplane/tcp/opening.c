@@ -364,7 +364,7 @@ enum verdict opening_start(struct shard *shard, struct frame *frame, const struc
     struct tcp_options options;
     struct scan scan;
     const struct gate_asker asker = {&packet->source, opening->service,
-                                     gate_key(packet->source_port, opening->client_isn)};
+                                     gate_key(packet->source_port, opening->client_isn), false};
     struct refused_request no = {.why = VERDICT_FORWARDED};
     if (shard->policy.services->service[opening->service].presence != PRESENT)
         return VERDICT_NO_SERVICE;
@@ -443,13 +443,36 @@ static bool wait_for_silent(struct shard *shard, struct flow *flow)
     return true;
 }
 
+/* No backend will have the held request, and none has got a byte of it. Its client is told so in
+ * its own protocol, or reset; in place of the frame in hand, if there is one that is free. */
+static void give_up(struct shard *shard, struct frame *frame, struct flow *flow, enum verdict why)
+{
+    const struct held_entry *entry = held_at(shard->held, flow->held);
+    if (shard->policy.services->service[flow->service].protocol != SERVICE_HTTP) {
+        flow_reset_client(shard, flow);
+        flow_end(shard, flow, true);
+        return;
+    }
+    const uint32_t first = flow->client_isn + 1, front = ranges_front(&entry->filled);
+    const bool fin = flow->held_fin && flow->from_client.fin == first + front + 1;
+    struct refused_request no = {
+        .why = why,
+        .refusal = {.kind = REFUSAL_NO_BACKEND,
+                    .retry_after_s = gate_down_retry(shard_random(shard))},
+    };
+    heads_describe(entry->bytes, front, &no);
+    /* Where another request behind it was refused, the parser has gone: nothing is waited for. */
+    const uint32_t awaited =
+        flow->refusal != REFUSAL_NONE ? first : refuse_awaited(shard, &flow->scan, first, &no);
+    refuse_alone(shard, frame, flow, &no, front, fin, awaited);
+}
+
 /* That time is over. */
 static void ask_silent(struct shard *shard, struct flow *flow)
 {
     int backend = choose_silent(shard, flow, held_at(shard->held, flow->held));
     if (backend < 0) {
-        flow_reset_client(shard, flow);
-        flow_end(shard, flow, true);
+        give_up(shard, NULL, flow, VERDICT_BACKEND_REFUSED);
         shard_count(shard, VERDICT_BACKEND_REFUSED);
         return;
     }
@@ -476,8 +499,7 @@ void opening_timeout(struct shard *shard, struct flow *flow)
     }
     if (flow->tries >= limits->syn_tries) {
         flow_reset_backend(shard, flow);
-        flow_reset_client(shard, flow);
-        flow_end(shard, flow, true);
+        give_up(shard, NULL, flow, VERDICT_BACKEND_TIMEOUT);
         shard_count(shard, VERDICT_BACKEND_TIMEOUT);
         return;
     }
@@ -520,8 +542,7 @@ static enum verdict refused(struct shard *shard, struct frame *frame, struct flo
     }
     if (wait_for_silent(shard, flow))
         return VERDICT_BACKEND_NEXT;
-    flow_reset_client(shard, flow);
-    flow_end(shard, flow, true);
+    give_up(shard, frame, flow, VERDICT_BACKEND_REFUSED);
     return VERDICT_BACKEND_REFUSED;
 }
 
@@ -548,8 +569,7 @@ static enum verdict options_refused(struct shard *shard, struct frame *frame,
     }
     if (wait_for_silent(shard, flow))
         return VERDICT_BACKEND_OPTIONS;
-    flow_reset_client(shard, flow);
-    flow_end(shard, flow, true);
+    give_up(shard, NULL, flow, VERDICT_BACKEND_OPTIONS); /* the frame is the backend's reset */
     return VERDICT_BACKEND_OPTIONS;
 }
 

@@ -248,7 +248,7 @@ static enum verdict hold(struct shard *shard, struct frame *frame, const struct 
     enum verdict verdict = VERDICT_HEAD_INCOMPLETE;
     uint32_t heads = flow->scan.heads;
     const struct gate_asker asker = {&flow->client, flow->service,
-                                     gate_key(flow->client_port, flow->client_isn)};
+                                     gate_key(flow->client_port, flow->client_isn), false};
     struct refused_request no = {.why = VERDICT_FORWARDED};
     if (front > judged && flow->refusal == REFUSAL_NONE)
         verdict =

@@ -218,7 +218,10 @@ void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
         return;
     }
     struct segment ack = flow_to_client(shard, flow);
-    shard_replace(frame, OUTSIDE, &ack);
+    if (frame != NULL)
+        shard_replace(frame, OUTSIDE, &ack);
+    else
+        shard_send(shard, OUTSIDE, &ack);
     arm(shard, flow, shard->policy.limits->head_timeout_ms);
 }
 

@@ -128,7 +128,8 @@ static enum verdict judge(struct shard *shard, struct flow *flow, const struct r
                           struct refused_request *no)
 {
     const struct gate_asker asker = {&flow->client, flow->service,
-                                     gate_key(flow->client_port, flow->client_isn)};
+                                     gate_key(flow->client_port, flow->client_isn),
+                                     shard->policy.services->backend[flow->backend].drain};
     const uint8_t *bytes = r->frame->bytes + (*r->packet)->payload;
     const uint32_t begins = scan->next - head;
     uint8_t whole[HTTP1_MAX_HEAD];

@@ -428,6 +428,9 @@ struct segment flow_ack_to_client(const struct shard *shard, const struct flow *
  * must not go on; *no is filled in either way. */
 enum verdict heads_judge(struct shard *shard, const struct gate_asker *asker, const uint8_t *bytes,
                          uint32_t length, struct refused_request *no);
+/** How the client of the request whose head `bytes` begin with wants to be told: head and html of
+ * the refusal, and whether it expects to be. */
+void heads_describe(const uint8_t *bytes, uint32_t length, struct refused_request *no);
 /** Keeps `length` bytes of an open flow's later head aside, `before` of which came in segments
  * before. False: there is no place for them, and the segment has to come again. */
 bool heads_keep(struct shard *shard, struct flow *flow, uint32_t before, const uint8_t *bytes,

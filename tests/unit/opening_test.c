@@ -309,7 +309,7 @@ static void pitfall_13_the_syn_is_built_again_from_the_flow_each_time(void **sta
     wire_expect_tables(w, 1, 1);
 }
 
-static void a_silent_backend_ends_the_flow_with_resets_that_are_exact(void **state)
+static void a_silent_backend_is_reset_exactly_and_its_client_told(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -321,12 +321,10 @@ static void a_silent_backend_ends_the_flow_with_resets_that_are_exact(void **sta
         assert_int_equal(wire_out(w, INSIDE).flags, TCP_SYN);
     wire_quiet(w);
     wire_wait(w, 200);
-    const struct wire_segment inside = wire_out(w, INSIDE), outside = wire_out(w, OUTSIDE);
+    const struct wire_segment inside = wire_out(w, INSIDE);
     assert_int_equal(inside.flags, TCP_RST);
     assert_int_equal(inside.seq, t.client.isn + 1);
-    assert_int_equal(outside.flags, TCP_RST | TCP_ACK);
-    assert_int_equal(outside.seq, t.client.expects);
-    assert_memory_equal(&outside.to, &t.client.mac, 6);
+    wire_unavailable(w, &t);
     wire_quiet(w);
     wire_expect_tables(w, 0, 0);
     assert_int_equal(w->shard->verdicts[VERDICT_BACKEND_TIMEOUT], 1);
@@ -341,11 +339,12 @@ static void one_try_means_one_syn(void **state)
     wire_ask(w, &t, wire_request);
     wire_wait(w, 1100);
     assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
-    assert_int_equal(wire_out(w, OUTSIDE).flags, TCP_RST | TCP_ACK);
+    wire_unavailable(w, &t);
     wire_expect_tables(w, 0, 0);
 }
 
-static void a_backend_that_refuses_is_passed_on_to_the_client(void **state)
+/* The request is in our hands, and nobody has got a byte of it. */
+static void a_client_of_http_is_told_when_nobody_will_have_its_request(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
@@ -356,12 +355,64 @@ static void a_backend_that_refuses_is_passed_on_to_the_client(void **state)
     reset.seq = 0;
     reset.options = NO_OPTIONS;
     assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
+    wire_expect_tables(w, 1, 0); /* what was held is not any more */
+    wire_unavailable(w, &t);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_TOMBSTONE_ACK);
+}
+
+/* HEAD gets no body, a browser a page; a body that is still coming is let come. */
+static void it_is_told_in_the_way_that_it_wants(void **state)
+{
+    struct wire *w = wire_of(state);
+    static const struct {
+        const char *request, *has;
+        bool body;
+    } rows[] = {
+        {"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "problem+json", false},
+        {"GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n", "text/html", true},
+        {"GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n", "problem+json", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[1024];
+        struct wire_talk t = wire_talk(w);
+        wire_handshake(w, &t);
+        wire_ask(w, &t, rows[i].request);
+        struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+        assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
+        const struct wire_segment told = wire_out(w, OUTSIDE);
+        snprintf(text, sizeof text, "%.*s", told.length, (const char *)told.payload);
+        assert_non_null(strstr(text, rows[i].has));
+        assert_non_null(strstr(text, "Retry-After: "));
+        assert_int_equal(strlen(strstr(text, "\r\n\r\n")) > 4, rows[i].body);
+    }
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n12");
+    struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
+    assert_int_equal(wire_out(w, OUTSIDE).flags, TCP_ACK);
+    const struct wire_segment rest = wire_data(&t, FROM_CLIENT, TCP_ACK, "34");
+    t.client.next += 2;
+    assert_int_equal(wire_send(w, &rest, FROM_CLIENT), VERDICT_REFUSAL_TAKEN);
+    wire_unavailable(w, &t);
+}
+
+static void a_client_of_another_protocol_is_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    w->services->service[t.service].protocol = SERVICE_TCP;
+    wire_handshake(w, &t);
+    wire_ask(w, &t, "x");
+    struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_BACKEND_REFUSED);
     const struct wire_segment told = wire_out(w, OUTSIDE);
     assert_int_equal(told.flags, TCP_RST | TCP_ACK);
     assert_int_equal(told.seq, t.client.expects);
     wire_quiet(w);
     wire_expect_tables(w, 0, 0);
-    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_TOMBSTONE_DROP);
 }
 
 static void a_reset_that_does_not_answer_our_syn_is_ignored(void **state)
@@ -397,15 +448,17 @@ static void pitfall_30_a_backend_that_refuses_a_granted_option_is_reported(void 
         if (option == 2)
             syn_ack.options.timestamps = false;
         assert_int_equal(wire_send(w, &syn_ack, FROM_BACKEND), VERDICT_BACKEND_OPTIONS);
-        const struct wire_segment outside = wire_out(w, OUTSIDE), inside = wire_out(w, INSIDE);
-        assert_int_equal(outside.flags, TCP_RST | TCP_ACK);
-        assert_int_equal(outside.seq, t.client.expects);
-        assert_int_equal(inside.flags, TCP_RST);
-        assert_int_equal(inside.seq, t.client.isn + 1);
         const struct message told = wire_told(w);
         assert_int_equal(told.kind, MESSAGE_BACKEND_OPTIONS);
         assert_int_equal(told.backend, w->family);
+        t.client.expects += wire_out(w, OUTSIDE).length + 1U; /* HTTP 503 */
+        const struct wire_segment inside = wire_out(w, INSIDE);
+        assert_int_equal(inside.flags, TCP_RST);
+        assert_int_equal(inside.seq, t.client.isn + 1);
         wire_quiet(w);
+        const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+        wire_send(w, &fin, FROM_CLIENT);
+        wire_out(w, OUTSIDE);
         wire_expect_tables(w, 0, 0);
     }
 }
@@ -819,9 +872,11 @@ int main(void)
         WIRE_TEST(a_backend_without_an_mss_gets_pieces_of_536),
         WIRE_TEST(an_absurd_mss_does_not_make_a_packet_of_every_byte),
         WIRE_TEST(pitfall_13_the_syn_is_built_again_from_the_flow_each_time),
-        WIRE_TEST(a_silent_backend_ends_the_flow_with_resets_that_are_exact),
+        WIRE_TEST(a_silent_backend_is_reset_exactly_and_its_client_told),
         WIRE_TEST(one_try_means_one_syn),
-        WIRE_TEST(a_backend_that_refuses_is_passed_on_to_the_client),
+        WIRE_TEST(a_client_of_http_is_told_when_nobody_will_have_its_request),
+        WIRE_TEST(it_is_told_in_the_way_that_it_wants),
+        WIRE_TEST(a_client_of_another_protocol_is_reset),
         WIRE_TEST(a_reset_that_does_not_answer_our_syn_is_ignored),
         WIRE_TEST(pitfall_30_a_backend_that_refuses_a_granted_option_is_reported),
         WIRE_TEST(pitfall_30_timestamps_that_were_not_granted_are_not_asked_of_the_backend),

@@ -290,6 +290,7 @@ static void many_timers_of_one_moment_take_several_ticks(void **state)
 {
     struct wire *w = wire_of(state);
     w->limits.syn_tries = 1;
+    w->services->service[w->family].protocol = SERVICE_TCP; /* reset, and gone at once */
     for (int i = 0; i < 150; i++) {
         struct wire_talk t = wire_talk(w);
         wire_handshake(w, &t);
@@ -375,7 +376,7 @@ static void answer_syn(struct storm *s, struct wire_talk *t)
     const uint64_t hash = flow_hash(shard->flows, &t->client.at.addr, t->client.at.port);
     const struct flow *flow =
         flow_find_outside(shard->flows, hash, &t->client.at.addr, t->client.at.port, t->service);
-    if (flow != NULL && random_below(&s->random, 8) != 0)
+    if (flow != NULL && flow->backend != BACKEND_NONE && random_below(&s->random, 8) != 0)
         wire_serve(s->w, t, flow->backend);
     struct wire_segment a = wire_syn_ack(t);
     a.seq = t->server.isn;

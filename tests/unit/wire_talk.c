@@ -232,6 +232,21 @@ void wire_close(struct wire *w, struct wire_talk *t, enum direction first)
     wire_pass(w, t, first, TCP_ACK, "");
 }
 
+void wire_unavailable(struct wire *w, struct wire_talk *t)
+{
+    static const char status[] = "HTTP/1.1 503 ";
+    const struct wire_segment told = wire_out(w, OUTSIDE);
+    MUST(told.flags == (TCP_PSH | TCP_FIN | TCP_ACK));
+    MUST(told.seq == t->client.expects);
+    MUST(told.ack == t->client.next);
+    MUST(told.length > sizeof status);
+    MUST(memcmp(told.payload, status, sizeof status - 1) == 0);
+    t->client.expects += told.length + 1U;
+    const struct wire_segment fin = wire_segment(t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    MUST(wire_send(w, &fin, FROM_CLIENT) == VERDICT_REFUSAL_TAKEN);
+    MUST(wire_out(w, OUTSIDE).flags == TCP_ACK);
+}
+
 /* A flow is armed as long as it lives, and nothing else is. */
 void wire_expect_tables(const struct wire *w, uint32_t flows, uint32_t held)
 {
