@@ -49,6 +49,15 @@ void forward_begin(struct shard *shard, struct flow *flow)
     forward_watch(shard, flow);
 }
 
+/* Idle connections are everybody's. Of a body, bytes may be under way that a backend does not take:
+ * then it is not certain whose doing it was. */
+static bool deserves_strike(const struct flow *flow, enum slow_phase phase)
+{
+    if (phase == SLOW_BODY)
+        return flow->from_client.end == flow->from_backend.acked;
+    return phase == SLOW_HEAD || phase == SLOW_DRAIN;
+}
+
 bool forward_evicted(struct shard *shard, struct flow *flow)
 {
     static const struct {
@@ -69,7 +78,8 @@ bool forward_evicted(struct shard *shard, struct flow *flow)
         return false;
     }
     shard_count(shard, (enum verdict)reasons[phase].enforced);
-    flow_strike(shard, flow, STRIKE_SLOW);
+    if (deserves_strike(flow, phase))
+        flow_strike(shard, flow, STRIKE_SLOW);
     flow_reset_both(shard, flow);
     flow_end(shard, flow, true);
     return true;

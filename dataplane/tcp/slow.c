@@ -86,7 +86,7 @@ static bool goes_on(const struct flow *flow, bool http)
     enum slow_phase phase = phase_of(flow);
     enum http1_part part = part_of(flow, http);
     bool draining = drains(flow, flow->from_client.acked);
-    if (flow->state == FLOW_CLOSED)
+    if (flow->state >= FLOW_CLOSED)
         return false;
     switch (phase) {
     case SLOW_HEAD: return part == HTTP1_IN_HEAD && head_start(flow) == flow->phase_mark;
@@ -100,7 +100,7 @@ static bool goes_on(const struct flow *flow, bool http)
 /* What it is now. Behind a body, who has answered since cannot be told: in doubt nobody. */
 static enum slow_phase next_phase(const struct flow *flow, bool http)
 {
-    if (flow->state < FLOW_ESTABLISHED || flow->state == FLOW_CLOSED)
+    if (flow->state < FLOW_ESTABLISHED || flow->state >= FLOW_CLOSED)
         return SLOW_NONE;
     if (drains(flow, flow->from_client.acked))
         return SLOW_DRAIN;

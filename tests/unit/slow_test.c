@@ -94,6 +94,8 @@ static void expect_reset(struct wire *w, const struct wire_talk *t, enum verdict
 {
     assert_int_equal(counted(w, reason), 1);
     assert_int_equal(evictions(w), 1);
+    assert_int_equal(counted(w, VERDICT_STRIKE),
+                     reason != VERDICT_SLOW_IDLE && reason != VERDICT_SLOW_ANSWER);
     const struct wire_segment inside = wire_out(w, INSIDE);
     assert_int_equal(inside.flags, TCP_RST | TCP_ACK);
     assert_int_equal(inside.seq, t->server.expects);
@@ -280,6 +282,7 @@ static void a_reader_of_2_kb_per_second_is_left_alone(void **state)
 static void expect_reset_of_reader(struct wire *w, const struct wire_talk *t)
 {
     assert_int_equal(counted(w, VERDICT_SLOW_DRAIN), 1);
+    assert_int_equal(counted(w, VERDICT_STRIKE), 1);
     assert_int_equal(wire_out(w, INSIDE).seq, t->server.expects);
     const struct wire_segment near = wire_out(w, OUTSIDE), far = wire_out(w, OUTSIDE);
     assert_int_equal(near.flags, TCP_RST | TCP_ACK);
