@@ -160,7 +160,7 @@ int feed_copy_save(const char *directory, const char *name, const struct feed_fi
                    int64_t size)
 {
     struct replacement replacement;
-    char path[PATH_MAX], line[HEAD_MAX], head[HEAD_MAX], sum[FEED_HASH_TEXT];
+    char path[PATH_MAX], line[HEAD_MAX / 2], head[HEAD_MAX], sum[FEED_HASH_TEXT];
     int error = copy_path(path, directory, name);
     int line_length = snprintf(line, sizeof line, "written_ms=%" PRId64 " entries=%" PRId64 "\n",
                                file->written_ms, size);
