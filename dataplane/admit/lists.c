@@ -139,8 +139,9 @@ int lists_build(const struct lists_source *sources, size_t count, const struct l
     lists->generation = generation;
     lists->count = (uint32_t)count;
     give_slots(lists, previous, sources, count, marked);
-    error = prefixes_build(marked, count, &lists->prefixes);
-    if (error == 0)
+    if (count != 0)
+        error = prefixes_build(marked, count, &lists->prefixes);
+    if (count != 0 && error == 0)
         error = find_meanings(lists);
     if (error != 0) {
         lists_free(lists);

@@ -55,7 +55,7 @@ struct lists_source {
 struct lists {
     struct prefixes prefixes;  /* marks: slots of feeds */
     const uint8_t *flags;      /* per set */
-    uint32_t count;            /* feeds */
+    uint32_t count;            /* feeds; 0: it is only a generation, and not to be asked */
     uint16_t generation;       /* never 0, which stands for no lists */
     struct lists_feed {        /* by slot: a feed keeps its own from one part to the next */
         char name[LISTS_NAME]; /* empty: nobody's */
@@ -96,6 +96,12 @@ static inline uint16_t lists_next(uint16_t generation)
     return generation == UINT16_MAX ? 1 : (uint16_t)(generation + 1);
 }
 
+/** The part if it has feeds, else NULL: there is nothing to be looked up. */
+static inline const struct lists *lists_to_ask(const struct lists *lists)
+{
+    return lists != NULL && lists->count != 0 ? lists : NULL;
+}
+
 /** Fetches what lists_find reads first, some packets ahead. `lists` is not NULL. */
 static inline void lists_fetch(const struct lists *lists, const struct addr *addr, bool v4)
 {
@@ -108,7 +114,7 @@ static inline void lists_fetch_more(const struct lists *lists, const struct addr
     prefixes_fetch_mixed(&lists->prefixes, addr, v4);
 }
 
-/** What the lists say about an address; nothing when there are none (NULL). */
+/** What the lists say about an address; nothing when there are none to ask (NULL). */
 static inline struct listed lists_find(const struct lists *lists, const struct addr *addr, bool v4)
 {
     const uint16_t set = lists != NULL ? prefixes_find(&lists->prefixes, addr, v4) : 0;

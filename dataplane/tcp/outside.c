@@ -32,7 +32,7 @@ enum verdict outside_banned(struct shard *shard, uint64_t source, const struct a
 {
     const struct client_limits *limits = &shard->policy.limits->clients;
     if (!clients_is_banned(shard->clients, source, shard->now_ms) ||
-        (lists_find(shard->policy.lists, client, v4).flags & LISTED_ALLOWED))
+        (lists_find(shard->lists, client, v4).flags & LISTED_ALLOWED))
         return VERDICT_FORWARDED;
     if (!limits->observe[CLIENT_LIMIT_BANS])
         return VERDICT_BANNED;

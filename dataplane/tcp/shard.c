@@ -94,9 +94,8 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     shard->policy = *policy;
     shard->now_ms = now_ms;
     shard->unix_ms = unix_ms;
-    const struct lists *lists = policy->lists;
-    shard->lists = lists != NULL && lists->count != 0 ? lists : NULL;
-    if (lists_generation(lists) != shard->generation)
+    shard->lists = lists_to_ask(policy->lists);
+    if (lists_generation(policy->lists) != shard->generation)
         admission_begin(shard);
     guard_begin(&shard->guard, policy->limits->source_rate, policy->limits->network_rate, now_ms);
     for (int i = 0; i < LEASES; i++)

@@ -66,6 +66,18 @@ static void without_lists_nobody_is_listed(void **state)
     assert_int_equal(lists_generation(NULL), 0);
 }
 
+static void a_part_without_feeds_is_a_generation_and_nothing_to_ask(void **state)
+{
+    (void)state;
+    struct lists *lists;
+    assert_int_equal(lists_build(NULL, 0, NULL, 7, &lists), 0);
+    assert_int_equal(lists_generation(lists), 7);
+    assert_null(lists_to_ask(lists));
+    assert_int_equal(lists->prefixes.size, 0);
+    lists_free(lists);
+    assert_null(lists_to_ask(NULL));
+}
+
 static void each_kind_says_what_it_is_there_for(void **state)
 {
     (void)state;
@@ -215,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_lists_nobody_is_listed),
+        cmocka_unit_test(a_part_without_feeds_is_a_generation_and_nothing_to_ask),
         cmocka_unit_test(each_kind_says_what_it_is_there_for),
         cmocka_unit_test(allow_beats_deny_whichever_is_longer),
         cmocka_unit_test(an_observed_feed_does_not_keep_another_from_denying),
