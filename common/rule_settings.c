@@ -54,6 +54,19 @@ static struct rule_source source_of(const struct rule_settings *s)
     };
 }
 
+/* The method that was refused. */
+static const char *bad_method(const struct rule_settings *s)
+{
+    char *const *methods = s->methods.items;
+    const char *key;
+    size_t i = 0;
+    while (i + 1 < s->methods.count &&
+           rules_refuse(&(struct rule_source){.methods = methods + i, .method_count = 1}, &key) ==
+               NULL)
+        i++;
+    return methods[i];
+}
+
 static int check_conditions(const struct rule_settings *s, char *why, size_t size)
 {
     const struct rule_source source = source_of(s);
@@ -63,7 +76,7 @@ static int check_conditions(const struct rule_settings *s, char *why, size_t siz
     if (wrong != NULL)
         return refuse(why, size, "[rule %s] %s = %.200s: %s", s->name, key,
                       key[0] == 'p'   ? s->path
-                      : key[0] == 'm' ? *(char *const *)s->methods.items
+                      : key[0] == 'm' ? bad_method(s)
                                       : source.host,
                       wrong);
     if (s->server_name != NULL && (s->host != NULL || s->path != NULL || s->methods.count != 0))

@@ -15,7 +15,7 @@
 struct part {
     char *name;
     bool flag;
-    int64_t number, size, duration;
+    int64_t number, size, duration, time;
     int choice;
     char *string;
     struct addr addr;
@@ -42,6 +42,7 @@ static const struct conf_section sections[] = {
         {section, "size", CONF_SIZE, P(size), INT64_MIN, INT64_MAX, "1K", NULL, CONF_BOOT, "."},     \
         {section, "duration", CONF_DURATION, P(duration), 0, INT64_MAX, "1s", NULL, CONF_BOOT, "."}, \
         {section, "choice", CONF_ENUM, P(choice), 0, 0, "safe", choices, CONF_BOOT, "."},            \
+        {section, "time", CONF_TIME, P(time), 0, 0, "", NULL, CONF_BOOT, "."},                       \
         {section, "string", CONF_STRING, P(string), 0, 100, needed, NULL, CONF_BOOT, "."},           \
         {section, "addr", CONF_ADDR, P(addr), 0, 0, "", NULL, CONF_BOOT, "."},                       \
         {section, "prefix", CONF_PREFIX, P(prefix), 0, 0, "", NULL, CONF_BOOT, "."},                 \

@@ -22,7 +22,7 @@
 
 struct main_settings {
     bool enabled;
-    int64_t workers, offset, memory, timeout, linger;
+    int64_t workers, offset, memory, timeout, linger, opens, never;
     int mode;
     char *title, *dsn;
     struct addr gateway, optional;
@@ -69,6 +69,9 @@ static const struct conf_row rows[] = {
      "How long to wait for an answer before the request is given up, told in so many words that "
      "the sample has to break the line."},
     {"main", "linger", CONF_DURATION, M(linger), 0, 86400000, "0", NULL, CONF_RELOAD, "After."},
+    {"main", "opens", CONF_TIME, M(opens), 0, 0, "2026-11-27T10:00:00Z", NULL, CONF_RELOAD,
+     "When."},
+    {"main", "never", CONF_TIME, M(never), 0, 0, "", NULL, CONF_RELOAD, "When, or not at all."},
     {"main", "mode", CONF_ENUM, M(mode), 0, 0, "safe", modes, CONF_RELOAD, "How."},
     {"main", "title", CONF_STRING, M(title), 0, 8, "", NULL, CONF_RELOAD, "A title."},
     {"main", "dsn", CONF_STRING, M(dsn), 1, 4000, NULL, NULL, CONF_BOOT, "Where the data is."},
@@ -275,8 +278,14 @@ static const struct {
     /* keys */
     {"colour = red\n",
      "f.conf:3: [main] colour: unknown key; known are: enabled, workers, offset, memory, timeout, "
-     "linger, mode, title, dsn, gateway, optional, inside, spare, metrics, off, interfaces, "
+     "linger, opens, never, mode, title, dsn, gateway, optional, inside, spare, metrics, off, "
+     "interfaces, "
      "resolvers, listen, words"},
+    {"opens = 2026-11-27\n",
+     "f.conf:3: [main] opens = 2026-11-27: not a time; allowed: a time (2026-11-27T10:00:00Z, "
+     "2026-11-27T11:00:00+01:00)"},
+    {"opens =\n", "f.conf:3: [main] opens = : empty; allowed: a time (2026-11-27T10:00:00Z, "
+                  "2026-11-27T11:00:00+01:00)"},
     {"wrokers = 1\n", "f.conf:3: [main] wrokers: unknown key; did you mean \"workers\"?"},
     {"Workers = 1\n", "f.conf:3: [main] Workers: unknown key; did you mean \"workers\"?"},
     {"depth = 1\n", "f.conf:3: [main] depth: unknown key; it belongs into [queue]"},

@@ -14,6 +14,8 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "dataplane/ops/settings_rules.h"
+
 static const char file[] = "[outside]\n"
                            "device = net_null0\n"
                            "addresses = 198.18.0.1/17, 2001:db8::1/64\n"
@@ -611,6 +613,94 @@ static void what_belongs_behind_the_gateway_is_known(void **state)
     conf_free(&SETTINGS_SCHEMA, s);
 }
 
+/* A file with a rule of these keys. */
+static void expect_rule_refused(const char *keys, const char *reason)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "[rule drop]\n%s[outside]\n", keys);
+    expect_refused("[outside]\n", text, reason);
+}
+
+static void a_rule_is_read_and_compiled(void **state)
+{
+    (void)state;
+    struct rule_slots slots;
+    int error = 0;
+    struct settings *s = accepted("[outside]\n", "[rule drop]\nservices = shop, second\n"
+                                                 "methods = POST, DELETE\npath = /v1/sales/7\n"
+                                                 "host = *.shop.example\nstate = upcoming\n"
+                                                 "opens_at = 2026-11-27T10:00:00Z\n"
+                                                 "admit_per_second = 95\n[rule rest]\n"
+                                                 "mode = observe\n[outside]\n");
+    assert_int_equal(rule_slots_init(&slots, 4, 1), 0);
+    struct rules *rules = settings_rules(s, &slots, &error);
+    assert_non_null(rules);
+    assert_int_equal(rules_count(rules), 2);
+    const struct rule *drop = rules_at(rules, 0), *rest = rules_at(rules, 1);
+    assert_string_equal(drop->name, "drop");
+    assert_int_equal(drop->state, RULE_UPCOMING);
+    assert_int_equal(drop->opens_at, INT64_C(1795773600000));
+    assert_int_equal(drop->per_second, 95);
+    assert_int_equal(drop->burst, 10); /* what 100 ms bring */
+    assert_false(drop->observe);
+    assert_int_equal(rest->state, RULE_OPEN);
+    assert_int_equal(rest->per_second, 0);
+    assert_true(rest->observe);
+    assert_true(drop->slot != rest->slot);
+    free(rules);
+    rule_slots_end(&slots);
+    conf_free(&SETTINGS_SCHEMA, s);
+}
+
+static void rules_that_cannot_be_are_refused_with_their_line(void **state)
+{
+    (void)state;
+    expect_rule_refused("path = v1\n", "[rule drop] path = v1: a path begins with a slash");
+    expect_rule_refused("host = a:80\n",
+                        "[rule drop] host = a:80: not a host name without port: letters, digits, "
+                        "hyphens and single dots");
+    expect_rule_refused("server_name = *.com\n",
+                        "[rule drop] server_name = *.com: a wildcard for a whole top-level domain");
+    expect_rule_refused("methods = GET, P;T\n",
+                        "[rule drop] methods = P;T: a method is a word, such as GET or POST");
+    expect_rule_refused("server_name = a.b\npath = /\n",
+                        "[rule drop] server_name = a.b: of TLS nothing else is seen; methods, path "
+                        "and host are for plain HTTP, in a rule of their own");
+    expect_rule_refused("state = upcoming\n", "[rule drop] state = upcoming: opens_at is missing, "
+                                              "the time when it opens");
+    expect_rule_refused("burst = 5\n", "[rule drop] burst = 5: stands without admit_per_second");
+    expect_rule_refused("admit_per_second = 1000\nburst = 49\n",
+                        "[rule drop] burst = 49: too few for admit_per_second = 1000; allowed: 50 "
+                        "(50 ms) or more, or 0 (100 ms)");
+    expect_rule_refused("services = shop, none\n",
+                        "[rule drop] services = none: there is no [service none]");
+    expect_rule_refused(
+        "services = shop\nserver_name = a.b\n",
+        "[rule drop] services = shop: a server_name is seen of protocol = tls only");
+    expect_rule_refused("opens_at = 2026-11-31T10:00:00Z\n",
+                        "[rule drop] opens_at = 2026-11-31T10:00:00Z: not a time; allowed: a time "
+                        "(2026-11-27T10:00:00Z, 2026-11-27T11:00:00+01:00), or empty");
+    expect_refused("backends = shop4\n",
+                   "backends = shop4\nprotocol = tls\n[rule drop]\nservices = second\npath = /\n",
+                   "[rule drop] services = second: methods, path and host are seen of protocol = "
+                   "http only");
+    expect_refused(
+        "[outside]\n", "[tables]\nrules = 1\n[rule one]\n[rule two]\n[outside]\n",
+        "[rule two]: one more than [tables] rules = 1 has room for; that takes a restart "
+        "to change");
+}
+
+static void no_more_methods_than_a_set_can_tell_apart(void **state)
+{
+    (void)state;
+    char keys[1024] = "methods = ";
+    for (int i = 0; i < RULES_METHODS; i++)
+        snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%sM%d", i > 0 ? ", " : "", i);
+    strcat(keys, "\n");
+    expect_rule_refused(keys,
+                        "[rule drop] methods = M30: more than 30 different ones over all rules");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +727,9 @@ int main(void)
         cmocka_unit_test(a_protocol_in_which_the_server_speaks_first_is_refused_with_the_reason),
         cmocka_unit_test(server_names_are_those_of_a_tls_service),
         cmocka_unit_test(what_is_shown_can_be_loaded_again),
+        cmocka_unit_test(a_rule_is_read_and_compiled),
+        cmocka_unit_test(rules_that_cannot_be_are_refused_with_their_line),
+        cmocka_unit_test(no_more_methods_than_a_set_can_tell_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
