@@ -479,3 +479,18 @@ bool clients_view(const struct clients *clients, uint32_t number, struct client_
     view->refused = __atomic_load_n(&table->more[number].refusals, __ATOMIC_RELAXED);
     return true;
 }
+
+bool clients_ban(const struct clients *clients, uint32_t number, uint64_t now_ms, struct ban *ban)
+{
+    const struct bans *bans = &clients->bans;
+    if (number >= __atomic_load_n(&bans->fresh, __ATOMIC_RELAXED))
+        return false;
+    const struct ban *from = &bans->items[number];
+    *ban = (struct ban){.source = __atomic_load_n(&from->source, __ATOMIC_RELAXED),
+                        .until_ms = __atomic_load_n(&from->until_ms, __ATOMIC_RELAXED),
+                        .length_ms = __atomic_load_n(&from->length_ms, __ATOMIC_RELAXED),
+                        .reason = __atomic_load_n(&from->reason, __ATOMIC_RELAXED)};
+    for (int i = 0; i < 2; i++)
+        ban->client.quads[i] = __atomic_load_n(&from->client.quads[i], __ATOMIC_RELAXED);
+    return ban->source != 0 && now_ms < ban->until_ms;
+}

@@ -169,4 +169,7 @@ struct client_view {
  * read may be half of one client's and half of its successor's. */
 bool clients_view(const struct clients *clients, uint32_t number, struct client_view *view);
 
+/** The same of the ban with that number (below bans_capacity), if it is in force. */
+bool clients_ban(const struct clients *clients, uint32_t number, uint64_t now_ms, struct ban *ban);
+
 #endif

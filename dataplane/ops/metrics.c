@@ -13,6 +13,7 @@
 #include <time.h>
 #include <urcu/urcu-qsbr.h>
 
+#include "dataplane/ops/metrics_clients.h"
 #include "dataplane/ops/metrics_rules.h"
 
 static const struct settings *conf;
@@ -326,6 +327,16 @@ static void show_ja4(struct rte_tel_data *data)
     free(all);
 }
 
+static void show_clients(struct rte_tel_data *data)
+{
+    metrics_clients(first, behind, data);
+}
+
+static void show_bans(struct rte_tel_data *data)
+{
+    metrics_bans(first, behind, data);
+}
+
 static int answer(void (*show)(struct rte_tel_data *), const char *parameters,
                   struct rte_tel_data *data)
 {
@@ -358,6 +369,8 @@ COMMAND(verdicts)
 COMMAND(tables)
 COMMAND(backends)
 COMMAND(worker)
+COMMAND(clients)
+COMMAND(bans)
 COMMAND(ja4)
 
 int metrics_register(const struct settings *settings, const struct worker *all, uint32_t count,
@@ -373,6 +386,9 @@ int metrics_register(const struct settings *settings, const struct worker *all, 
         {"/dropgate/rules", answer_rules, "What each rule has let pass. Parameters: [rule]"},
         {"/dropgate/backends", answer_backends, "State of each backend. Parameters: [worker]"},
         {"/dropgate/feeds", answer_feeds, "Lists of addresses. Parameters: [name]"},
+        {"/dropgate/clients", answer_clients,
+         "Clients, what they were refused, the busiest. Parameters: [worker]"},
+        {"/dropgate/bans", answer_bans, "Bans in force. Parameters: [worker]"},
         {"/dropgate/ja4", answer_ja4, "TLS clients by JA4 fingerprint. Parameters: [worker]"},
         {"/dropgate/worker", answer_worker, "Counters of the workers. Parameters: [worker]"},
     };

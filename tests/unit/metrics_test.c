@@ -458,13 +458,67 @@ static void more_fingerprints_than_an_answer_holds_are_summed_up(void **state)
         assert_string_equal(said.entry[i].value, "3");
 }
 
+static void client_opens(uint32_t worker, const char *text, uint32_t times)
+{
+    const struct client_limits limits = {
+        .connections = 3, .strikes = 2, .ban_ms = 5000, .ban_most_ms = 5000};
+    struct addr client;
+    uint32_t account;
+    assert_int_equal(addr_parse(text, &client), 0);
+    while (times-- > 0)
+        client_connect(rig.workers[worker].shard->clients, &limits, &client, 0, 1000, &account);
+    client_strike(rig.workers[worker].shard->clients, &limits, &client, 0, STRIKE_SLOW, 1000);
+}
+
+static void clients_of_all_workers_are_summed_and_the_busiest_named(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 9; i++) {
+        char text[ADDR_TEXT];
+        snprintf(text, sizeof text, "198.51.100.%u", i);
+        client_opens(i % WORKERS, text, 1);
+    }
+    client_opens(2, "2001:db8:1:2::7", 5);
+    ask("/dropgate/clients", NULL);
+    says("entries", "13"); /* three of them networks */
+    says("networks", "3");
+    says("connections", "12");
+    says("bans", "0");
+    says("strike", "10");
+    says_of("most_open_1", "client", "2001:db8:1:2::/64");
+    says_of("most_open_1", "connections", "3");
+    says_of("most_open_1", "refused", "2");
+    says_of("most_open_8", "connections", "1");
+    says_of("most_refused_1", "client", "2001:db8:1:2::/64");
+    ask("/dropgate/clients", "1");
+    says("connections", "3");
+}
+
+static void bans_in_force_are_said_with_their_reason(void **state)
+{
+    (void)state;
+    client_opens(0, "198.51.100.7", 1);
+    client_opens(0, "198.51.100.7", 1);
+    client_opens(2, "2001:db8:1:2::7", 1);
+    client_opens(2, "2001:db8:1:2::7", 1);
+    ask("/dropgate/bans", NULL);
+    assert_int_equal(said.count, 2);
+    says_of("ban_1", "client", "198.51.100.7/32");
+    says_of("ban_1", "reason", "slow");
+    says_of("ban_1", "seconds", "5");
+    says_of("ban_2", "client", "2001:db8:1:2::/64");
+    rig.workers[2].shard->now_ms += 5000;
+    ask("/dropgate/bans", NULL);
+    assert_int_equal(said.count, 1);
+}
+
 static void once_closed_everything_is_refused(void **state)
 {
     (void)state;
     metrics_close();
     for (uint32_t c = 0; c < registered_count; c++)
         assert_int_equal(ask(registered[c].name, NULL), -1);
-    assert_int_equal(registered_count, 7);
+    assert_int_equal(registered_count, 9);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -518,6 +572,8 @@ int main(void)
         TEST(backends_are_said_as_upkeep_knows_them),
         TEST(fingerprints_of_all_workers_are_merged_the_most_frequent_first),
         TEST(more_fingerprints_than_an_answer_holds_are_summed_up),
+        TEST(clients_of_all_workers_are_summed_and_the_busiest_named),
+        TEST(bans_in_force_are_said_with_their_reason),
         TEST(once_closed_everything_is_refused),
     };
     return cmocka_run_group_tests(tests, start_dpdk, stop_dpdk);
