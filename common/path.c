@@ -16,35 +16,27 @@ enum variant { UNTOUCHED, MERGED, RESOLVED, MERGED_RESOLVED, RESOLVED_MERGED, VA
 static const unsigned acts_on[VARIANTS] = {
     0, EMPTY_SEGMENTS, DOT_SEGMENTS, EMPTY_SEGMENTS | DOT_SEGMENTS, EMPTY_SEGMENTS | DOT_SEGMENTS};
 
-/* The segment that begins at `at`, without the slash before it. */
-static size_t segment(const char *at, const char *end)
+/* How many dots stand behind the slash at `at` when they are all of its segment, else 0; three are
+ * a name like any other. */
+static size_t dots_behind(const char *text, size_t length, size_t at)
 {
-    const char *slash = memchr(at, '/', (size_t)(end - at));
-    return (size_t)((slash != NULL ? slash : end) - at);
-}
-
-static bool is_dot(const char *at, size_t length)
-{
-    return length == 1 && at[0] == '.';
-}
-
-static bool is_dot_dot(const char *at, size_t length)
-{
-    return length == 2 && at[0] == '.' && at[1] == '.';
+    size_t dots = 0;
+    while (dots < 3 && at + 1 + dots < length && text[at + 1 + dots] == '.')
+        dots++;
+    bool whole = at + 1 + dots == length || text[at + 1 + dots] == '/';
+    return whole && dots < 3 ? dots : 0;
 }
 
 /* What of it some servers would change. */
 static unsigned oddities_of(const char *text, size_t length)
 {
-    const char *end = text + length;
     unsigned oddities = 0;
-    for (const char *at = text; at < end; at++) {
-        if (*at != '/')
+    for (size_t i = 0; i + 1 < length; i++) {
+        if (text[i] != '/')
             continue;
-        size_t next = segment(at + 1, end);
-        if (next == 0 && at + 1 < end)
+        if (text[i + 1] == '/')
             oddities |= EMPTY_SEGMENTS;
-        if (is_dot(at + 1, next) || is_dot_dot(at + 1, next))
+        else if (dots_behind(text, length, i) != 0)
             oddities |= DOT_SEGMENTS;
     }
     return oddities;
@@ -117,40 +109,40 @@ static size_t merge_slashes(char *text, size_t length)
 /* RFC 3986 section 5.2.4, for a path that begins with a slash. */
 static size_t resolve_dots(char *text, size_t length)
 {
-    const char *end = text + length;
-    size_t out = 0, count;
-    for (const char *at = text; at < end; at += 1 + count) {
-        count = segment(at + 1, end);
-        bool last = at + 1 + count == end;
-        bool up = is_dot_dot(at + 1, count), dots = up || is_dot(at + 1, count);
-        while (up && out > 0 && text[--out] != '/')
-            ;
-        if (dots && last)
-            text[out++] = '/';
-        if (dots)
+    size_t out = 0;
+    for (size_t at = 0; at < length;) {
+        size_t dots = dots_behind(text, length, at);
+        if (dots == 0) {
+            do
+                text[out++] = text[at++];
+            while (at < length && text[at] != '/');
             continue;
-        memmove(text + out, at, 1 + count);
-        out += 1 + count;
+        }
+        while (dots == 2 && out > 0 && text[--out] != '/')
+            ;
+        at += 1 + dots;
+        if (at == length)
+            text[out++] = '/';
     }
     return out;
 }
 
-/* Fills `decoded`; false when this level says the same as one before it. */
+/* Fills `decoded`; false when this level says the same as the one before it. */
 static bool decode_level(struct path *path)
 {
-    bool escapes = memchr(path->raw, '%', path->raw_length) != NULL;
-    bool lax = escapes || memchr(path->raw, ';', path->raw_length) != NULL ||
-               memchr(path->raw, '\\', path->raw_length) != NULL;
-    if (path->level != AS_IT_STANDS && !(path->level == LENIENT ? lax : escapes))
-        return false;
-    memcpy(path->decoded, path->raw, path->raw_length);
-    path->length = path->raw_length;
+    size_t length = path->raw_length;
+    memcpy(path->text, path->raw, length);
     if (path->level != AS_IT_STANDS)
-        path->length = decode(path->decoded, path->length, path->level != ALL_BUT_SLASHES);
+        length = decode(path->text, length, path->level != ALL_BUT_SLASHES);
     if (path->level == DECODED_TWICE)
-        path->length = decode(path->decoded, path->length, true);
+        length = decode(path->text, length, true);
     if (path->level == LENIENT)
-        path->length = be_lenient(path->decoded, path->length);
+        length = be_lenient(path->text, length);
+    if (path->level != AS_IT_STANDS && length == path->length &&
+        memcmp(path->text, path->decoded, length) == 0)
+        return false;
+    memcpy(path->decoded, path->text, length);
+    path->length = length;
     return true;
 }
 
