@@ -21,7 +21,7 @@ printf '[service shop]\nlisten = %s:80, [%s]:80\nbackends = %s%s\n' $VIP4 $VIP6 
 
 serve() { # serve N
     proc_start "named-$1" "$LOGS/named-$1.log" ip netns exec "$DROPGATE_LAB-server" \
-        "$ROOT/tests/lab/named_server.py" "$1" "808$1" 198.18.128.2 2001:db8:0:1::2
+        "$ROOT/tests/lab/named_server.py" "$1" "808$1" /dev/null 198.18.128.2 2001:db8:0:1::2
     until_true 5 server bash -c ": </dev/tcp/198.18.128.2/808$1"
 }
 
