@@ -75,7 +75,9 @@ enum { DIGITS = 17, DIGIT_VALUES = 256 };
 
 static uint8_t digit_of(const struct item *item, unsigned digit)
 {
-    return digit == 0 ? item->length : (uint8_t)(item->base >> 8 * (digit - 1));
+    if (digit == 0)
+        return item->length;
+    return (uint8_t)(item->base >> 8 * (digit - 1));
 }
 
 /* One pass of a radix sort; `before` says how many items have a lower digit. */
