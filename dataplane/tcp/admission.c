@@ -45,7 +45,7 @@ static bool check_again(struct shard *shard, struct flow *flow)
     flow->admitted = shard->generation;
     if (is_served(shard, &flow->client, addr_is_v4(&flow->client), &flags))
         return true;
-    if (flow->state == FLOW_CLOSED) {
+    if (flow_is_closed(flow)) {
         flow_end(shard, flow, false);
         shard_count(shard, VERDICT_FLOW_CLOSED);
         return false;

@@ -137,7 +137,7 @@ struct flow *flow_make(struct shard *shard)
     while (flow == NULL && (oldest = linger_oldest(shard->lingering)) != LINGER_NONE) {
         struct flow *closed = flow_at(shard->flows, oldest);
         linger_drop(shard->lingering);
-        if (closed->state != FLOW_CLOSED)
+        if (!flow_is_closed(closed))
             continue;
         flow_end(shard, closed, false);
         shard_count(shard, VERDICT_FLOW_CLOSED);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * The FINs that are due from clients who were refused without a flow: who sends one is acknowledged
- * at once, and not only when it comes again, as of a connection that nobody knows (miss.h). A tag
- * for each, in a fixed table; a collision only delays an answer. Pure. One thread, the owner's. */
+ * Clients who were refused without a flow, and have yet to close. What they send behind their
+ * request, a FIN at least, is acknowledged at once, whatever it is, and not taken for that of a
+ * connection that nobody knows (miss.h). A tag for each, in a fixed table; a collision only makes
+ * an answer late, or a reset of it. Pure. One thread, the owner's. */
 #ifndef DROPGATE_DATAPLANE_TCP_FAREWELL_H
 #define DROPGATE_DATAPLANE_TCP_FAREWELL_H
 
@@ -17,7 +18,7 @@ struct farewells {
     uint32_t tag[FAREWELL_SLOTS];
 };
 
-/** A FIN with that keyed hash, of its tuple and numbers, is due. */
+/** Segments with that keyed hash, of their tuple and acknowledgement, are due. */
 static inline void farewell_note(struct farewells *farewells, uint64_t segment)
 {
     farewells->tag[segment % FAREWELL_SLOTS] = (uint32_t)(segment >> 32) | 1;

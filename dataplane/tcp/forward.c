@@ -139,12 +139,12 @@ void forward_send_on(struct shard *shard, struct frame *frame, const struct pack
 
 /* Entries of flows that have ended meanwhile need not be kept. One whose slot holds another closed
  * flow by now is taken for that one's: it would go a little before its turn. */
-static void note_closed(struct shard *shard, struct flow *flow)
+void forward_note_closed(struct shard *shard, struct flow *flow)
 {
     uint32_t oldest;
     flow_uncount(shard, flow);
     while ((oldest = linger_oldest(shard->lingering)) != LINGER_NONE &&
-           flow_at(shard->flows, oldest)->state != FLOW_CLOSED)
+           !flow_is_closed(flow_at(shard->flows, oldest)))
         linger_drop(shard->lingering);
     linger_add(shard->lingering, flow_index(shard->flows, flow));
 }
@@ -154,7 +154,7 @@ static void enter(struct shard *shard, struct flow *flow, enum flow_state next)
     if (flow->state == next)
         return;
     if (next == FLOW_CLOSED)
-        note_closed(shard, flow);
+        forward_note_closed(shard, flow);
     flow->state = (uint8_t)next;
     forward_watch(shard, flow);
 }

@@ -28,7 +28,7 @@ static bool tuple_taken(const struct shard *shard, const struct flow *flow, uint
 {
     const struct flow *other =
         flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend);
-    return other != NULL && other->state != FLOW_CLOSED;
+    return other != NULL && !flow_is_closed(other);
 }
 
 /* Told by name, not by number: when a backend fails, the table that is walked is soon another. */
@@ -320,7 +320,7 @@ static enum verdict answer_close(const struct shard *shard, struct frame *frame,
 /* The client has begun anew on the tuple of an old connection. */
 static void replace(struct shard *shard, struct flow *old)
 {
-    bool closed = old->state == FLOW_CLOSED;
+    bool closed = flow_is_closed(old);
     if (!closed)
         flow_reset_backend(shard, old);
     flow_end(shard, old, !closed);
@@ -337,23 +337,28 @@ static enum verdict refuse_first(struct shard *shard, struct frame *frame,
     const uint8_t *bytes = frame->bytes + packet->payload;
     bool fin = (packet->flags & TCP_FIN) != 0;
     struct flow *flow = NULL;
-    if (old != NULL && old->state == FLOW_CLOSED) {
+    if (old != NULL && flow_is_closed(old)) {
         replace(shard, old);
         old = NULL;
     }
-    if (old == NULL && !fin && !refuse_at_once(scan, packet->seq, bytes, packet->length, no))
+    uint32_t scale = opening->options.window_scale;
+    uint32_t room = (uint32_t)packet->window << (scale == COOKIE_NO_SCALE ? 0 : scale);
+    bool whole = fin || refuse_at_once(scan, packet->seq, bytes, packet->length, no);
+    bool fits = room > REPLY_MOST;
+    if (old == NULL && (!whole || !fits))
         flow = flow_make(shard);
-    if (flow == NULL) {
+    if (flow == NULL && !fits) /* half of it would be no answer */
+        return VERDICT_FLOW_TABLE_FULL;
+    if (flow == NULL)
         return refuse_stateless(shard, frame, packet, options, opening, no);
-    }
     flow->client = packet->source;
     flow->client_port = packet->source_port;
     flow->service = opening->service;
     flow->held = HELD_NONE;
     fill_flow(shard, flow, frame, packet, options, opening);
     flow->scan = *scan;
-    uint32_t awaited = refuse_awaited(shard, scan, packet->seq, no);
-    refuse_alone(shard, frame, flow, no, packet->length, false, awaited);
+    uint32_t awaited = whole ? packet->seq : refuse_awaited(shard, scan, packet->seq, no);
+    refuse_alone(shard, frame, flow, no, packet->length, fin, awaited);
     flow_publish(shard->flows, flow);
     return no->why;
 }

@@ -157,6 +157,13 @@ static void answer_timestamps(const struct frame *frame, const struct packet *pa
     answer->options.tsecr = options.tsval;
 }
 
+/* Whether its client has our refusal, which nothing was kept of: all that it still sends is to be
+ * acknowledged, so that it can close in peace. */
+static bool was_refused(const struct shard *shard, const struct packet *packet, uint64_t hash)
+{
+    return farewell_due(shard->farewells, outside_segment(packet, hash, 0, packet->ack));
+}
+
 /* A FIN of a connection that never sent anything can be closed properly. Any other gets one ACK
  * once it is repeated, so that a peer whose state we lost stops; not at once, because that ACK
  * covers whatever went before the FIN and may still be on its way; but one that was refused without
@@ -165,9 +172,8 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
                                const struct packet *packet, struct opening *opening)
 {
     bool ours = check_cookie(shard, frame, packet, opening);
-    bool due = farewell_due(shard->farewells,
-                            outside_segment(packet, opening->hash, packet->seq, packet->ack));
-    if (!ours && !due && !missed_before(shard, packet, opening->hash))
+    if (!ours && !was_refused(shard, packet, opening->hash) &&
+        !missed_before(shard, packet, opening->hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
@@ -187,10 +193,28 @@ static const struct tombstone *find_tombstone(const struct shard *shard,
                            shard->now_ms);
 }
 
+/* All of it, and never more than an acknowledgement. */
+static enum verdict answer_refused(struct shard *shard, struct frame *frame,
+                                   const struct packet *packet)
+{
+    if (!lease_take(&shard->lease[LEASE_FINS], 1))
+        return VERDICT_BUDGET;
+    struct segment answer = shard_answer(shard, frame, packet);
+    answer.seq = packet->ack;
+    answer.ack = packet->seq + packet->length + ((packet->flags & TCP_FIN) != 0);
+    answer.flags = TCP_ACK;
+    answer.window = shard->policy.limits->window;
+    answer_timestamps(frame, packet, &answer);
+    shard_replace(frame, OUTSIDE, &answer);
+    return VERDICT_REFUSAL_TAKEN;
+}
+
 /* Data that belongs to nothing. */
 static enum verdict miss(struct shard *shard, struct frame *frame, const struct packet *packet,
                          uint64_t hash)
 {
+    if (was_refused(shard, packet, hash))
+        return answer_refused(shard, frame, packet);
     if (!missed_before(shard, packet, hash))
         return VERDICT_MISS_SILENT;
     if (!lease_take(&shard->lease[LEASE_RESETS], 1))
@@ -293,6 +317,10 @@ static enum verdict try_replace(struct shard *shard, struct frame *frame,
     opening.listed = lists_find(shard->lists, &packet->source, packet->v4).flags;
     bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
                   verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
+    bool says = packet->length != 0 || (packet->flags & TCP_FIN);
+    if (misfit && says && !(packet->flags & (TCP_SYN | TCP_RST)) &&
+        was_refused(shard, packet, sorted->hash)) /* a new one that had come to nothing */
+        return answer_refused(shard, frame, packet);
     if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
         (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, frame, packet, &opening))
         return verdict;

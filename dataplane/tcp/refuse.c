@@ -3,7 +3,8 @@
  *
  * How "no" gets to a client. The first request of a connection, whole in its segment, is answered
  * in its place, and nothing is kept: answer, acknowledgement and FIN are one segment, so what is
- * lost of it is lost as a whole, and the request comes again. Any other needs a flow:
+ * lost of it is lost as a whole, and the request comes again. Any other needs a flow, and so does a
+ * client without room for it:
  *
  *   REFUSING  A request was refused behind others. The backend gets a FIN in its place, as from a
  *             client that has no more to ask, and what it still says goes on: earlier answers
@@ -49,7 +50,7 @@ static bool backend_told(const struct flow *flow)
 /* Whether the client has acknowledged the refusal and our FIN. */
 static bool client_told(const struct flow *flow)
 {
-    return flow->scan.refused.told && flow->from_client.acked == flow->from_backend.end;
+    return flow->scan.refused.told && flow->from_client.acked == flow->scan.refused.until;
 }
 
 static void arm(struct shard *shard, const struct flow *flow, uint32_t delay_ms)
@@ -77,8 +78,8 @@ enum verdict refuse_stateless(struct shard *shard, struct frame *frame, const st
     answer.payload = bytes;
     answer.length = reply_write(&no->refusal, shard->unix_ms, bytes);
     shard_replace(frame, OUTSIDE, &answer);
-    farewell_note(shard->farewells, outside_segment(packet, opening->hash, answer.ack,
-                                                    answer.seq + answer.length + 1U));
+    farewell_note(shard->farewells,
+                  outside_segment(packet, opening->hash, 0, answer.seq + answer.length + 1U));
     return no->why;
 }
 
@@ -93,7 +94,8 @@ bool refuse_at_once(const struct scan *scan, uint32_t seq, const uint8_t *bytes,
     do {
         verdict = scan_segment(&rest, seq, bytes, length, &head);
     } while (head != 0);
-    return verdict != VERDICT_FORWARDED || http1_part(&rest.parser) == HTTP1_BETWEEN;
+    return verdict == VERDICT_FORWARDED && rest.next == seq + length &&
+           http1_part(&rest.parser) == HTTP1_BETWEEN;
 }
 
 uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint32_t first,
@@ -119,10 +121,9 @@ void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *r
     };
 }
 
-/* The refusal and our FIN; over the frame in hand, if there is one. */
-static void tell_client(struct shard *shard, struct flow *flow, struct frame *frame)
+static uint16_t write_answer(struct flow *flow, uint8_t out[REPLY_MOST])
 {
-    struct refused *refused = refused_of(flow);
+    const struct refused *refused = refused_of(flow);
     const struct refusal refusal = {
         .opens_at = refused->opens_at,
         .retry_after_s = refused->retry_after_s,
@@ -130,23 +131,48 @@ static void tell_client(struct shard *shard, struct flow *flow, struct frame *fr
         .head = (flow->refusal & REFUSAL_HEAD) != 0,
         .html = (flow->refusal & REFUSAL_HTML) != 0,
     };
+    return reply_write(&refusal, refused->second * UINT64_C(1000), out);
+}
+
+/* What the client lacks of the refusal and our FIN, as far as it has room; of a closed window one
+ * byte asks, if `probe`. Over the frame in hand, if there is one. */
+static void send_answer(struct shard *shard, struct flow *flow, struct frame *frame, bool probe)
+{
+    const struct refused *refused = refused_of(flow);
+    struct side *client = &flow->from_client, *backend = &flow->from_backend;
     uint8_t bytes[REPLY_MOST];
+    const uint32_t length = write_answer(flow, bytes);
+    const uint32_t from = seq_before(client->acked, refused->at) ? refused->at : client->acked;
+    int32_t room = (int32_t)(backend->limit - from);
+    if (room <= 0 && !(probe && from == client->acked))
+        return;
+    const uint32_t most = room <= 0 ? 1 : (uint32_t)room, left = length - (from - refused->at);
     struct segment answer = flow_to_client(shard, flow);
-    answer.seq = refused->at;
-    answer.flags = TCP_PSH | TCP_FIN | TCP_ACK;
-    answer.payload = bytes;
-    answer.length = reply_write(&refusal, refused->second * UINT64_C(1000), bytes);
+    answer.seq = from;
+    answer.payload = bytes + (from - refused->at);
+    answer.length = (uint16_t)(left < most ? left : most);
+    answer.flags = TCP_PSH | TCP_ACK | (left < most || left == 0 ? TCP_FIN : 0);
     if (frame != NULL)
         shard_replace(frame, OUTSIDE, &answer);
     else
         shard_send(shard, OUTSIDE, &answer);
-    flow->from_backend.end = flow->from_backend.fin = refused->at + answer.length + 1U;
-    if (!refused->told) {
-        refused->told = true;
-        refused->since_ms = (uint32_t)shard->now_ms;
-        refused->tries = 0;
-        arm(shard, flow, RTO_MS);
-    }
+    const uint32_t to = from + answer.length + ((answer.flags & TCP_FIN) != 0);
+    if (seq_before(backend->end, to))
+        backend->end = to;
+}
+
+/* For the first time. */
+static void tell_client(struct shard *shard, struct flow *flow, struct frame *frame)
+{
+    struct refused *refused = refused_of(flow);
+    uint8_t bytes[REPLY_MOST];
+    refused->until = refused->at + write_answer(flow, bytes) + 1U;
+    refused->told = true;
+    refused->since_ms = (uint32_t)shard->now_ms;
+    refused->tries = 0;
+    flow->from_backend.end = refused->at;
+    send_answer(shard, flow, frame, false);
+    arm(shard, flow, RTO_MS);
 }
 
 static struct segment fin_to_backend(const struct shard *shard, const struct flow *flow)
@@ -192,7 +218,7 @@ void refuse_begin(struct shard *shard, struct flow *flow, struct frame *frame, b
 static bool complete(const struct flow *flow)
 {
     uint32_t shown = flow_acknowledged(flow);
-    return flow->held_fin || !seq_before(shown, flow->scan.refused.awaited);
+    return flow->held_fin || !seq_before(shown, flow->scan.refused.until);
 }
 
 void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
@@ -211,7 +237,7 @@ void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
     flow->from_client.end = flow->from_backend.acked = first;
     flow->from_client.limit = flow_granted(shard, flow);
     refused_of(flow)->at = flow->from_client.acked;
-    refused_of(flow)->awaited = awaited;
+    refused_of(flow)->until = awaited;
     slow_enter(flow, SLOW_NONE, false, shard->now_ms);
     if (complete(flow)) {
         tell_client(shard, flow, frame);
@@ -258,7 +284,9 @@ static void discard(struct flow *flow, const struct packet *packet)
 }
 
 /* What a client's segment still has for the backend: bytes before the refused request, sent again,
- * and what it acknowledges; it had acknowledged `acked`. Returns whether the frame goes there. */
+ * and what it acknowledges; it had acknowledged `acked`. A bare acknowledgement always goes on,
+ * since one before it may have been lost, and duplicates speak of loss. Returns whether the frame
+ * goes there. */
 static bool pass_rest(struct shard *shard, struct frame *frame, const struct packet *packet,
                       struct flow *flow, uint32_t acked, bool news)
 {
@@ -269,7 +297,7 @@ static bool pass_rest(struct shard *shard, struct frame *frame, const struct pac
     if (packet->length != 0 && seq_before(packet->seq, last)) {
         uint32_t end = seq_before(last, to) ? last : to;
         translate_cut(frame->bytes, &shorter, packet->seq, (uint16_t)(end - packet->seq), false);
-    } else if (news) {
+    } else if (news || (packet->length == 0 && !(packet->flags & TCP_FIN))) {
         translate_cut(frame->bytes, &shorter, flow->from_client.end, 0, false);
     } else {
         return false;
@@ -285,32 +313,33 @@ static bool pass_rest(struct shard *shard, struct frame *frame, const struct pac
     return true;
 }
 
-static enum verdict end(struct shard *shard, struct flow *flow)
+bool refuse_is_over(const struct flow *flow)
 {
-    flow_end(shard, flow, false);
-    shard_count(shard, VERDICT_FLOW_CLOSED);
-    return VERDICT_REFUSAL_TAKEN;
+    return flow->state == FLOW_REFUSED && client_told(flow) && flow->held_fin && backend_told(flow);
 }
 
-/* Both ends are through with it: the client has the refusal and has ended, the backend knows. */
-static bool over(const struct flow *flow)
+/* What is sent again, because our last word was lost, is answered for a little while. */
+static void linger(struct shard *shard, struct flow *flow)
 {
-    return client_told(flow) && flow->held_fin && backend_told(flow);
+    if (!refuse_is_over(flow))
+        return;
+    forward_note_closed(shard, flow);
+    arm(shard, flow, shard->policy.limits->linger_ms);
 }
 
-/* The client of a flow in REFUSED had acknowledged `acked`, and had room up to `limit`. */
-static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t acked,
-                  uint32_t limit)
+/* The client of a flow in REFUSED, which had acknowledged `acked`, has said something new. */
+static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t acked)
 {
     struct refused *refused = refused_of(flow);
-    const uint32_t all = flow->from_backend.end;
+    const struct side *backend = &flow->from_backend;
     if (flow->from_client.acked != acked) {
         refused->since_ms = (uint32_t)shard->now_ms;
-        if (client_told(flow))
-            arm(shard, flow, backend_told(flow) ? UNREAD_MS : RTO_INSIDE_MS);
+        refused->tries = backend_told(flow) ? 0 : refused->tries;
+        arm(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS);
     }
-    if (!client_told(flow) && seq_before(limit, all) && !seq_before(flow->from_backend.limit, all))
-        tell_client(shard, flow, frame->to == PORT_NONE ? frame : NULL); /* there is room now */
+    /* There was no room for all of it, and is more now. */
+    if (backend->end != refused->until && seq_before(backend->end, backend->limit))
+        send_answer(shard, flow, frame->to == PORT_NONE ? frame : NULL, false);
 }
 
 /* Checked, and neither SYN nor RST. */
@@ -318,9 +347,10 @@ static enum verdict take(struct shard *shard, struct frame *frame, const struct 
                          struct flow *flow, const struct window_segment *segment)
 {
     const struct packet whole = *packet;
-    const uint32_t acked = flow->from_client.acked, limit = flow->from_backend.limit;
+    const uint32_t acked = flow->from_client.acked;
     const bool asks = whole.length != 0 || (whole.flags & TCP_FIN) ||
                       seq_before(whole.seq, flow_acknowledged(flow));
+    const bool was_over = refuse_is_over(flow);
     bool news = note_client(flow, segment), first = false;
     discard(flow, &whole);
     memcpy(flow->client_mac.bytes, frame->bytes + 6, sizeof flow->client_mac);
@@ -331,15 +361,15 @@ static enum verdict take(struct shard *shard, struct frame *frame, const struct 
         tell_client(shard, flow, frame);
         first = true;
     } else if (flow->state == FLOW_REFUSED && news) {
-        go_on(shard, flow, frame, acked, limit);
+        go_on(shard, flow, frame, acked);
     }
     bool can = !seq_before(flow->from_backend.acked, flow->scan.next); /* else its backend does */
     if (asks && can && !first && frame->to != OUTSIDE) {
         const struct segment ack = flow_to_client(shard, flow);
         say(shard, frame, OUTSIDE, &ack);
     }
-    if (flow->state == FLOW_REFUSED && over(flow))
-        return end(shard, flow);
+    if (!was_over)
+        linger(shard, flow);
     return VERDICT_REFUSAL_TAKEN;
 }
 
@@ -391,14 +421,15 @@ static enum verdict refuse(struct shard *shard, struct frame *frame, const struc
                            struct flow *flow, const struct window_segment *segment)
 {
     const uint32_t at = segment->seq + segment->length;
-    if (seq_before(at, flow->from_backend.end))
-        return VERDICT_STATE; /* it has said more than that */
+    if (seq_before(at + 1,
+                   flow->from_backend.end)) /* an ACK behind the FIN may have overtaken it */
+        return VERDICT_STATE;               /* it has said more than that */
     if (segment->length != 0) {
         pass_answer(shard, frame, packet, flow, segment);
         shard->output.send(shard->output.context, OUTSIDE, frame->bytes, frame->length);
     }
     flow->state = FLOW_REFUSED;
-    refused_of(flow)->at = refused_of(flow)->awaited = at;
+    refused_of(flow)->at = at;
     slow_enter(flow, SLOW_NONE, true, shard->now_ms);
     tell_client(shard, flow, frame);
     if (!seq_before(flow->from_client.acked, at)) {
@@ -414,7 +445,7 @@ static enum verdict take_again(struct shard *shard, struct frame *frame,
                                const struct window_segment *segment)
 {
     const uint32_t at = refused_of(flow)->at;
-    const bool has_all = !seq_before(flow->from_client.acked, at);
+    const bool has_all = !seq_before(flow->from_client.acked, at), was_over = refuse_is_over(flow);
     if (packet->flags & TCP_RST) {
         if (!has_all) { /* nobody sends again what the client lacks */
             flow_reset_client(shard, flow);
@@ -429,7 +460,9 @@ static enum verdict take_again(struct shard *shard, struct frame *frame,
         const struct segment ack = flow_to_backend(shard, flow);
         shard_replace(frame, INSIDE, &ack);
     }
-    return over(flow) ? end(shard, flow) : VERDICT_REFUSAL_TAKEN;
+    if (!was_over)
+        linger(shard, flow);
+    return VERDICT_REFUSAL_TAKEN;
 }
 
 /* By the numbers that are the backend's own: the refusal's are not. */
@@ -513,6 +546,11 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
             arm(shard, flow, (uint32_t)RTO_INSIDE_MS << refused->tries);
         return;
     }
+    if (refuse_is_over(flow)) {
+        flow_end(shard, flow, false);
+        shard_count(shard, VERDICT_FLOW_CLOSED);
+        return;
+    }
     if (!refused->told) { /* it has had [tcp] head_timeout for the rest of its request */
         tell_client(shard, flow, NULL);
         return;
@@ -532,7 +570,7 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
         refused->tries = (uint8_t)(refused->tries + (refused->tries < RESENDS_INSIDE));
     }
     if (!client_told(flow))
-        tell_client(shard, flow, NULL);
+        send_answer(shard, flow, NULL, true);
     else if (backend_told(flow)) {
         arm(shard, flow, patient - gone);
         return;

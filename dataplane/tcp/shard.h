@@ -281,7 +281,7 @@ void outside_promise(const struct shard *shard, const struct frame *frame, struc
 enum verdict outside_answer(struct frame *frame, const struct sorted *sorted);
 
 /** A client's segment without a flow, told by its numbers, on the connection of `packet`, whose
- * client has that flow_hash: for miss_again and farewell_due. */
+ * client has that flow_hash: for miss_again; and with a `seq` of 0 for farewell_due. */
 uint64_t outside_segment(const struct packet *packet, uint64_t hash, uint32_t seq, uint32_t ack);
 
 /** Anything but a SYN. */
@@ -369,6 +369,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
  * window that we have announced. */
 enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
                            const struct window_segment *segment);
+/** The flow has closed and only lingers: from now on it goes when there is no room for another. */
+void forward_note_closed(struct shard *shard, struct flow *flow);
 /** Translates a packet of an open flow and marks its frame to be sent to the other end. */
 void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
                      struct flow *flow, enum direction from);
@@ -473,6 +475,14 @@ enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
 enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
                                  const struct packet *packet, struct flow *flow);
 void refuse_timeout(struct shard *shard, struct flow *flow);
+/** Whether its client has the refusal and has ended, and its backend knows: it only lingers. */
+bool refuse_is_over(const struct flow *flow);
+
+/** Whether both ends have ended and know it of each other. */
+static inline bool flow_is_closed(const struct flow *flow)
+{
+    return flow->state == FLOW_CLOSED || (flow->state == FLOW_REFUSED && refuse_is_over(flow));
+}
 
 /** A flow from the table, as flow_reserve; when it is full, the one that closed first and still
  * lingers goes for it. NULL when none does. */

@@ -182,11 +182,12 @@ static uint32_t body_size(struct world *w)
     }
 }
 
-static void put_head(struct world *w, struct text *t, const char *first, uint32_t most, bool last)
+static void put_head(struct world *w, struct text *t, const char *first, uint32_t most, bool last,
+                     bool refused)
 {
     char line[160];
-    snprintf(line, sizeof line, "%s /v1/items/%u HTTP/1.1\r\nHost: shop.example\r\n", first,
-             below(w, 100000));
+    snprintf(line, sizeof line, "%s /%s/items/%u HTTP/1.1\r\nHost: shop.example\r\n", first,
+             refused ? "no" : "v1", below(w, 100000));
     put(t, line);
     if (!one_in(w, 3)) {
         const uint32_t pad = below(w, most);
@@ -222,24 +223,24 @@ static uint32_t find_head_end(const struct text *t, uint32_t from)
 }
 
 static void put_request(struct world *w, struct text *t, struct shop_request *request,
-                        uint32_t most, bool last)
+                        uint32_t most, bool last, bool refused)
 {
     const uint32_t from = t->length;
     char line[64];
     switch (below(w, 4)) {
     case 0:
-        put_head(w, t, "POST", most, last);
+        put_head(w, t, "POST", most, last, refused);
         put_chunks(w, t);
         break;
     case 1: {
         const uint32_t size = body_size(w);
-        put_head(w, t, "POST", most, last);
+        put_head(w, t, "POST", most, last, refused);
         snprintf(line, sizeof line, "Content-Length: %u\r\n\r\n", size);
         put(t, line);
         put_bytes(w, t, size);
         break;
     }
-    default: put_head(w, t, "GET", most, last); put(t, "\r\n");
+    default: put_head(w, t, "GET", most, last, refused); put(t, "\r\n");
     }
     request->head_end = find_head_end(t, from);
     request->end = t->length;
@@ -290,30 +291,39 @@ static void plan_requests(struct world *w, struct attempt *a)
     const uint32_t heads = w->split_first ? 3000 : 300;
     text.length = 0;
     a->requests = one_in(w, 2) ? 1 : between(w, 1, SHOP_REQUESTS);
-    const bool surplus = w->wire != NULL && one_in(w, 8);
+    const bool surplus = w->wire != NULL && one_in(w, 8), refused = w->wire != NULL && one_in(w, 6);
     for (uint32_t i = 0; i < a->requests; i++) {
         a->malformed = one_in(w, 40);
         if (a->malformed) {
             put_malformed(w, &text, &a->request[i]);
             a->requests = i + 1;
+        } else if (refused && i + 1 == a->requests) {
+            a->refused = true;
+            a->requests_length = text.length;
+            put_request(w, &text, &a->request[i], heads, false, true);
+            a->request[i].answer_end = a->answer_length;
+            a->refusal_length = REPLY_MOST;
+            break;
         } else
-            put_request(w, &text, &a->request[i], heads, surplus && i + 1 == a->requests);
+            put_request(w, &text, &a->request[i], heads, surplus && i + 1 == a->requests, false);
         a->answer_length += one_in(w, 8) ? between(w, 4000, 20000) : between(w, 1, 1500);
         if (a->client->traits.buffer < 200 && a->answer_length > 600) /* it would take hours */
             a->answer_length = 600 + i;
         a->request[i].answer_end = a->answer_length;
     }
-    a->requests_length = text.length;
+    if (!a->refused)
+        a->requests_length = text.length;
     if (surplus && !a->malformed)
         put_surplus(w, &text);
     a->ask_length = text.length;
     a->ask = copy(text.bytes, text.length);
     a->answer = copy(text.bytes, 0);
     free(a->answer);
-    a->answer = malloc(a->answer_length);
+    a->answer = malloc(a->answer_length + REPLY_MOST);
     if (a->answer == NULL)
         abort();
     random_bytes(&w->random, a->answer, a->answer_length);
+    reply_write(NULL, 0, a->answer + a->answer_length);
 }
 
 /* ---- manners ---- */
@@ -345,7 +355,7 @@ static void plan_aborts(struct world *w, struct attempt *a)
         return;
     shop_excuse(a, "one end aborts");
     switch (below(w, 3)) {
-    case 0: a->client_manner.abort_at = below(w, a->answer_length); break;
+    case 0: a->client_manner.abort_at = below(w, a->answer_length + a->refusal_length); break;
     case 1: a->client_manner.abort_ms = a->start_ms + below(w, 3000); break;
     default: a->server_manner.abort_at = 1 + below(w, a->ask_length); break;
     }
@@ -387,8 +397,8 @@ static void plan_attempt(struct schedule *s, uint32_t i)
     a->answers_early = one_in(w, 5);
     a->close = (enum shop_close)below(w, SHOP_CLOSES);
     a->close_for_good = one_in(w, 2);
-    a->client_manner = manner_of(w, a->ask_length, a->answer_length);
-    a->server_manner = manner_of(w, a->answer_length, a->ask_length);
+    a->client_manner = manner_of(w, a->ask_length, a->answer_length + a->refusal_length);
+    a->server_manner = manner_of(w, a->answer_length + a->refusal_length, a->ask_length);
     plan_aborts(w, a);
     plan_silence(w, a);
 }
@@ -451,8 +461,11 @@ void schedule_plan(struct schedule *s)
     plan_limits(w);
     s->shop.attempts = s->attempts;
     s->shop.count = one_in(w, 3) ? 1 : between(w, 1, SCHEDULE_ATTEMPTS - 2);
-    for (uint32_t i = 0; i < s->shop.count; i++)
+    for (uint32_t i = 0; i < s->shop.count; i++) {
         plan_attempt(s, i);
+        if (s->attempts[i].refused) /* half of a refusal without a flow would acknowledge all */
+            w->link[OUTSIDE].split = 0;
+    }
     plan_events(s);
     s->replays = s->few_tombstones || !one_in(w, 4) ? 0 : between(w, 5, 100);
 }

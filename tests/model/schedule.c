@@ -403,7 +403,8 @@ static bool tables_were_full(const struct schedule *s)
         return false;
     const uint64_t *verdicts = s->world->wire->shard->verdicts;
     return verdicts[VERDICT_FLOW_TABLE_FULL] + verdicts[VERDICT_HELD_FULL] +
-               verdicts[VERDICT_HELD_PER_CLIENT] + verdicts[VERDICT_TUPLE_CONFLICT] !=
+               verdicts[VERDICT_HELD_PER_CLIENT] + verdicts[VERDICT_TUPLE_CONFLICT] +
+               verdicts[VERDICT_CLIENT_TABLE_FULL] !=
            0;
 }
 
@@ -413,7 +414,9 @@ static bool heads_were_reset(const struct schedule *s)
     if (s->world->wire == NULL)
         return false;
     const uint64_t *verdicts = s->world->wire->shard->verdicts;
-    return verdicts[VERDICT_HELD_EVICTED] + verdicts[VERDICT_HEAD_TIMEOUT] != 0;
+    return verdicts[VERDICT_HELD_EVICTED] + verdicts[VERDICT_HEAD_TIMEOUT] +
+               verdicts[VERDICT_HEAD_UNKEPT] !=
+           0;
 }
 
 /* Only a link that loses very much loses that many in a row. A backend that got nothing may give up
@@ -435,6 +438,17 @@ static bool split_again(const struct schedule *s)
            w->wire->shard->verdicts[VERDICT_MISS_RESET] != 0;
 }
 
+/* Whether some request was held until no backend would have it. */
+static bool tried_in_vain(const struct schedule *s)
+{
+    if (s->world->wire == NULL)
+        return false;
+    const uint64_t *verdicts = s->world->wire->shard->verdicts;
+    return verdicts[VERDICT_BACKEND_REFUSED] + verdicts[VERDICT_BACKEND_TIMEOUT] +
+               verdicts[VERDICT_BACKEND_OPTIONS] !=
+           0;
+}
+
 static void judge_attempt(struct schedule *s, struct attempt *a)
 {
     if (s->server_back_ms != 0 && a->start_ms <= s->server_back_ms &&
@@ -444,12 +458,19 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     if (a->socket != NULL && a->received == 0 && a->socket->end != MODEL_DONE &&
         tables_were_full(s))
         shop_excuse(a, "a table is full, or its tuple taken, for too long");
-    if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s) && a->taken == 0)
+    if (a->socket != NULL && a->socket->end == MODEL_RESET && heads_were_reset(s))
         shop_excuse(a, "its head took too long, or too much room");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && undelivered(s, a))
         shop_excuse(a, "what is acknowledged is sent five times, and each of them was lost");
     if (a->socket != NULL && a->socket->end == MODEL_RESET && a->taken == 0 && split_again(s))
         shop_excuse(a, "the network split what was sent again where a segment had begun before");
+    if (a->refused && a->socket != NULL && a->socket->end != MODEL_DONE &&
+        s->world->wire->shard->verdicts[VERDICT_REFUSAL_UNREAD] != 0)
+        shop_excuse(a, "it did not read its refusal, or did not close, for ten seconds");
+    if (a->unserved && (a->taken != 0 || !tried_in_vain(s)))
+        shop_wrong(&s->shop, a, "a request was refused that should have been served");
+    else if (a->unserved)
+        shop_excuse(a, "no backend would have it");
     if (a->malformed && s->world->wire != NULL) {
         if (a->taken >= a->request[a->requests - 1].head_end)
             shop_wrong(&s->shop, a, "a malformed head has reached the backend");
@@ -461,14 +482,17 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
         return;
     /* Its last segment, sent again after the gateway has forgotten the closed connection, may be
      * answered by a reset: nothing is lost by that. */
-    const bool all =
-        a->received == a->answer_length && a->taken == a->requests_length && a->saw_end;
+    /* A backend that ends by itself may do so before the refused request comes: then there is no
+     * more to be said. */
+    const bool silent = a->refused && a->close == SHOP_SERVER && a->received == a->answer_length;
+    const bool received = silent || a->received == a->answer_length + a->refusal_length;
+    const bool all = received && a->taken >= a->requests_length && a->saw_end;
     if (a->socket == NULL ||
         (a->socket->end != MODEL_DONE && !(all && a->socket->end == MODEL_RESET)))
         shop_wrong(&s->shop, a, "a client's connection did not end well, for no reason");
-    else if (a->received != a->answer_length || !a->saw_end)
+    else if (!received || !a->saw_end)
         shop_wrong(&s->shop, a, "a client has not got all of its answers");
-    else if (a->taken != a->requests_length)
+    else if (a->taken < a->requests_length)
         shop_wrong(&s->shop, a, "the backend has not got all of a client's requests");
 }
 

@@ -119,11 +119,12 @@ static void client_writes(struct attempt *a, uint64_t now, uint64_t *next)
 static void client_closes(struct attempt *a)
 {
     struct model_socket *s = a->socket;
-    const bool all = a->received == a->answer_length && a->asked == a->ask_length;
+    const bool all =
+        a->received == a->answer_length + a->refusal_length && a->asked == a->ask_length;
     if (s->finish || s->state < MODEL_ESTABLISHED)
         return;
     if ((all && a->close == SHOP_CLIENT_LAST_ANSWER) ||
-        (model_at_end(s) && a->asked == a->ask_length)) {
+        (model_at_end(s) && (a->asked == a->ask_length || a->unserved))) {
         if (a->close_for_good && all)
             model_close(s);
         else
@@ -158,7 +159,15 @@ static void client_step(struct shop *shop, struct attempt *a, uint64_t *next)
     if (s->state >= MODEL_ESTABLISHED && s->state != MODEL_TIME_WAIT)
         client_writes(a, now, next);
     const char *wrong = NULL;
-    a->received += read_some(s, m, a->answer, a->answered, a->received, &a->client_stalled,
+    uint32_t said = a->answered + (a->answered == a->answer_length ? a->refusal_length : 0);
+    const uint8_t *truth = a->answer;
+    if (shop_served(a) != 0 && a->answered == 0 && model_readable(s) != 0)
+        a->unserved = true;
+    if (a->unserved) {
+        truth = a->answer + a->answer_length;
+        said = REPLY_MOST;
+    }
+    a->received += read_some(s, m, truth, said, a->received, &a->client_stalled,
                              &a->client_reads_ms, now, next, &wrong);
     if (wrong != NULL)
         shop_wrong(shop, a, wrong);
@@ -241,7 +250,7 @@ static void server_writes(struct attempt *a, uint64_t now, uint64_t *next)
             a->thought_over++;
             a->server_writes_ms = now + m->think_ms;
         }
-        const bool last = a->thought_over == a->requests;
+        const bool last = a->thought_over == shop_served(a);
         model_write(a->server, a->answer, a->answered, last && a->close == SHOP_SERVER);
     }
 }
@@ -255,11 +264,13 @@ static void server_step(struct shop *shop, struct attempt *a, uint64_t *next)
     check_extra(shop, a);
     if (s == NULL || (s->state == MODEL_CLOSED && s->end != MODEL_DONE))
         return;
-    a->taken += read_some(s, m, a->ask, smaller(a->asked, a->requests_length), a->taken,
-                          &a->server_stalled, &a->server_reads_ms, now, next, &wrong);
+    const uint32_t most =
+        a->refused ? a->request[a->requests - 1].head_end - 1 : a->requests_length;
+    a->taken += read_some(s, m, a->ask, smaller(a->asked, most), a->taken, &a->server_stalled,
+                          &a->server_reads_ms, now, next, &wrong);
     if (wrong != NULL)
         shop_wrong(shop, a, wrong);
-    for (; a->executed < a->requests; a->executed++) {
+    for (; a->executed < shop_served(a); a->executed++) {
         const struct shop_request *r = &a->request[a->executed];
         if (a->taken < (a->answers_early ? r->head_end : r->end))
             break;
@@ -271,7 +282,7 @@ static void server_step(struct shop *shop, struct attempt *a, uint64_t *next)
         return;
     }
     server_writes(a, now, next);
-    const bool answered = a->answered == a->answer_length && a->taken == a->requests_length;
+    const bool answered = a->answered == a->answer_length && a->taken >= a->requests_length;
     if (model_at_end(s) && answered && !s->finish)
         model_write(s, a->answer, a->answered, true);
     else if (model_at_end(s) && a->taken < a->requests_length &&

@@ -42,12 +42,14 @@ struct attempt {
     uint64_t start_ms, over_ms;
     struct shop_request request[SHOP_REQUESTS];
     uint32_t requests;
-    uint8_t *ask, *answer; /* the two streams */
-    uint32_t ask_length, answer_length;
+    uint8_t *ask, *answer; /* the two streams; of a refused one the refusal stands behind it */
+    uint32_t ask_length, answer_length, refusal_length;
     uint32_t requests_length; /* of the first stream; what is behind them nobody may read */
     bool pipelined, whole_head, close_for_good;
     bool answers_early; /* the server does not wait for bodies */
     bool malformed;     /* its last request is: nobody but the gateway may see all of its head */
+    bool refused;       /* the same */
+    bool unserved;      /* it was refused, though it should not be: no backend would have it */
     enum shop_close close;
     struct shop_manner client_manner, server_manner;
     bool excused; /* something will happen, or has, after which it may fail */
@@ -75,6 +77,12 @@ struct shop {
     const char *wrong;    /* NULL while all is well */
     const struct attempt *wrong_attempt;
 };
+
+/** How many of its requests a backend may see. */
+static inline uint32_t shop_served(const struct attempt *a)
+{
+    return a->requests - a->refused;
+}
 
 /** A connection of the listener. */
 void shop_accepted(struct shop *shop, struct model_socket *socket);

@@ -459,6 +459,7 @@ static void pitfall_30_a_backend_that_refuses_a_granted_option_is_reported(void 
         const struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
         wire_send(w, &fin, FROM_CLIENT);
         wire_out(w, OUTSIDE);
+        wire_wait(w, w->limits.linger_ms + 200);
         wire_expect_tables(w, 0, 0);
     }
 }

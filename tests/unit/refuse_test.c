@@ -195,13 +195,25 @@ static void fin_acked(struct wire *w, const struct wire_talk *t)
     fin_known = true;
 }
 
+/* It lingers for a while, and nothing is left. */
+static void gone(struct wire *w)
+{
+    wire_quiet(w);
+    wire_expect_tables(w, 1, 0);
+    wire_wait(w, w->limits.linger_ms + 200);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_CLOSED] != 0, 1);
+}
+
 /* The client's FIN, and nothing is left. */
 static void goes(struct wire *w, struct wire_talk *t)
 {
-    from_client(w, t, TCP_FIN, "", VERDICT_REFUSAL_TAKEN);
+    const struct wire_segment fin = from_client(w, t, TCP_FIN, "", VERDICT_REFUSAL_TAKEN);
     acknowledged(w, t, t->client.next);
-    wire_quiet(w);
-    wire_expect_tables(w, 0, 0);
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_REFUSAL_TAKEN); /* again */
+    acknowledged(w, t, t->client.next);
+    gone(w);
 }
 
 /* ---- without a flow ---- */
@@ -256,6 +268,38 @@ static void what_the_client_says_to_its_answer_needs_no_flow(void **state)
     assert_int_equal(seen.ack, fin.seq + 1);
     wire_quiet(w);
     wire_expect_tables(w, 0, 0);
+}
+
+/* Of a connection that nothing was kept of: no reset may destroy the answer. */
+static void what_else_it_sends_is_acknowledged_too(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    t.client.expects = reply.seq + reply.length + 1U;
+    from_client(w, &t, TCP_PSH, GET "GET", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, TCP_PSH | TCP_FIN, " /", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    wire_expect_tables(w, 0, 0);
+}
+
+/* Its old connection may still be there: what is refused replaces nothing. */
+static void a_port_that_is_used_again_is_refused_and_closed_beside_its_old_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk old = idle(w), t = wire_talk(w);
+    t.client.at.port = old.client.at.port;
+    t.client.isn = t.client.next = old.client.next + 1000000;
+    t.client.clock = old.client.clock + 1000;
+    wire_handshake(w, &t);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    t.client.expects = reply.seq + reply.length + 1U;
+    from_client(w, &t, TCP_FIN, "", VERDICT_REFUSAL_TAKEN);
+    acknowledged(w, &t, t.client.next);
+    wire_expect_tables(w, 1, 0);
 }
 
 static void a_request_with_its_fin_is_answered_whole(void **state)
@@ -393,8 +437,7 @@ static void a_client_that_has_ended_is_not_waited_for(void **state)
     from_client(w, &t, TCP_FIN, "012", VERDICT_REFUSAL_TAKEN);
     const struct wire_segment reply = told(w, &t, t.client.next);
     reads(w, &t, &reply); /* and that is all */
-    wire_quiet(w);
-    wire_expect_tables(w, 0, 0);
+    gone(w);
 }
 
 /* Larger than can be held, or of unknown length: answered first, discarded then, so that no reset
@@ -710,6 +753,7 @@ static void an_answer_lost_towards_the_client_is_still_the_backends_to_repeat(vo
     assert_int_equal(early.seq, t.client.expects + lost.length);
     /* the client lacks what went before: the backend's FIN is not acknowledged */
     from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    backend_acked(w, &t, t.server.next - 1 - lost.length);
     wire_quiet(w);
     assert_int_equal(wire_send(w, &lost, FROM_BACKEND), VERDICT_FORWARDED);
     const struct wire_segment again = wire_out(w, OUTSIDE);
@@ -753,8 +797,7 @@ static void a_client_that_ends_with_the_refused_request_is_acknowledged_by_us(vo
     const struct wire_segment reply = told(w, &t, t.client.next);
     reads(w, &t, &reply);
     fin_acked(w, &t);
-    wire_quiet(w);
-    wire_expect_tables(w, 0, 0);
+    gone(w);
 }
 
 static void behind_a_backend_that_has_ended_nothing_follows(void **state)
@@ -857,6 +900,8 @@ int main(void)
         TEST(a_first_request_is_answered_in_its_place),
         TEST(the_same_again_is_answered_again),
         TEST(what_the_client_says_to_its_answer_needs_no_flow),
+        TEST(what_else_it_sends_is_acknowledged_too),
+        TEST(a_port_that_is_used_again_is_refused_and_closed_beside_its_old_flow),
         TEST(a_request_with_its_fin_is_answered_whole),
         TEST(a_body_in_the_same_segment_needs_no_flow),
         TEST(a_client_that_waits_to_be_told_to_go_on_is_told_at_once),

@@ -193,7 +193,8 @@ struct wire_segment wire_pass(struct wire *w, struct wire_talk *t, enum directio
 /** FIN from that end, the other's FIN in answer, and the last ACK. */
 void wire_close(struct wire *w, struct wire_talk *t, enum direction first);
 
-/** Takes the answer that no backend will have the request of a client of HTTP, who then closes. */
+/** Takes the answer that no backend will have the request of a client of HTTP, who then closes; and
+ * waits until the flow has gone. */
 void wire_unavailable(struct wire *w, struct wire_talk *t);
 
 /** Flows, held requests and armed timers are as many as said. */

@@ -245,6 +245,7 @@ void wire_unavailable(struct wire *w, struct wire_talk *t)
     const struct wire_segment fin = wire_segment(t, FROM_CLIENT, TCP_FIN | TCP_ACK);
     MUST(wire_send(w, &fin, FROM_CLIENT) == VERDICT_REFUSAL_TAKEN);
     MUST(wire_out(w, OUTSIDE).flags == TCP_ACK);
+    wire_wait(w, w->limits.linger_ms + 200);
 }
 
 /* A flow is armed as long as it lives, and nothing else is. */
