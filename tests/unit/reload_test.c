@@ -25,7 +25,20 @@
     "[backend one]\naddress = 198.18.128.2:8080\n"                \
     "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n"
 
+#define ROOM_FOR_FEW  "[tables]\nbackends = 3\nservices = 2\n"
+#define ONE           "[backend one]\naddress = 198.18.128.2:8080\n"
+#define TWO           "[backend two]\naddress = 198.18.128.3:8080\n"
+#define THREE         "[backend three]\naddress = 198.18.128.4:8080\n"
+#define FOUR          "[backend four]\naddress = 198.18.128.5:8080\n"
+#define SIDE          "[service side]\nlisten = 198.18.0.80:81\nbackends = one\n"
+#define SHOP_OF(list) "[service shop]\nlisten = 198.18.0.80:80\nbackends = " list "\n"
+#define PORTS                                                    \
+    "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n" \
+    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
+
 struct rig {
+    struct worker worker;
+    uint64_t now_ms;
     char path[32], log[32];
     int kept_stderr;
     struct settings *first;
@@ -42,7 +55,27 @@ static void write_file(const struct rig *r, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-static int setup(void **state)
+static void no_frame(void *context, enum port_side to, const uint8_t *bytes, uint32_t length)
+{
+    (void)context, (void)to, (void)bytes, (void)length;
+}
+
+static void no_message(void *context, const struct message *message)
+{
+    (void)context, (void)message;
+}
+
+static struct shard *make_shard(void)
+{
+    static const struct shard_sizes sizes = {
+        .flows = 256, .tombstones = 256, .held = 4, .clients = 256, .bans = 16, .backends = 4096};
+    static const struct siphash_key secret = {1, 2};
+    static const struct shard_output output = {no_frame, no_message, NULL};
+    static const struct mac mac[PORT_SIDES];
+    return shard_new(&sizes, &secret, &output, mac, 1000);
+}
+
+static int setup_with(void **state, const char *text)
 {
     struct rig *r = calloc(1, sizeof *r);
     char why[CONF_WHY];
@@ -52,16 +85,28 @@ static int setup(void **state)
     *state = r;
     if (file < 0 || log < 0 || close(file) != 0)
         return -1;
-    write_file(r, BASE);
+    r->now_ms = 1000;
+    r->worker.shard = make_shard();
+    write_file(r, text);
     r->first = conf_load(&SETTINGS_SCHEMA, r->path, why);
     if (r->first == NULL || upkeep_init(&r->upkeep, &r->slot, settings_services(r->first),
-                                        settings_limits(r->first), NULL, 0, NULL) != 0)
+                                        settings_limits(r->first), &r->worker, 1, NULL) != 0)
         return -1;
     r->upkeep.builder = builder_start(&r->slot);
     r->reload = (struct reload){.path = r->path, .first = r->first, .upkeep = &r->upkeep};
     fflush(stderr);
     r->kept_stderr = dup(STDERR_FILENO);
     return r->upkeep.builder == NULL || dup2(log, STDERR_FILENO) < 0 || close(log) != 0 ? -1 : 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, BASE);
+}
+
+static int setup_small(void **state)
+{
+    return setup_with(state, ROOM_FOR_FEW BASE TWO);
 }
 
 static int teardown(void **state)
@@ -71,6 +116,7 @@ static int teardown(void **state)
     close(r->kept_stderr);
     builder_stop(r->upkeep.builder);
     upkeep_end(&r->upkeep);
+    shard_free(r->worker.shard);
     reload_end(&r->reload);
     conf_free(&SETTINGS_SCHEMA, r->first);
     log_set_lowest(LOG_LEVEL_INFO);
@@ -105,8 +151,10 @@ static void __attribute__((format(printf, 2, 0))) logged(const struct rig *r, co
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(wanted, sizeof wanted, format, r->path);
 #pragma GCC diagnostic pop
-    if (strstr(text, wanted) == NULL)
-        fail_msg("the log has\n%s\nbut not\n%s", text, wanted);
+    if (strstr(text, wanted) == NULL) {
+        print_message("the log has\n%s\nbut not\n%s\n", text, wanted); /* stderr is the log */
+        fail();
+    }
 }
 
 static void is_silent(void)
@@ -196,6 +244,221 @@ static void two_hundred_reloads_leave_nothing_behind(void **state)
     }
 }
 
+/* ---- services and backends ---- */
+
+static const struct services *services(const struct rig *r)
+{
+    return r->slot.row->services;
+}
+
+/* A round of the worker: it sees the row in force, and its timers run. */
+static void tick(struct rig *r)
+{
+    r->now_ms++;
+    shard_begin(r->worker.shard, r->slot.row, r->now_ms, r->now_ms);
+    shard_tick(r->worker.shard);
+}
+
+static struct flow *open_flow(struct rig *r, uint16_t service, uint16_t backend)
+{
+    struct flow *flow = flow_reserve(r->worker.shard->flows);
+    assert_non_null(flow);
+    flow->client_port = (uint16_t)(1000 + flow_index(r->worker.shard->flows, flow));
+    flow->service = service;
+    flow->backend = backend;
+    flow->state = FLOW_ESTABLISHED;
+    flow_publish(r->worker.shard->flows, flow);
+    return flow;
+}
+
+/* Looks twice, with rounds of the worker between: who leaves has been counted. */
+static void look(struct rig *r)
+{
+    for (int i = 0; i < 2; i++) {
+        r->upkeep.look_ms = 0;
+        reload_look(&r->reload);
+        builder_stop(r->upkeep.builder);
+        r->upkeep.builder = builder_start(&r->slot);
+        tick(r);
+    }
+}
+
+static int backend_at(const struct rig *r, const char *text)
+{
+    struct endpoint endpoint;
+    assert_int_equal(endpoint_parse(text, &endpoint), 0);
+    return policy_backend(services(r), &endpoint.addr, endpoint.port);
+}
+
+static struct endpoint side(void)
+{
+    struct endpoint endpoint;
+    assert_int_equal(endpoint_parse("198.18.0.80:81", &endpoint), 0);
+    return endpoint;
+}
+
+/* A bit for each backend that connections to the first service are led to. */
+static unsigned used(const struct rig *r)
+{
+    unsigned met = 0;
+    for (uint64_t hash = 0; hash < 200; hash++)
+        met |= 1U << balance_choose(r->slot.row->balance, 0, hash, 0);
+    return met;
+}
+
+static void who_stays_is_remembered_and_who_comes_is_unknown(void **state)
+{
+    struct rig *r = *state;
+    r->upkeep.backends[0].resolved = true;
+    r->upkeep.health[0] = HEALTH_UP;
+    r->upkeep.offers->offer[0].promise[0].window_scale = 7;
+    const struct promise before = r->upkeep.offers->offer[0].promise[0];
+    assert_int_equal(reload_with(r, PORTS TWO ONE SIDE SHOP_OF("two, one")), 0);
+    assert_int_equal(backend_at(r, "198.18.128.2:8080"), 0); /* wherever it stands in the file */
+    assert_int_equal(backend_at(r, "198.18.128.3:8080"), 1);
+    assert_true(r->slot.row->neighbors->backend[0].known);
+    assert_false(r->slot.row->neighbors->backend[1].known);
+    assert_int_equal(r->upkeep.health[1], HEALTH_UNKNOWN);
+    assert_int_equal(used(r), 1); /* the other not before it has answered a probe */
+    assert_int_equal(r->slot.row->offers->count, 2);
+    assert_memory_equal(&r->slot.row->offers->offer[0].promise[1], &before, sizeof before);
+    assert_int_equal(r->slot.row->offers->offer[1].promise[0].window_scale, COOKIE_NO_SCALE);
+    logged(r, "[backend two]: added; [service side]: added; [service shop] backends: +two");
+}
+
+static void a_removed_backend_keeps_its_number_until_its_last_flow_has_ended(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, PORTS ONE TWO SHOP_OF("one, two")), 0);
+    struct flow *flow = open_flow(r, 0, 1);
+    assert_int_equal(used(r), 3);
+    assert_int_equal(reload_with(r, PORTS ONE SHOP_OF("one")), 0);
+    look(r);
+    assert_int_equal(backend_at(r, "198.18.128.3:8080"), 1); /* it still speaks for its flow */
+    assert_int_equal(services(r)->backend[1].presence, LEAVING);
+    assert_true(services(r)->backend[1].drain);
+    assert_int_equal(used(r), 1);
+    assert_int_equal(reload_with(r, PORTS ONE THREE SHOP_OF("one, three")), 0);
+    assert_int_equal(backend_at(r, "198.18.128.4:8080"), 2);
+    flow_release(r->worker.shard->flows, flow);
+    look(r);
+    logged(r, "backend two: removed, and its last connection has ended");
+    assert_int_equal(backend_at(r, "198.18.128.3:8080"), -1);
+    assert_int_equal(services(r)->backend[1].presence, ABSENT);
+    /* Nor is the number another's for as long as a tombstone may name it. */
+    assert_int_equal(reload_with(r, PORTS ONE THREE FOUR SHOP_OF("one, four")), 0);
+    assert_int_equal(backend_at(r, "198.18.128.5:8080"), 3);
+}
+
+static void a_removed_service_is_found_by_its_flows_alone(void **state)
+{
+    struct rig *r = *state;
+    const struct endpoint listen = side();
+    assert_int_equal(reload_with(r, BASE SIDE), 0);
+    struct flow *flow = open_flow(r, 1, 0);
+    assert_int_equal(policy_service(services(r), &listen.addr, listen.port), 1);
+    assert_int_equal(reload_with(r, BASE), 0);
+    look(r);
+    assert_int_equal(policy_service(services(r), &listen.addr, listen.port), -1);
+    assert_int_equal(policy_leaving(services(r), &listen.addr, listen.port), 1);
+    assert_true(balance_down(r->slot.row->balance, 1));
+    assert_int_equal(services(r)->service[1].listen.port, 81);
+    flow_release(r->worker.shard->flows, flow);
+    look(r);
+    logged(r, "service side: removed, and its last connection has ended");
+    assert_int_equal(policy_leaving(services(r), &listen.addr, listen.port), -1);
+    assert_int_equal(services(r)->count, 1);
+}
+
+static void who_comes_back_before_that_is_as_if_never_gone(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, PORTS ONE TWO SHOP_OF("one, two")), 0);
+    open_flow(r, 0, 1);
+    r->upkeep.backends[1].resolved = true;
+    r->upkeep.health[1] = HEALTH_UP;
+    assert_int_equal(reload_with(r, PORTS ONE SHOP_OF("one")), 0);
+    look(r);
+    assert_int_equal(reload_with(r, PORTS ONE TWO SHOP_OF("one, two")), 0);
+    assert_int_equal(services(r)->backend[1].presence, PRESENT);
+    assert_int_equal(r->upkeep.health[1], HEALTH_UP);
+    assert_int_equal(used(r), 2);
+}
+
+/* What was counted before a reload says nothing of who leaves since. */
+static void a_count_that_was_begun_before_is_not_believed(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, PORTS ONE TWO THREE SHOP_OF("one, two, three")), 0);
+    open_flow(r, 0, 1);
+    assert_int_equal(reload_with(r, PORTS ONE THREE SHOP_OF("one, three")), 0);
+    r->upkeep.look_ms = 0;
+    reload_look(&r->reload); /* begins to count */
+    tick(r);                 /* has counted */
+    open_flow(r, 0, 2);
+    assert_int_equal(reload_with(r, PORTS ONE SHOP_OF("one")), 0);
+    r->upkeep.look_ms = 0;
+    reload_look(&r->reload);
+    assert_int_equal(numbers_state(r->upkeep.backend_numbers, 2), NUMBER_LEAVING);
+}
+
+static void more_than_there_is_room_for_is_refused_by_name(void **state)
+{
+    struct rig *r = *state; /* room for three backends */
+    open_flow(r, 0, 1);
+    assert_int_equal(reload_with(r, ROOM_FOR_FEW BASE THREE), 0); /* two leaves */
+    look(r);
+    const struct policy *before = r->slot.row;
+    assert_int_equal(reload_with(r, ROOM_FOR_FEW BASE THREE FOUR), -ENOSPC);
+    logged(r, "%s:2: [tables] backends = 3: all are in use, 1 of them by removed ones whose "
+              "connections go on");
+    assert_ptr_equal(r->slot.row, before);
+    assert_int_equal(numbers_state(r->upkeep.backend_numbers, 1), NUMBER_LEAVING);
+    assert_int_equal(reload_with(r, ROOM_FOR_FEW BASE TWO THREE FOUR), -EINVAL);
+    assert_int_equal(reload_with(r, ROOM_FOR_FEW BASE TWO THREE), 0); /* it comes back */
+    assert_int_equal(services(r)->backend[1].presence, PRESENT);
+}
+
+static void a_protocol_does_not_change_under_open_connections(void **state)
+{
+    struct rig *r = *state;
+    const struct policy *before = r->slot.row;
+    assert_int_equal(reload_with(r, BASE "protocol = tcp\n"), -EINVAL);
+    logged(r, "%s:12: [service shop] protocol: connections to 198.18.0.80:80 that are open speak "
+              "another");
+    assert_ptr_equal(r->slot.row, before);
+}
+
+static void names_weights_and_drains_are_taken_over(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, PORTS "[backend uno]\naddress = 198.18.128.2:8080\nweight = 3\n"
+                                          "drain = yes\n" SHOP_OF("uno")),
+                     0);
+    assert_int_equal(backend_at(r, "198.18.128.2:8080"), 0); /* its address is what it is */
+    assert_string_equal(services(r)->backend[0].name, "uno");
+    assert_int_equal(services(r)->backend[0].weight, 3);
+    assert_true(services(r)->backend[0].drain);
+    assert_true(balance_down(r->slot.row->balance, 0));
+}
+
+static void a_hundred_memberships_leave_nothing_behind(void **state)
+{
+    static const char *const texts[] = {
+        PORTS ONE SHOP_OF("one"), PORTS ONE TWO SIDE SHOP_OF("one, two"),
+        PORTS TWO THREE SHOP_OF("two, three"), PORTS ONE FOUR SIDE SHOP_OF("four, one"),
+        PORTS TWO SHOP_OF("two")};
+    struct rig *r = *state;
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(reload_with(r, texts[(i + i / 5) % 5]), 0);
+        if (i % 3 == 0)
+            look(r);
+    }
+    look(r);
+    assert_int_equal(numbers_count(r->upkeep.backend_numbers, NUMBER_LEAVING), 0);
+    assert_true(services(r)->backend_count <= 4); /* each has had one number all the time */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -205,7 +468,18 @@ int main(void)
         TEST(a_mistake_changes_nothing_and_is_told_with_its_line),
         TEST(a_key_that_only_a_restart_takes_refuses_the_whole_file),
         TEST(the_level_of_the_log_follows),
+        TEST(who_stays_is_remembered_and_who_comes_is_unknown),
+        TEST(a_removed_backend_keeps_its_number_until_its_last_flow_has_ended),
+        TEST(a_removed_service_is_found_by_its_flows_alone),
+        TEST(who_comes_back_before_that_is_as_if_never_gone),
+        TEST(a_count_that_was_begun_before_is_not_believed),
+        cmocka_unit_test_setup_teardown(more_than_there_is_room_for_is_refused_by_name, setup_small,
+                                        teardown),
+        TEST(a_protocol_does_not_change_under_open_connections),
+        TEST(names_weights_and_drains_are_taken_over),
+        /* Last, for an event is written twenty times a second at most. */
         TEST(two_hundred_reloads_leave_nothing_behind),
+        TEST(a_hundred_memberships_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
