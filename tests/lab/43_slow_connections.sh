@@ -17,8 +17,6 @@ head_timeout = 2s
 [slow]
 window = 3s
 
-[bans]
-strikes = 0
 CONF
 start_dataplane "$LAB_DIR/slow.conf" || fail "the gateway starts with little patience"
 until_true 20 dataplane_ready

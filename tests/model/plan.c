@@ -445,6 +445,10 @@ static void plan_limits(struct world *w)
     limits->half_closed_ms = between(w, 30000, 60000);
     limits->closing_ms = between(w, 20000, 60000);
     limits->linger_ms = between(w, 1000, 5000);
+    limits->clients.connections = limits->clients.rate =
+        1; /* observed: counts change, nothing else */
+    for (int i = 0; i < CLIENT_LIMITS; i++)
+        limits->clients.observe[i] = true;
     w->wire->unix_ms += below(w, 4 * COOKIE_EPOCH_MS); /* a cookie's key may change at any time */
     wire_begin(w->wire);
 }

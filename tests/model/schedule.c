@@ -504,6 +504,12 @@ static void judge_tables(struct schedule *s)
     struct shard *shard = wire->shard;
     if (held_count(shard->held) != 0)
         shop_wrong(&s->shop, NULL, "requests are held that nobody waits for");
+    struct client_view view;
+    if (clients_count(shard->clients).connections != 0)
+        shop_wrong(&s->shop, NULL, "connections are counted that nobody has");
+    for (uint32_t i = 0; i < clients_count(shard->clients).capacity; i++)
+        if (clients_view(shard->clients, i, &view) && view.open != 0)
+            shop_wrong(&s->shop, NULL, "a client's connections are counted that it does not have");
     for (uint32_t i = 0; i < flows_capacity(shard->flows); i++)
         if (wheel_armed(shard->wheel, i))
             shop_wrong(&s->shop, NULL, "timers are armed for no flow");

@@ -24,7 +24,7 @@ counted() { # counted: ends it; prints what it has counted
 }
 begin() { # begin WORKERS CORES LIMITS: the gateway, and a backend that it knows
     lab_config dropgate.conf "$LAB_DIR/clients.conf"
-    sed -i "s/^cores = .*/workers = $1\ncores = $2/" "$LAB_DIR/clients.conf"
+    sed -i "s/^cores = .*/workers = $1\ncores = $2/; s/^strikes = 0/strikes = 5/" "$LAB_DIR/clients.conf"
     cat >>"$LAB_DIR/clients.conf" <<EOF
 $3
 [backend count4]
@@ -54,9 +54,7 @@ none_open() { [[ $(connections) == 0 ]]; }
 
 begin 1 0,1 '[clients]
 requests = 60
-requests_burst = 10
-[bans]
-strikes = 5'
+requests_burst = 10'
 before=$(verdict request_rate)
 addresses 198.18.65.%d 1 250 >"$LAB_DIR/others"
 addresses 198.18.66.%d 1 250 >>"$LAB_DIR/others"
