@@ -286,8 +286,10 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
     struct opening opening = {.service = sorted->target, .hash = sorted->hash, .listed = listed};
     if (packet->length == 0)
         return answer_fin(shard, frame, packet, &opening);
+    clients_prefetch(shard->clients, source); /* while the cookie is checked */
     if (!check_cookie(shard, frame, packet, &opening))
         return miss(shard, frame, packet, opening.hash);
+    clients_prefetch_found(shard->clients, source);
     const struct tombstone *tombstone = find_tombstone(shard, &opening);
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, &opening, tombstone);

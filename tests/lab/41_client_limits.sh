@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# limit: 180
+# limit: 240
 # What one client may ask for is exact, on real traffic: by wrk, on kept connections, pipelined; refused at the gateway,
 # so that the backend has seen what was let through and nothing else. Others do not notice.
 . "${0%/*}/lib.sh"
