@@ -314,6 +314,8 @@ static void a_flow_that_is_being_opened_is_cut(void **state)
     struct wire_talk t = wire_talk(w);
     wire_handshake(w, &t);
     wire_ask(w, &t, wire_request);
+    const struct wire_segment more = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &more, FROM_CLIENT), VERDICT_HELD);
     enforce(w, deny(alone), nobody);
     const struct wire_segment answer = wire_syn_ack(&t);
     assert_int_equal(wire_send(w, &answer, FROM_BACKEND), VERDICT_DENIED);
