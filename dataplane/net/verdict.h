@@ -83,7 +83,6 @@
     V(HELD_PER_CLIENT,    "held_per_client",      "the client has all requests held that it may, each waiting for its backend; see [tables] held_per_client") \
     V(BACKENDS_DOWN,      "backends_down",        "a request or connection for a service whose backends are all down: refused, 503 or RST") \
     V(TUPLE_CONFLICT,     "tuple_conflict",       "the same client port speaks to the same backend through another service: silence at first") \
-    V(NO_BACKEND,         "no_backend",           "every backend of the service is down or drains: reset; see [service] all_down") \
     V(BANNED,             "banned",               "SYN, or packet without a flow, of a client that is banned; see [bans]") \
     V(REQUEST_RATE,       "request_rate",         "one more request than the client, or its IPv6 network, may make in a minute; see [clients] requests") \
     V(CONNECTION_RATE,    "connection_rate",      "one more new connection than the client, or its IPv6 network, may open in a second; see [clients] connection_rate: reset") \

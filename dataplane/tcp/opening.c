@@ -50,7 +50,7 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
     int backend;
     *reason =
-        balance_down(balance, flow->service) ? VERDICT_NO_BACKEND : VERDICT_BACKEND_UNRESOLVED;
+        balance_down(balance, flow->service) ? VERDICT_BACKENDS_DOWN : VERDICT_BACKEND_UNRESOLVED;
     for (unsigned nth = 0; (backend = balance_choose(balance, flow->service, place, nth)) >= 0;
          nth++) {
         if (was_asked(entry, backend) || !shard->policy.neighbors->backend[backend].known)
@@ -264,7 +264,7 @@ static enum verdict open_flow(struct shard *shard, struct frame *frame, const st
     struct flow *flow = reserve_flow(shard, frame, packet, options, opening, complete, &reason);
     if (flow == NULL) {
         client_disconnect(shard->clients, account, CLIENT_NO_FLOW);
-        if (reason == VERDICT_NO_BACKEND)
+        if (reason == VERDICT_BACKENDS_DOWN)
             reset_client(shard, frame, packet);
         return reason;
     }
