@@ -92,7 +92,7 @@ static const struct conf_row rows[] = {
     {"service", "backends", CONF_ENDPOINTS, S(backends), 1, 64, NULL, NULL, CONF_RELOAD, "Who."},
     {"service", "weight", CONF_INT, S(weight), 1, 10, "1", NULL, CONF_RELOAD, "Share."},
     {"pool", "size", CONF_SIZE, offsetof(struct pool_settings, size), 1, 1 << 20, NULL, NULL,
-     CONF_RELOAD, "Bytes."},
+     CONF_BOOT, "Bytes."},
 };
 
 static int check(const void *root, char *why, size_t why_size)
@@ -715,7 +715,7 @@ static void named_sections_come_go_and_change_by_their_names(void **state)
 {
     (void)state;
     expect_changes(MINIMAL POOL("a", "1K") POOL("b", "2K"), MINIMAL POOL("c", "3K") POOL("b", "1M"),
-                   3, 0, "[pool a]: removed\n[pool c]: added\n[pool b] size: 2K -> 1M\n");
+                   3, 3, "[pool a]: removed\n[pool c]: added\n[pool b] size: 2K -> 1M\n");
     expect_changes(MINIMAL POOL("a", "1K") POOL("b", "2K"), MINIMAL POOL("b", "2K") POOL("a", "1K"),
                    1, 0, "[pool ...]: in another order\n");
     expect_changes(MINIMAL, MINIMAL "[service two]\nvip = 1.2.3.4:5\nbackends = 1.2.3.4:6\n", 1, 0,
