@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "dataplane/ops/feed_check.h"
 #include "dataplane/ops/machine.h"
 #include "dataplane/ops/metrics.h"
 #include "dataplane/ops/reload.h"
@@ -370,10 +371,15 @@ static void clean_up(struct gateway *gateway)
 static void usage(FILE *out)
 {
     fputs("usage: dropgate-dataplane -c FILE [--check | --show-config]\n"
+          "       dropgate-dataplane [-c FILE] --check-feed FILE [--format FORMAT] [--feed NAME]\n"
           "       dropgate-dataplane --sample\n"
           "       dropgate-dataplane --new-master > FILE\n"
           "  -c, --config FILE  configuration (see --sample)\n"
           "      --check        read it, say what is wrong with it, and exit (0 good, 2 bad)\n"
+          "      --check-feed   say what would become of a list of addresses: whether it can be "
+          "read,\n"
+          "                     and, with -c, whether [feed NAME] (else the one with that file,\n"
+          "                     else a new denylist) would take it (0), or not (1)\n"
           "      --show-config  print it with every default filled in\n"
           "      --sample       print a commented sample\n"
           "      --new-master   print a new master key for [cookie] master_file\n",
@@ -382,15 +388,27 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CHECK = 256, OPTION_SHOW, OPTION_SAMPLE, OPTION_MASTER };
-    static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
-                                          {"check", no_argument, NULL, OPTION_CHECK},
-                                          {"show-config", no_argument, NULL, OPTION_SHOW},
-                                          {"sample", no_argument, NULL, OPTION_SAMPLE},
-                                          {"new-master", no_argument, NULL, OPTION_MASTER},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    const char *path = NULL;
+    enum {
+        OPTION_CHECK = 256,
+        OPTION_SHOW,
+        OPTION_SAMPLE,
+        OPTION_MASTER,
+        OPTION_CHECK_FEED,
+        OPTION_FORMAT,
+        OPTION_FEED
+    };
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, OPTION_CHECK},
+        {"show-config", no_argument, NULL, OPTION_SHOW},
+        {"sample", no_argument, NULL, OPTION_SAMPLE},
+        {"new-master", no_argument, NULL, OPTION_MASTER},
+        {"check-feed", required_argument, NULL, OPTION_CHECK_FEED},
+        {"format", required_argument, NULL, OPTION_FORMAT},
+        {"feed", required_argument, NULL, OPTION_FEED},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    const char *path = NULL, *list = NULL, *format = NULL, *feed = NULL;
     int mode = 0, letter;
     while ((letter = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
         switch (letter) {
@@ -398,6 +416,9 @@ int main(int argc, char **argv)
         case 'h': usage(stdout); return EXIT_SUCCESS;
         case OPTION_SAMPLE: conf_sample(&SETTINGS_SCHEMA, stdout); return EXIT_SUCCESS;
         case OPTION_MASTER: return master_print(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case OPTION_CHECK_FEED: list = optarg; break;
+        case OPTION_FORMAT: format = optarg; break;
+        case OPTION_FEED: feed = optarg; break;
         case OPTION_CHECK:
         case OPTION_SHOW: mode = letter; break;
         default: usage(stderr); return EXIT_CONFIGURATION;
@@ -405,7 +426,9 @@ int main(int argc, char **argv)
     }
     char why[CONF_WHY];
     struct gateway gateway = {0};
-    if (path == NULL || optind != argc) {
+    if (list != NULL && path == NULL && feed == NULL && optind == argc)
+        return feed_check(list, format, NULL, NULL, stdout);
+    if (path == NULL || optind != argc || (list == NULL && (format != NULL || feed != NULL))) {
         usage(stderr);
         return EXIT_CONFIGURATION;
     }
@@ -413,6 +436,11 @@ int main(int argc, char **argv)
     if (gateway.settings == NULL) {
         fprintf(stderr, "%s\n", why);
         return EXIT_CONFIGURATION;
+    }
+    if (list != NULL) {
+        int result = feed_check(list, format, gateway.settings, feed, stdout);
+        conf_free(&SETTINGS_SCHEMA, gateway.settings);
+        return result;
     }
     if (mode == OPTION_SHOW)
         conf_show(&SETTINGS_SCHEMA, gateway.settings, stdout);

@@ -518,8 +518,7 @@ static struct lists *load(struct feeds *feeds, struct feed_plan *plan)
         free(plan);
         return NULL;
     }
-    if (plan == NULL)
-        take_out_lapsed(feeds);
+    take_out_lapsed(feeds);
     struct lists *lists = compile(feeds);
     plan_lapse(feeds);
     show_statuses(feeds);
