@@ -14,6 +14,7 @@
 #include <urcu/urcu-qsbr.h>
 
 #include "dataplane/ops/metrics_clients.h"
+#include "dataplane/ops/metrics_key.h"
 #include "dataplane/ops/metrics_rules.h"
 
 static const struct settings *conf;
@@ -106,7 +107,7 @@ static void add_backend(struct rte_tel_data *into, const struct services *servic
 {
     const struct backend *backend = &services->backend[index];
     const struct backend_state *state = &upkeep->backends[index];
-    char text[ADDR_TEXT], name[sizeof backend->name + 16];
+    char text[ADDR_TEXT], name[sizeof backend->name + 16], key[METRICS_KEY];
     struct rte_tel_data *one = rte_tel_data_alloc();
     if (one == NULL)
         return;
@@ -126,7 +127,7 @@ static void add_backend(struct rte_tel_data *into, const struct services *servic
     add_openings(one, index);
     snprintf(name, sizeof name, "%s%s", backend->name,
              backend->presence == LEAVING ? "/leaving" : "");
-    rte_tel_data_add_dict_container(into, name, one, 0);
+    rte_tel_data_add_dict_container(into, metrics_key(name, key), one, 0);
 }
 
 static void show_backends(struct rte_tel_data *data)
@@ -216,21 +217,21 @@ static void add_details(struct rte_tel_data *one, const struct feed_status *stat
     rte_tel_data_add_dict_string(one, "why", status->why);
 }
 
-/* An answer holds 16 KiB: all feeds in short, or all about one. Names may have characters that no
- * key of an answer may have, hence a list. */
+/* An answer holds 16 KiB: all feeds in short, or all about one. */
 static bool show_feeds(const char *name, struct rte_tel_data *data)
 {
     struct feed_status status;
     bool all = name == NULL || *name == '\0', found = all;
+    char key[METRICS_KEY];
     if (all)
-        rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+        rte_tel_data_start_dict(data);
     for (size_t i = 0; upkeep->feeds != NULL && feeds_status(upkeep->feeds, i, &status); i++) {
         struct rte_tel_data *one = all ? rte_tel_data_alloc() : data;
         if (one == NULL || (!all && strcmp(status.name, name) != 0))
             continue;
         add_feed(one, &status);
         if (all)
-            rte_tel_data_add_array_container(data, one, 0);
+            rte_tel_data_add_dict_container(data, metrics_key(status.name, key), one, 0);
         else
             add_details(one, &status);
         found = true;

@@ -7,7 +7,9 @@
  *   /dropgate/backends  per backend: resolved, answering, learned options
  *   /dropgate/rules     per rule: its state, and what it let pass and refused; with a name behind
  *                       the comma of that one
- *   /dropgate/worker    packets in and out per side, busy and idle loops, and frames received for
+ *   /dropgate/feeds     per feed: kind, mode, what became of its file, prefixes, age in seconds,
+ * and hits: packets looked up that it names; with a name behind the comma, more /dropgate/worker
+ * packets in and out per side, busy and idle loops, and frames received for
  *                       (`given`) and by (`taken`) other workers: what is missing between the
  *                       two waits in a ring, or is counted as handover_full
  * Each is the sum over all workers; with a number behind a comma (/dropgate/worker,1), of that one.

@@ -11,8 +11,9 @@
 
 #include "common/rfc3339.h"
 #include "common/rules.h"
+#include "dataplane/ops/metrics_key.h"
 
-enum { SHOWN = 500 }; /* an answer holds 512 (RTE_TEL_MAX_ARRAY_ENTRIES) */
+enum { SHOWN = 250 }; /* an answer holds 256 (RTE_TEL_MAX_DICT_ENTRIES) */
 
 static int64_t unix_ms(void)
 {
@@ -37,20 +38,20 @@ static void fill(struct rte_tel_data *one, const struct upkeep *upkeep, const st
     rte_tel_data_add_dict_u64(one, "observed", counts.observed);
 }
 
-/* In the file's order. Names would not do as names in a dictionary, which DPDK allows no hyphens.
- */
+/* In the file's order. */
 static bool show_all(const struct upkeep *upkeep, const struct rules *rules,
                      struct rte_tel_data *data)
 {
     size_t count = rules != NULL ? rules_count(rules) : 0;
-    rte_tel_data_start_array(data, RTE_TEL_CONTAINER);
+    char key[METRICS_KEY];
+    rte_tel_data_start_dict(data);
     for (size_t i = 0; i < count && i < SHOWN; i++) {
         struct rte_tel_data *one = rte_tel_data_alloc();
         if (one == NULL)
             return true;
         rte_tel_data_start_dict(one);
         fill(one, upkeep, rules_at(rules, i));
-        rte_tel_data_add_array_container(data, one, 0);
+        rte_tel_data_add_dict_container(data, metrics_key(rules_at(rules, i)->name, key), one, 0);
     }
     return true;
 }
