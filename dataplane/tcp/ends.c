@@ -68,7 +68,8 @@ struct segment flow_to_client(const struct shard *shard, const struct flow *flow
         .options = NO_OPTIONS,
     };
     segment.options.timestamps = flow->timestamps;
-    segment.options.tsval = flow->from_backend.ts_recent;
+    segment.options.tsval =
+        flow->state == FLOW_REFUSED ? flow->phase_mark : flow->from_backend.ts_recent;
     segment.options.tsecr = flow->from_client.ts_recent;
     return segment;
 }

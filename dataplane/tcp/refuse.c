@@ -109,6 +109,20 @@ uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint
 
 /* ---- what is said ---- */
 
+/* What we say to a client carries the highest timestamp that it may have, in order or not: what is
+ * older it could refuse (RFC 7323 section 5). Nobody is slow any more: the mark is free. */
+static void note_clock(struct flow *flow, uint32_t tsval)
+{
+    if (flow->state == FLOW_REFUSED && seq_before(flow->phase_mark, tsval))
+        flow->phase_mark = tsval;
+}
+
+static void begin_clock(struct shard *shard, struct flow *flow)
+{
+    slow_enter(flow, SLOW_NONE, false, shard->now_ms);
+    flow->phase_mark = flow->from_backend.ts_recent;
+}
+
 void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *refusal)
 {
     flow->refusal = (uint8_t)(refusal->kind | (refusal->head ? REFUSAL_HEAD : 0) |
@@ -238,7 +252,7 @@ void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
     flow->from_client.limit = flow_granted(shard, flow);
     refused_of(flow)->at = flow->from_client.acked;
     refused_of(flow)->until = awaited;
-    slow_enter(flow, SLOW_NONE, false, shard->now_ms);
+    begin_clock(shard, flow);
     if (complete(flow)) {
         tell_client(shard, flow, frame);
         return;
@@ -344,7 +358,7 @@ static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, u
 
 /* Checked, and neither SYN nor RST. */
 static enum verdict take(struct shard *shard, struct frame *frame, const struct packet *packet,
-                         struct flow *flow, const struct window_segment *segment)
+                         struct flow *flow, const struct window_segment *segment, uint32_t tsecr)
 {
     const struct packet whole = *packet;
     const uint32_t acked = flow->from_client.acked;
@@ -353,6 +367,7 @@ static enum verdict take(struct shard *shard, struct frame *frame, const struct 
     const bool was_over = refuse_is_over(flow);
     bool news = note_client(flow, segment), first = false;
     discard(flow, &whole);
+    note_clock(flow, tsecr);
     memcpy(flow->client_mac.bytes, frame->bytes + 6, sizeof flow->client_mac);
     bool passed = pass_rest(shard, frame, packet, flow, acked, news);
     if (passed)
@@ -365,7 +380,9 @@ static enum verdict take(struct shard *shard, struct frame *frame, const struct 
     }
     bool can = !seq_before(flow->from_backend.acked, flow->scan.next); /* else its backend does */
     if (asks && can && !first && frame->to != OUTSIDE) {
-        const struct segment ack = flow_to_client(shard, flow);
+        struct segment ack = flow_to_client(shard, flow);
+        if (seq_before(ack.options.tsval, tsecr))
+            ack.options.tsval = tsecr; /* it has what we did not see acknowledged until now */
         say(shard, frame, OUTSIDE, &ack);
     }
     if (!was_over)
@@ -397,7 +414,8 @@ enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
         flow_end(shard, flow, true);
         return VERDICT_FLOW_RESET;
     case ACTION_TAKE:
-        return packet->flags & TCP_ACK ? take(shard, frame, packet, flow, &segment) : VERDICT_STATE;
+        return packet->flags & TCP_ACK ? take(shard, frame, packet, flow, &segment, options.tsecr)
+                                       : VERDICT_STATE;
     default: return VERDICT_STATE;
     }
 }
@@ -413,6 +431,7 @@ static void pass_answer(struct shard *shard, struct frame *frame, const struct p
         translate_cut(frame->bytes, &shorter, packet->seq, packet->length, false);
     forward_send_on(shard, frame, &shorter, flow, FROM_BACKEND);
     surplus_raise(frame->bytes, &shorter, flow, segment);
+    note_clock(flow, segment->tsval);
     flow->last_ms = (uint32_t)shard->now_ms;
 }
 
@@ -430,7 +449,8 @@ static enum verdict refuse(struct shard *shard, struct frame *frame, const struc
     }
     flow->state = FLOW_REFUSED;
     refused_of(flow)->at = at;
-    slow_enter(flow, SLOW_NONE, true, shard->now_ms);
+    begin_clock(shard, flow);
+    note_clock(flow, segment->tsval);
     tell_client(shard, flow, frame);
     if (!seq_before(flow->from_client.acked, at)) {
         const struct segment ack = flow_to_backend(shard, flow);

@@ -784,6 +784,28 @@ static void a_fin_that_the_backend_repeats_is_acknowledged_again(void **state)
     wire_quiet(w);
 }
 
+/* A FIN that has overtaken the data before it has the later time. A client that has both by then
+ * refuses what is older. */
+static void the_refusal_is_as_new_as_all_that_came_before(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    struct wire_segment late = wire_data(&t, FROM_BACKEND, TCP_ACK, ANSWER);
+    t.server.next += late.length;
+    t.server.clock += 50;
+    leaves(w, &t, "");
+    struct wire_segment seen = wire_out(w, OUTSIDE);
+    expect_reply(&seen);
+    assert_int_equal(seen.options.tsval, t.server.clock - 1 + t.ts_delta);
+    late.options.tsval += 100; /* sent again */
+    assert_int_equal(wire_send(w, &late, FROM_BACKEND), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    wire_wait(w, 620);
+    seen = wire_out(w, OUTSIDE);
+    expect_reply(&seen);
+    assert_int_equal(seen.options.tsval, late.options.tsval + t.ts_delta);
+}
+
 /* ---- ends ---- */
 
 static void a_client_that_ends_with_the_refused_request_is_acknowledged_by_us(void **state)
@@ -929,6 +951,7 @@ int main(void)
         TEST(a_backend_that_does_not_hear_it_ends_the_connection),
         TEST(an_answer_lost_towards_the_client_is_still_the_backends_to_repeat),
         TEST(a_fin_that_the_backend_repeats_is_acknowledged_again),
+        TEST(the_refusal_is_as_new_as_all_that_came_before),
         TEST(a_client_that_ends_with_the_refused_request_is_acknowledged_by_us),
         TEST(behind_a_backend_that_has_ended_nothing_follows),
         TEST(a_client_may_reset_it),
