@@ -62,10 +62,11 @@ static int choose_backend(const struct shard *shard, const struct flow *flow,
     return -1;
 }
 
-/* Not removed by a reload. */
+/* Not removed by a reload. One that was asked before may be behind the last one by now. */
 static bool is_present(const struct shard *shard, uint16_t backend)
 {
-    return shard->policy.services->backend[backend].presence == PRESENT;
+    const struct services *services = shard->policy.services;
+    return backend < services->backend_count && services->backend[backend].presence == PRESENT;
 }
 
 /* When all have been asked: the first of them that was only silent, and may answer by now; or -1.
