@@ -121,9 +121,6 @@ int rule_slots_find(struct rule_slots *slots, const char *name)
 /* Whether no worker has, or may yet take, an event of it. */
 static bool settled(const struct lease_pool *pool)
 {
-    for (uint32_t i = 0; i < pool->workers; i++)
-        if (pool->share[i].ceiling != pool->share[i].allowed)
-            return false;
     return lease_pool_lent(pool) == 0;
 }
 

@@ -67,3 +67,21 @@ expect_match "a name that is not served is told so" 'unrecognized name' "$refusa
 expect_at_least "the refusal was counted" 1 "$(verdict tls_name)"
 plain=$(client curl -sS -m 10 "http://$VIP4:$port/" 2>&1 || true)
 expect_match "what is no TLS is reset" 'reset|Empty reply' "$plain"
+
+# Of TLS a rule sees the server name, and refuses by a reset.
+cp "$conf" "$work/base"
+say_rule() { # say_rule KEYS: a rule for that name, in force
+    local before; before=$(grep -c '"event":"reload"' "$LOGS/dataplane.log" || true)
+    { cat "$work/base"; printf '[rule drop]\nserver_name = shop.test\n%b\n' "$1"; } >"$conf"
+    kill -HUP "$(proc_pid dataplane)"
+    until_true 10 eval "((\$(grep -c '\"event\":\"reload\"' '$LOGS/dataplane.log') > $before))" || fail "the rule is read"
+}
+say_rule 'state = closed'
+expect_match "a name that is closed is reset" 'reset' "$(by_curl "$VIP4" || true)"
+expect_equal "also over IPv6" "" "$(by_curl "[$VIP6]" 2>&1 | grep served || true)"
+expect_equal "each is counted" 2 "$(verdict rule_closed)"
+say_rule 'admit_per_second = 1'
+(for _ in $(seq 8); do by_curl "$VIP4" & done; wait) >"$work/eight"
+expect_match "of several at once one is served" 'served by the backend' "$(<"$work/eight")"
+expect_match "and another is reset" 'reset' "$(<"$work/eight")"
+expect_at_least "as its rule counts" 1 "$(verdict rule_rate)"
