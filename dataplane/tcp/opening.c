@@ -328,6 +328,25 @@ static void replace(struct shard *shard, struct flow *old)
     shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
 }
 
+/* A flow for no more than a refusal: it counts as a connection like any other. NULL when there is
+ * no room for it, or its client has all that it may. */
+static struct flow *make_counted(struct shard *shard, const struct packet *packet,
+                                 const struct opening *opening)
+{
+    uint32_t account;
+    if (client_connect(shard->clients, &shard->policy.limits->clients, &packet->source,
+                       opening->listed, shard->now_ms, &account) != VERDICT_FORWARDED)
+        return NULL;
+    struct flow *flow = flow_make(shard);
+    if (flow == NULL) {
+        client_disconnect(shard->clients, account, CLIENT_NO_FLOW);
+        return NULL;
+    }
+    flow->account = account;
+    client_attach(shard->clients, account, flow_index(shard->flows, flow));
+    return flow;
+}
+
 /* A first request that the gate has refused. Of one that has not come as a whole the rest needs a
  * flow, so that the client can send it in peace; when there is none, the answer has to do. */
 static enum verdict refuse_first(struct shard *shard, struct frame *frame,
@@ -347,7 +366,7 @@ static enum verdict refuse_first(struct shard *shard, struct frame *frame,
     bool whole = fin || refuse_at_once(scan, packet->seq, bytes, packet->length, no);
     bool fits = room > REPLY_MOST;
     if (old == NULL && (!whole || !fits))
-        flow = flow_make(shard);
+        flow = make_counted(shard, packet, opening);
     if (flow == NULL && !fits) /* half of it would be no answer */
         return VERDICT_FLOW_TABLE_FULL;
     if (flow == NULL)

@@ -27,6 +27,23 @@ struct input {
     const uint8_t *at, *end;
 };
 
+/* The gate: it refuses nothing, or one request in four. */
+static uint32_t rhythm, asked;
+
+enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
+                          const struct gate_head *head, struct refusal *refusal)
+{
+    (void)shard;
+    (void)asker;
+    (void)head;
+    if (rhythm == 0 || ++asked % 4 != rhythm)
+        return VERDICT_FORWARDED;
+    refusal->kind = (uint8_t)(REFUSAL_RATE + asked / 4 % (REFUSAL_KINDS - 1));
+    refusal->retry_after_s = asked;
+    refusal->opens_at = INT64_C(1795773600120);
+    return VERDICT_RULE_RATE;
+}
+
 static void check(bool holds)
 {
     if (!holds)
@@ -285,6 +302,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct wire_talk talks[TALKS] = {0};
     const uint8_t head = byte(&in);
     struct wire *w = wire_new(head & 1 ? WIRE_V6 : WIRE_V4, &sizes);
+    rhythm = head >> 2 & 3;
+    asked = 0;
     w->limits.head_timeout_ms = 400;
     w->limits.syn_timeout_ms = 50; /* times short enough to meet them all */
     w->limits.idle_ms = 500;
