@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# limit: 300
 # A denylist's file is enforced, and whatever is bad about the next one (cut in half, corrupt, against ourselves, against
 # the clients, too wide) leaves the last good one in force, also over a restart.
 . "${0%/*}/lib.sh"
-cleanup() { proc_stop dataplane; } # the next scenario starts one with its usual configuration
+cleanup() {
+    proc_stop kept-open
+    for n in {1..12}; do client ip addr del "198.18.64.$n/32" dev dgc0 2>/dev/null || true; done
+    proc_stop dataplane # the next scenario starts one with its usual configuration
+}
 needs control
 
 work=$LAB_DIR/feeds
@@ -29,9 +34,11 @@ reload() { # reload EVENT WORDS: SIGHUP, and the log says so
 }
 said() { tail -n "+$(($1 + 1))" "$LOGS/dataplane.log" | grep "\"$2\"" | grep -qE -- "$3"; }
 served() { client curl -sS -m "${2:-5}" -o /dev/null "http://$1/v1/sales/1"; }
-refused() { ! served "$1" 1; }
+refused() { ! served "$1" 0.5; }
 denied() { until_true 10 refused "$1"; } # the builder swaps a moment after it has told
 state() { telemetry /dropgate/feeds,bad | jq -r ".$1"; }
+
+cut_are() { (($(verdict denied_cut) - cut == $1)); } # connections, since `cut`
 
 put_list 203.0.113.0/24
 start_dataplane "$conf"
@@ -64,14 +71,29 @@ rm "$list"
 reload feed_missing 'No such file'
 still_denied "a file that is gone" missing
 
-put_list 0.0.0.0/0 ::/0 "$VIP4" "[$VIP6]"
-reload feed_refused 'cannot be read'
+sources=()
+for n in {1..12}; do
+    client ip addr add "198.18.64.$n/32" dev dgc0
+    sources+=("198.18.64.$n")
+done
+proc_start kept-open "$LOGS/kept-open.log" ip netns exec "$DROPGATE_LAB-client" "$ROOT/tests/lab/kept_open.py" "$VIP4" "${sources[@]}"
+cut=$(verdict denied_cut)
+expect "twelve clients have connections open" until_true 30 grep -q open "$LOGS/kept-open.log"
+put_list 198.18.64.0/29 198.18.0.2 2001:db8::2
+rc=0
+report=$("$DATAPLANE" -c "$conf" --check-feed "$list") || rc=$?
+expect_match "a check, which does not know them, would take the file" '^0 .*.feed bad. .deny, enforce. would take it' "$rc $report"
+reload feed_held_back 'would deny [78] of 1[23] clients'
+still_denied "a file that denies the clients" held_back
+expect "no connection was cut" cut_are 0
+sed -i "s|^file = $list|&\naccept = $(state sha256)|" "$conf"
+reload feed_accepted 'would deny [78] of 1[23] clients'
+expect "once its SHA-256 is accepted it is enforced" until_true 10 cut_are 7
 put_list 0.0.0.0/0 ::/0 "$VIP4" "$VIP6" 198.18.128.0/24 10.0.0.0/8
 reload feed_remarks 'left out, shorter.*left out, would block the gateway.*left out, private'
 expect "what would block ourselves is left out, and the rest loads" until_true 10 served "$VIP4"
 expect_equal "and counted" "6 40" "$(state '| "\(.left_out) \(.entries)"')"
 
-start_dataplane "$conf"
 rm "$list"
 start_dataplane "$conf"
 expect_equal "after a restart without its file, its last good copy is in force" "missing 40" \
