@@ -21,7 +21,8 @@ struct job {
     struct policy parts;  /* NULL: stays as it is */
     enum part built_part; /* by build(plan), unless that is NULL */
     void *(*build)(const void *plan);
-    void *plan;
+    void (*call)(void *argument); /* NULL: not that kind of job */
+    void *plan;                   /* of either */
 };
 
 struct builder {
@@ -153,6 +154,12 @@ static void publish(struct builder *builder, struct job *job)
 
 static void do_job(struct builder *builder, struct job *job)
 {
+    if (job->call != NULL) {
+        job->call(job->plan);
+        free(job->plan);
+        free(job->row);
+        return;
+    }
     if (job->build != NULL) {
         void *block = job->build(job->plan);
         free(job->plan);
@@ -229,6 +236,11 @@ int builder_build(struct builder *builder, enum part part, void *(*build)(const 
                   void *plan)
 {
     return hand_over(builder, &(struct job){.built_part = part, .build = build, .plan = plan});
+}
+
+int builder_call(struct builder *builder, void (*call)(void *argument), void *argument)
+{
+    return hand_over(builder, &(struct job){.call = call, .plan = argument});
 }
 
 void builder_stop(struct builder *builder)

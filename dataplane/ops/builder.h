@@ -34,8 +34,8 @@ const struct policy *builder_first_row(const struct policy *parts);
 struct builder *builder_start(struct policy_slot *slot);
 
 /** Hands over a finished part, which the builder owns from here on. The swap happens soon, in the
- * order of the calls. Control thread, and build() of builder_build. Returns 0, or -ENOMEM (the part
- * is then still the caller's). */
+ * order of the calls. Control thread, and what builder_build and builder_call call. Returns 0, or
+ * -ENOMEM (the part is then still the caller's). */
 int builder_publish(struct builder *builder, enum part part, void *block);
 
 /** The same for several finished parts that are to be seen together or not at all: those of `parts`
@@ -46,6 +46,10 @@ int builder_publish_all(struct builder *builder, const struct policy *parts);
  * it returns (NULL: memory is short, and the old part stays in force) and frees `plan`. */
 int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
                   void *plan);
+
+/** Has the thread call `call(argument)`, which may take its time and publish parts, or none; then
+ * `argument` is freed. */
+int builder_call(struct builder *builder, void (*call)(void *argument), void *argument);
 
 /** Puts a block into a row that is being made. */
 void builder_set(struct policy *row, enum part part, void *block);

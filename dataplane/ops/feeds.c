@@ -24,6 +24,7 @@ struct one {
     struct feed feed;    /* what it says: kept only if entries of it end */
     struct feed_set set; /* what is in use */
     uint8_t hash[FEED_HASH];
+    uint32_t taken; /* contents so far */
     struct feed_status status;
 };
 
@@ -31,7 +32,7 @@ struct feeds {
     feeds_clients *clients;
     void *context;
     pthread_mutex_t lock;
-    struct feed_status *statuses; /* what telemetry reads, under the lock; and how many */
+    struct feed_status statuses[LISTS_FEEDS]; /* what telemetry reads, under the lock */
     size_t status_count;
     int64_t lapse_ms; /* when entries are to be taken out. builder: w, control: rw */
     bool any;         /* there has ever been a feed. control: rw */
@@ -40,6 +41,7 @@ struct feeds {
     struct one *one;
     size_t count;
     const struct lists *current; /* in force, or next to be */
+    bool changed;                /* what is in use is not what they were built from */
     struct addr *seen;           /* distinct clients, while files are judged; NULL: not asked yet */
     size_t seen_count;
 };
@@ -47,6 +49,7 @@ struct feeds {
 /* What the builder is handed. */
 struct job {
     struct feeds *feeds;
+    struct builder *builder;
     struct feed_plan *plan; /* NULL: only what has lapsed is taken out */
 };
 
@@ -93,7 +96,6 @@ void feeds_free(struct feeds *feeds)
         empty(&feeds->one[i]);
     free(feeds->one);
     free(feeds->plan);
-    free(feeds->statuses);
     pthread_mutex_destroy(&feeds->lock);
     free(feeds);
 }
@@ -153,6 +155,7 @@ static void use(struct one *one, const struct feed_file *file, struct feed_trial
     struct feed_status *status = &one->status;
     const struct feed_left_out *left = &trial->left_out;
     empty(one);
+    one->taken++;
     one->set = trial->set;
     memcpy(one->hash, file->hash, FEED_HASH);
     status->used = true;
@@ -400,40 +403,46 @@ static void set_spec(struct one *one, const struct feed_spec *spec)
     one->status.mode = spec->mode;
 }
 
+/* What is looked up is another than before. */
+static bool differs(const struct one *before, const struct one *one)
+{
+    return before->taken != one->taken || before->spec.kind != one->spec.kind ||
+           before->spec.mode != one->spec.mode;
+}
+
+static void renew(struct feeds *feeds, const struct feed_spec *spec, bool ours_changed,
+                  struct one *one)
+{
+    bool known = move_one(feeds, spec->name, one);
+    bool stale = known && (ours_changed || !reads_alike(&one->spec, spec));
+    struct one before = *one;
+    set_spec(one, spec);
+    look(feeds, one, stale);
+    feeds->changed |= !known || differs(&before, one);
+    if (stale && one->taken == before.taken) {
+        clean_again(feeds, one);
+        feeds->changed = true;
+    }
+}
+
 /* Takes the plan; false when memory is short, and nothing has changed. */
 static bool take_plan(struct feeds *feeds, struct feed_plan *plan)
 {
     struct one *fresh = calloc(plan->count + 1, sizeof *fresh);
-    struct feed_status *statuses = calloc(plan->count + 1, sizeof *statuses);
-    if (fresh == NULL || statuses == NULL) {
-        free(fresh);
-        free(statuses);
+    if (fresh == NULL)
         return false;
-    }
     bool ours_changed = !same_ours(feeds->plan, plan);
     free(feeds->plan);
     feeds->plan = plan;
-    for (size_t i = 0; i < plan->count; i++) {
-        struct one *one = &fresh[i];
-        bool known = move_one(feeds, plan->spec[i].name, one);
-        bool stale = known && (ours_changed || !reads_alike(&one->spec, &plan->spec[i]));
-        const void *set = one->set.prefix;
-        set_spec(one, &plan->spec[i]);
-        look(feeds, one, stale);
-        if (stale && one->set.prefix == set && set != NULL)
-            clean_again(feeds, one);
-    }
+    feeds->changed |= plan->count != feeds->count;
+    for (size_t i = 0; i < plan->count; i++)
+        renew(feeds, &plan->spec[i], ours_changed, &fresh[i]);
     forget_clients(feeds);
     for (size_t i = 0; i < feeds->count; i++)
         empty(&feeds->one[i]);
     free(feeds->one);
     feeds->one = fresh;
     feeds->count = plan->count;
-    pthread_mutex_lock(&feeds->lock);
-    free(feeds->statuses);
-    feeds->statuses = statuses;
-    feeds->status_count = 0;
-    pthread_mutex_unlock(&feeds->lock);
     return true;
 }
 
@@ -449,6 +458,7 @@ static void take_out_lapsed(struct feeds *feeds)
         free(one->set.prefix);
         one->set = set;
         one->status.entries -= over;
+        feeds->changed = true;
         note_set(one);
         log_info("feed_lapsed",
                  "feed %s: the time of %" PRIu64 " entries is over, %" PRIu64 " are left",
@@ -519,12 +529,16 @@ static struct lists *load(struct feeds *feeds, struct feed_plan *plan)
         return NULL;
     }
     take_out_lapsed(feeds);
-    struct lists *lists = compile(feeds);
+    struct lists *lists = feeds->changed ? compile(feeds) : NULL;
     plan_lapse(feeds);
     show_statuses(feeds);
     if (lists != NULL)
         log_info("feeds", "lists of %zu feeds are built, generation %u", feeds->count,
                  lists_generation(lists));
+    else if (!feeds->changed)
+        log_info("feeds", "the lists have not changed, generation %u",
+                 lists_generation(feeds->current));
+    feeds->changed &= lists == NULL; /* if they could not be built: once more, the next time */
     return lists;
 }
 
@@ -544,18 +558,25 @@ struct lists *feeds_start(struct feeds *feeds, struct feed_plan *plan)
     return load(feeds, plan);
 }
 
-static void *do_job(const void *argument)
+static void do_job(void *argument)
 {
     const struct job *job = argument;
-    return load(job->feeds, job->plan);
+    const struct lists *before = job->feeds->current;
+    struct lists *lists = load(job->feeds, job->plan);
+    if (lists == NULL || builder_publish(job->builder, PART_LISTS, lists) == 0)
+        return;
+    lists_free(lists);
+    job->feeds->current = before;
+    job->feeds->changed = true;
+    log_error("no_memory", "lists could not be published; those before stay in force");
 }
 
 static int hand_over(struct feeds *feeds, struct builder *builder, struct feed_plan *plan)
 {
     struct job *job = malloc(sizeof *job);
     if (job != NULL) {
-        *job = (struct job){feeds, plan};
-        if (builder_build(builder, PART_LISTS, do_job, job) == 0)
+        *job = (struct job){feeds, builder, plan};
+        if (builder_call(builder, do_job, job) == 0)
             return 0;
     }
     free(job);

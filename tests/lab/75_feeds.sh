@@ -30,7 +30,7 @@ reload() { # reload EVENT WORDS: SIGHUP, and the log says so
     kill -HUP "$(proc_pid dataplane)"
     until_true 10 said "$before" "$1" "$2" ||
         fail "the log says $1: $2" "$(tail -n "+$((before + 1))" "$LOGS/dataplane.log")"
-    until_true 10 said "$before" feeds 'lists of' || fail "the lists are built" "$(tail -n 3 "$LOGS/dataplane.log")"
+    until_true 10 said "$before" feeds 'lists (of|have not)' || fail "the lists are looked after" "$(tail -n 3 "$LOGS/dataplane.log")"
 }
 said() { tail -n "+$(($1 + 1))" "$LOGS/dataplane.log" | grep "\"$2\"" | grep -qE -- "$3"; }
 served() { client curl -sS -m "${2:-5}" -o /dev/null "http://$1/v1/sales/1"; }

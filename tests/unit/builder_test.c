@@ -4,6 +4,7 @@
  * The builder's thread with real readers: whoever reads the row sees parts that belong together,
  * and none of them is freed while somebody may still look at it (the sanitizers watch). */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -189,6 +190,39 @@ static void what_is_handed_over_is_in_force_in_that_order(void **state)
     assert_int_equal(r->slot.row->limits->idle_ms, 100);
 }
 
+/* Publishes two parts of the number that it is given, or none. */
+static void publish_or_not(void *argument)
+{
+    const struct call {
+        struct builder *builder;
+        uint32_t number;
+    } *call = argument;
+    for (uint32_t i = 0; i < 2 && call->number > 0; i++)
+        assert_int_equal(builder_publish(call->builder, PART_LIMITS, limits_of(call->number + i)),
+                         0);
+}
+
+static void what_is_called_may_publish_or_not(void **state)
+{
+    struct rig *r = *state;
+    const struct policy *before = r->slot.row;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct {
+            struct builder *builder;
+            uint32_t number;
+        } *call = malloc(sizeof *call);
+        assert_non_null(call);
+        call->builder = r->builder;
+        call->number = 7 * i;
+        assert_int_equal(builder_call(r->builder, publish_or_not, call), 0);
+        while (!builder_idle(r->builder))
+            sched_yield();
+        assert_true(i > 0 || r->slot.row == before);
+    }
+    finish(r);
+    assert_int_equal(r->slot.row->limits->idle_ms, 8);
+}
+
 static void a_part_that_cannot_be_built_leaves_the_one_in_force(void **state)
 {
     struct rig *r = *state;
@@ -214,6 +248,7 @@ int main(void)
         TEST(a_reader_never_sees_parts_of_two_rows),
         TEST(what_is_not_given_stays),
         TEST(what_is_handed_over_is_in_force_in_that_order),
+        TEST(what_is_called_may_publish_or_not),
         TEST(a_part_that_cannot_be_built_leaves_the_one_in_force),
         cmocka_unit_test(parts_that_were_never_published_can_be_freed),
     };

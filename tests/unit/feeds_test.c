@@ -230,6 +230,20 @@ static void a_new_file_is_taken_with_the_next_reload(void **state)
     assert_int_equal(lists_generation(r->slot.row->lists), lists_next(generation));
 }
 
+static void what_has_not_changed_is_not_built_again(void **state)
+{
+    struct rig *r = *state;
+    put_addresses(r, "bad", 10);
+    start(r, BAD);
+    const struct lists *lists = r->slot.row->lists;
+    load(r, BAD);
+    put_addresses(r, "bad", 2); /* held back */
+    load(r, BAD);
+    assert_ptr_equal(r->slot.row->lists, lists);
+    load(r, BAD "change = 0\n");
+    assert_false(denied(r, "192.0.2.18"));
+}
+
 static void a_feed_that_is_no_longer_configured_is_gone(void **state)
 {
     struct rig *r = *state;
@@ -545,6 +559,7 @@ int main(void)
         TEST(without_feeds_there_are_no_lists),
         TEST(every_kind_is_in_force_from_the_start),
         TEST(a_new_file_is_taken_with_the_next_reload),
+        TEST(what_has_not_changed_is_not_built_again),
         TEST(a_feed_that_is_no_longer_configured_is_gone),
         TEST(a_mode_is_changed_without_a_new_file),
         TEST(a_bad_file_leaves_the_last_good_one_and_others_load),
