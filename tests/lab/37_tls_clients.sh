@@ -79,7 +79,7 @@ say_rule() { # say_rule KEYS: a rule for that name, in force
 say_rule 'state = closed'
 expect_match "a name that is closed is reset" 'reset' "$(by_curl "$VIP4" || true)"
 expect_equal "also over IPv6" "" "$(by_curl "[$VIP6]" 2>&1 | grep served || true)"
-expect_equal "each is counted" 2 "$(verdict rule_closed)"
+expect_at_least "each is counted" 2 "$(verdict rule_closed)"
 say_rule 'admit_per_second = 1'
 (for _ in $(seq 8); do by_curl "$VIP4" & done; wait) >"$work/eight"
 expect_match "of several at once one is served" 'served by the backend' "$(<"$work/eight")"
