@@ -125,6 +125,12 @@ static void ask(const struct upkeep *upkeep, const struct backend *backend)
         rte_pktmbuf_free(mbuf);
 }
 
+void upkeep_ask_anew(struct backend_state *state)
+{
+    state->asked_ms = 0;
+    state->confirmed_ms = state->confirmed_ms > REFRESH_MS ? state->confirmed_ms - REFRESH_MS : 0;
+}
+
 /* Asks where it is time; forgets what has been silent for too long. */
 static void refresh_neighbors(struct upkeep *upkeep, uint64_t now)
 {

@@ -102,6 +102,10 @@ void upkeep_forget(struct upkeep *upkeep, const struct settings *settings);
 void upkeep_first_offer(struct upkeep *upkeep, uint32_t service);
 size_t upkeep_offers_size(uint32_t count);
 
+/** A backend's next hop is another one: it is asked for at once, and the one before used until it
+ * has answered. */
+void upkeep_ask_anew(struct backend_state *state);
+
 /** Parts as they follow from what is known now; NULL when memory is short. */
 struct offers *upkeep_offers(struct upkeep *upkeep);
 struct neighbors *upkeep_neighbors(const struct upkeep *upkeep);

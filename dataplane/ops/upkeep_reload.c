@@ -113,8 +113,15 @@ static int check_protocols(const struct services *before, const struct upkeep *n
     return 0;
 }
 
+static bool is_routed_anew(const struct services *before, const struct services *services,
+                           uint32_t backend)
+{
+    return backend < before->backend_count && services->backend[backend].presence == PRESENT &&
+           !addr_equal(&before->backend[backend].next_hop, &services->backend[backend].next_hop);
+}
+
 /* Who has come is unknown. */
-static void greet(struct upkeep *next)
+static void greet(struct upkeep *next, const struct services *before)
 {
     const struct services *services = next->services;
     for (uint32_t i = 0; i < services->backend_count; i++)
@@ -122,6 +129,8 @@ static void greet(struct upkeep *next)
             next->backends[i] = (struct backend_state){.resolved = false};
             health_init(&next->backends[i].well, read_clock(CLOCK_REALTIME));
             next->health[i] = HEALTH_UNKNOWN;
+        } else if (is_routed_anew(before, services, i)) {
+            upkeep_ask_anew(&next->backends[i]);
         }
     for (uint32_t i = 0; i < services->count; i++)
         if (numbers_new_owner(next->service_numbers, i))
@@ -177,7 +186,7 @@ static int try(struct upkeep *next, const struct services *before, const struct 
     error = check_protocols(before, next, why);
     if (error != 0)
         return error;
-    greet(next);
+    greet(next, before);
     if (make_parts(next, parts) != 0)
         return refuse(-ENOMEM, why, "memory is short");
     return 0;
@@ -234,6 +243,20 @@ static bool census_is_complete(const struct upkeep *upkeep)
     return true;
 }
 
+static void say_gone(const struct upkeep *upkeep, uint32_t number, bool backend)
+{
+    const struct services *services = upkeep->services;
+    char text[ADDR_TEXT];
+    if (backend)
+        log_info("backend_gone", "backend %s at %s: removed, and its last connection has ended",
+                 services->backend[number].name,
+                 endpoint_print(&services->backend[number].address, text));
+    else
+        log_info("service_gone", "service %s at %s: removed, and its last connection has ended",
+                 services->service[number].name,
+                 endpoint_print(&services->service[number].listen, text));
+}
+
 /* Those without a flow of any worker rest. Returns whether there are any. */
 static bool release(struct upkeep *upkeep, struct numbers *numbers, bool backends)
 {
@@ -247,12 +270,7 @@ static bool release(struct upkeep *upkeep, struct numbers *numbers, bool backend
             flows += backends ? upkeep->census[i]->of_backend[n] : upkeep->census[i]->of_service[n];
         if (flows != 0)
             continue;
-        if (backends)
-            log_info("backend_gone", "backend %s: removed, and its last connection has ended",
-                     upkeep->services->backend[n].name);
-        else
-            log_info("service_gone", "service %s: removed, and its last connection has ended",
-                     upkeep->services->service[n].name);
+        say_gone(upkeep, n, backends);
         numbers_rest(numbers, n, now);
         any = true;
     }

@@ -146,6 +146,6 @@ done
 write_conf "2 3"
 reload "3"
 expect "the last connection of a removed backend ends" until_true 30 backend_unknown a2/leaving
-expect "and the log says so" log_has 'backend a2: removed, and its last connection has ended'
+expect "and the log says so" log_has 'backend a2 at 198.18.128.2:8082: removed, and its last connection has ended'
 grew=$(($(memory) - memory_before))
 [[ $BUILD == *sanitize* ]] || expect_at_most "nothing is left behind in memory (kB)" 4096 "$grew"

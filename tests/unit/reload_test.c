@@ -350,7 +350,7 @@ static void a_removed_backend_keeps_its_number_until_its_last_flow_has_ended(voi
     assert_int_equal(backend_at(r, "198.18.128.4:8080"), 2);
     flow_release(r->worker.shard->flows, flow);
     look(r);
-    logged(r, "backend two: removed, and its last connection has ended");
+    logged(r, "backend two at 198.18.128.3:8080: removed, and its last connection has ended");
     assert_int_equal(backend_at(r, "198.18.128.3:8080"), -1);
     assert_int_equal(services(r)->backend[1].presence, ABSENT);
     /* Nor is the number another's for as long as a tombstone may name it. */
@@ -373,7 +373,7 @@ static void a_removed_service_is_found_by_its_flows_alone(void **state)
     assert_int_equal(services(r)->service[1].listen.port, 81);
     flow_release(r->worker.shard->flows, flow);
     look(r);
-    logged(r, "service side: removed, and its last connection has ended");
+    logged(r, "service side at 198.18.0.80:81: removed, and its last connection has ended");
     assert_int_equal(policy_leaving(services(r), &listen.addr, listen.port), -1);
     assert_int_equal(services(r)->count, 1);
 }
@@ -450,6 +450,26 @@ static void names_weights_and_drains_are_taken_over(void **state)
     assert_true(balance_down(r->slot.row->balance, 0));
 }
 
+static void another_router_is_asked_for_at_once_and_the_old_one_used_until_then(void **state)
+{
+    struct rig *r = *state;
+    const char far[] = "[backend far]\naddress = 10.1.2.3:8080\n" SHOP_OF("far");
+    char text[512];
+    snprintf(text, sizeof text, "%srouters = 198.18.128.5\n%s", PORTS, far);
+    assert_int_equal(reload_with(r, text), 0);
+    struct backend_state *state_of = &r->upkeep.backends[1];
+    *state_of =
+        (struct backend_state){.resolved = true, .confirmed_ms = 100000, .asked_ms = 100000};
+    assert_int_equal(reload_with(r, text), 0);
+    assert_int_equal(state_of->asked_ms, 100000);
+    snprintf(text, sizeof text, "%srouters = 198.18.128.6\n%s", PORTS, far);
+    assert_int_equal(reload_with(r, text), 0);
+    assert_int_equal(services(r)->backend[1].next_hop.bytes[15], 6);
+    assert_true(r->slot.row->neighbors->backend[1].known);
+    assert_int_equal(state_of->asked_ms, 0);
+    assert_true(state_of->confirmed_ms < 100000);
+}
+
 static void a_hundred_memberships_leave_nothing_behind(void **state)
 {
     static const char *const texts[] = {
@@ -485,6 +505,7 @@ int main(void)
                                         teardown),
         TEST(a_protocol_does_not_change_under_open_connections),
         TEST(names_weights_and_drains_are_taken_over),
+        TEST(another_router_is_asked_for_at_once_and_the_old_one_used_until_then),
         /* Last, for an event is written twenty times a second at most. */
         TEST(two_hundred_reloads_leave_nothing_behind),
         TEST(a_hundred_memberships_leave_nothing_behind),
