@@ -73,7 +73,8 @@ enum strike {
     STRIKES
 };
 
-enum { CLIENT_NOBODY = 0, CLIENT_NO_FLOW = UINT32_MAX };
+enum { CLIENT_NOBODY = 0 };
+#define CLIENT_NO_FLOW UINT32_MAX
 
 struct clients_sizes {
     uint32_t clients; /* entries, networks included: 16..2^26 */
