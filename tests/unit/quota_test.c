@@ -108,6 +108,21 @@ static void one_busy_worker_among_many_gets_all_of_the_limit(void **state)
         }
 }
 
+static void a_limit_smaller_than_those_who_ask_goes_to_some_of_them(void **state)
+{
+    (void)state;
+    for (uint32_t limit = 1; limit < MOST; limit++) {
+        struct desk d;
+        open_desk(&d, MOST, limit);
+        for (int k = 0; k < 10; k++) {
+            for (uint32_t i = 0; i < MOST; i++)
+                take(&d, i, 1);
+            rounds(&d, 1);
+        }
+        assert_int_equal(open_of_all(&d), limit);
+    }
+}
+
 static void the_limit_moves_to_where_the_clients_are(void **state)
 {
     (void)state;
@@ -305,6 +320,7 @@ int main(void)
         cmocka_unit_test(nothing_is_taken_before_it_is_lent),
         cmocka_unit_test(one_worker_has_the_whole_limit_and_no_more),
         cmocka_unit_test(one_busy_worker_among_many_gets_all_of_the_limit),
+        cmocka_unit_test(a_limit_smaller_than_those_who_ask_goes_to_some_of_them),
         cmocka_unit_test(the_limit_moves_to_where_the_clients_are),
         cmocka_unit_test(far_from_the_limit_a_quiet_workers_first_clients_need_no_round),
         cmocka_unit_test(without_a_limit_every_worker_may_take_any_number),
