@@ -108,10 +108,11 @@ static inline void lists_fetch(const struct lists *lists, const struct addr *add
     prefixes_fetch(&lists->prefixes, addr, v4);
 }
 
-/** Fetches what it reads next, some packets after lists_fetch. */
-static inline void lists_fetch_more(const struct lists *lists, const struct addr *addr, bool v4)
+/** Fetches what it reads next, some packets after lists_fetch. Returns whether the address may be
+ * in any list: false is certain. */
+static inline bool lists_fetch_more(const struct lists *lists, const struct addr *addr, bool v4)
 {
-    prefixes_fetch_mixed(&lists->prefixes, addr, v4);
+    return prefixes_fetch_mixed(&lists->prefixes, addr, v4);
 }
 
 /** What the lists say about an address; nothing when there are none to ask (NULL). */

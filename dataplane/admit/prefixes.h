@@ -118,14 +118,16 @@ static inline void prefixes_fetch(const struct prefixes *prefixes, const struct 
     prefetch(&(v4 ? &prefixes->v4 : &prefixes->v6)->of_256[prefixes_key(addr, v4) >> 8]);
 }
 
-/** Fetches what it reads next, if that is mixed: some packets later. */
-static inline void prefixes_fetch_mixed(const struct prefixes *prefixes, const struct addr *addr,
+/** Fetches what it reads next, if that is mixed: some packets later. Returns whether the address
+ * may be in any prefix: false is certain. */
+static inline bool prefixes_fetch_mixed(const struct prefixes *prefixes, const struct addr *addr,
                                         bool v4)
 {
     const struct prefixes_top *top = v4 ? &prefixes->v4 : &prefixes->v6;
     const uint32_t block = prefixes_key(addr, v4) >> 8, value = top->of_256[block];
     if (value >= PREFIXES_MIXED)
         prefetch(&top->block[top->base[block >> 15] + value - PREFIXES_MIXED]);
+    return value != 0;
 }
 
 /** The number of the set of marks of all prefixes that contain the address; 0: there is none. Not

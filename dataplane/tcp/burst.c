@@ -32,6 +32,7 @@ struct syn {
     uint8_t number;           /* of its packet in the burst */
     uint8_t general; /* and among those that go the general path, unless it is in the lane */
     uint8_t lane;    /* service in the lane; SYN_LANE_NONE: it goes the general path */
+    bool asks;       /* its source may be listed or banned; only set where burst.asks is */
 };
 
 struct burst {
@@ -251,14 +252,17 @@ static inline struct addr source_of(const struct burst *burst, const struct fram
     return packet->source;
 }
 
-/* What the lists have on the sources of SYNs beyond what was fetched when they were sorted. */
-static __attribute__((noinline)) void
-fetch_listed(const struct shard *shard, const struct burst *burst, const struct frame *frames)
+/* Which sources of SYNs have to be looked up; and fetches what that will read beyond what was
+ * fetched when they were sorted. */
+static __attribute__((noinline)) void list_burst(const struct shard *shard, struct burst *burst,
+                                                 const struct frame *frames)
 {
     for (uint32_t i = 0; i < burst->syns; i++) {
         bool v4;
-        const struct addr source = source_of(burst, frames, &burst->syn[i], &v4);
-        lists_fetch_more(shard->lists, &source, v4);
+        struct syn *syn = &burst->syn[i];
+        const struct addr source = source_of(burst, frames, syn, &v4);
+        const bool listed = shard->lists != NULL && lists_fetch_more(shard->lists, &source, v4);
+        syn->asks = listed || burst->bans;
     }
 }
 
@@ -280,13 +284,13 @@ static __attribute__((noinline)) enum verdict judge_source(struct shard *shard,
 
 static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
-    if (shard->lists != NULL)
-        fetch_listed(shard, burst, frames);
+    if (__builtin_expect(burst->asks, false))
+        list_burst(shard, burst, frames);
     for (uint32_t i = 0; i < burst->syns; i++) {
         struct syn *syn = &burst->syn[i];
         enum verdict verdict = VERDICT_FORWARDED;
         uint8_t flags = 0;
-        if (__builtin_expect(burst->asks, false))
+        if (__builtin_expect(burst->asks, false) && syn->asks)
             verdict = judge_source(shard, burst, frames, syn, &flags);
         if (verdict == VERDICT_FORWARDED)
             verdict = outside_judge(shard, syn->source, syn->network, flags);
