@@ -24,6 +24,7 @@ printf '%s\n' 198.18.0.0/30 2001:db8::2/127 >"$work/watched"
 served() { client curl -sS -m "${2:-5}" -o /dev/null "http://$1/healthz"; }
 refused() { ! served "$1" 1; }
 hits() { telemetry "/dropgate/feeds,$1" | jq -r .hits; }
+hit_more() { (($(hits "$1") >= $2)); }
 backend_has() { [[ $(server ss -Htn state established '( sport = :8080 )' "( dst 198.18.0.2 or dst [2001:db8::2] )" | wc -l) == "$1" ]]; }
 reload() { # reload: SIGHUP, and the lists of all feeds are built anew
     local built
@@ -43,8 +44,11 @@ proc_start quiet "$work/quiet.log" ip netns exec "$DROPGATE_LAB-client" \
     "$ROOT/tests/lab/quiet_client.py" "$work/quiet" "$VIP4" "$VIP6"
 expect "two connections are open, and quiet" until_true 10 test -e "$work/quiet.quiet"
 expect "at the backend too" until_true 5 backend_has 2
+seen=$(hits partners)
+echo 192.0.2.1 >>"$work/blocked"
 reload
-expect "as long as they are allowed, a reload leaves them" backend_has 2
+expect "when the lists change, they are looked up again" until_true 10 hit_more partners $((seen + 2))
+expect "and stay, as long as they are allowed" backend_has 2
 
 printf '%s\n' 203.0.113.7 >"$work/partners"
 reload
