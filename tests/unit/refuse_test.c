@@ -24,7 +24,7 @@ enum { NO_LENGTH = sizeof NO - 1, ANSWER_LENGTH = sizeof ANSWER - 1, UNREAD_MS =
 
 static uint32_t asked;
 static char last_path[64], last_host[64];
-static bool fin_known;
+static bool fin_known, refuses_all;
 
 static void keep_text(char out[64], struct http1_slice s)
 {
@@ -40,7 +40,7 @@ enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
     keep_text(last_path, head->path);
     keep_text(last_host, head->host);
     bool no = head->path.length >= 3 && memcmp(head->path.at, "/no", 3) == 0;
-    if (!no && strcmp(last_host, "closed.example") != 0)
+    if (!no && !refuses_all)
         return VERDICT_FORWARDED;
     refusal->kind = REFUSAL_RATE;
     refusal->retry_after_s = 7;
@@ -50,12 +50,14 @@ enum verdict gate_request(struct shard *shard, const struct gate_asker *asker,
 static int setup_v4(void **state)
 {
     asked = 0;
+    refuses_all = false;
     return wire_setup_v4(state);
 }
 
 static int setup_v6(void **state)
 {
     asked = 0;
+    refuses_all = false;
     return wire_setup_v6(state);
 }
 
@@ -366,16 +368,22 @@ static void clients_with_the_smallest_segments_and_no_options_get_it_in_one(void
     assert_true(seen.length <= 536);
 }
 
-static void tls_and_raw_tcp_are_refused_by_a_reset(void **state)
+static void what_is_not_http_is_refused_by_a_reset(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = wire_talk(w);
     w->services->service[t.service].protocol = SERVICE_TCP;
     wire_handshake(w, &t);
-    from_client(w, &t, TCP_PSH, "x", VERDICT_OPENED); /* this gate lets it pass */
+    refuses_all = true;
+    from_client(w, &t, TCP_PSH, "x", VERDICT_RULE_RATE);
     assert_int_equal(asked, 1);
     assert_string_equal(last_path, "");
     assert_string_equal(last_host, "");
+    const struct wire_segment reset = wire_out(w, OUTSIDE);
+    assert_int_equal(reset.flags, TCP_RST);
+    assert_int_equal(reset.seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
 }
 
 /* ---- in pieces ---- */
@@ -660,6 +668,75 @@ static void a_long_head_in_pieces_moves_to_a_larger_place(void **state)
     wire_expect_tables(w, 1, 0);
 }
 
+/* ---- what there is no room for ---- */
+
+/* Larger entries are there for none of these. */
+static struct wire *small_rig(void **state)
+{
+    const struct shard_sizes sizes = {.flows = 8,
+                                      .tombstones = 64,
+                                      .held = 1,
+                                      .held_large = 1,
+                                      .held_bytes = 8192,
+                                      .clients = 64,
+                                      .bans = 16};
+    struct wire *w = wire_of(state);
+    const enum wire_family family = w->family;
+    wire_free(w);
+    *state = w = wire_new(family, &sizes);
+    return w;
+}
+
+static void a_head_that_finds_no_place_comes_again(void **state)
+{
+    struct wire *w = small_rig(state);
+    struct wire_talk t = idle(w), other = begun(w);
+    wire_ask(w, &other, GET); /* takes the only place, and cannot be moved */
+    const struct wire_segment half = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH, "GET /no");
+    assert_int_equal(wire_send(w, &half, FROM_CLIENT), VERDICT_HELD_FULL);
+    wire_quiet(w);
+    wire_accept(w, &other);
+    wire_forget_frames(w);
+    assert_int_equal(wire_send(w, &half, FROM_CLIENT), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    wire_expect_tables(w, 2, 1);
+}
+
+/* Its backend has seen a part of it, so both ends are told. */
+static void a_head_that_loses_its_place_ends_its_connection(void **state)
+{
+    struct wire *w = small_rig(state);
+    struct wire_talk t = idle(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET /no");
+    struct wire_talk other = begun(w);
+    const struct wire_segment data = wire_data(&other, FROM_CLIENT, TCP_ACK | TCP_PSH, GET);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_OPENED);
+    uint32_t inside = 0, outside = 0;
+    while (wire_pending(w) > 1) {
+        const bool in = w->frames[w->taken].to == INSIDE;
+        const struct wire_segment seen = wire_out(w, in ? INSIDE : OUTSIDE);
+        assert_true(seen.flags & TCP_RST);
+        inside += in && seen.seq == t.server.expects;
+        outside += !in && seen.seq == t.client.expects;
+    }
+    assert_true(inside > 0 && outside > 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_HELD_EVICTED], 1);
+    wire_expect_tables(w, 1, 1);
+}
+
+/* A flow for no more than a refusal is a connection like any other. */
+static void a_client_that_has_all_its_connections_is_refused_without_one(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.clients.connections = 1;
+    wire_begin(w);
+    idle(w);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n01234", VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    wire_expect_tables(w, 1, 0);
+}
+
 /* ---- what is lost ---- */
 
 static void a_lost_refusal_is_sent_again_and_reset_after_ten_seconds(void **state)
@@ -929,7 +1006,7 @@ int main(void)
         TEST(a_client_that_waits_to_be_told_to_go_on_is_told_at_once),
         TEST(head_is_answered_without_a_body_and_browsers_by_a_page),
         TEST(clients_with_the_smallest_segments_and_no_options_get_it_in_one),
-        TEST(tls_and_raw_tcp_are_refused_by_a_reset),
+        TEST(what_is_not_http_is_refused_by_a_reset),
         TEST(a_head_in_pieces_is_refused_when_it_is_complete),
         TEST(a_body_on_its_way_is_waited_for),
         TEST(a_body_that_does_not_come_is_waited_for_as_long_as_a_head),
@@ -945,6 +1022,9 @@ int main(void)
         TEST(a_head_in_pieces_that_may_pass_leaves_nothing_aside),
         TEST(a_head_that_begins_with_the_first_request_is_kept_aside),
         TEST(a_long_head_in_pieces_moves_to_a_larger_place),
+        TEST(a_head_that_finds_no_place_comes_again),
+        TEST(a_head_that_loses_its_place_ends_its_connection),
+        TEST(a_client_that_has_all_its_connections_is_refused_without_one),
         TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
         TEST(a_client_that_does_not_close_is_reset_ten_seconds_later),
         TEST(a_lost_fin_is_sent_to_the_backend_again),
