@@ -73,6 +73,33 @@ static char *show(const void *root, size_t *length)
     return text;
 }
 
+/* What is told of a difference: a key with both values, or a whole section; one line of text. */
+static void check_change(void *context, const struct conf_change *change)
+{
+    int *count = context;
+    ++*count;
+    check(change->what[0] == '[' && strchr(change->what, ']') != NULL && change->text[0] != '\0');
+    for (const char *p = change->text; *p; p++)
+        check((unsigned char)*p >= 0x20 || *p == '\t');
+}
+
+/* Against itself nothing differs; against a file with defaults alone, the same number either way of
+ * keys, and whoever comes one way goes the other. */
+static void check_differences(const void *root, const void *same)
+{
+    static const char plain[] = "[main]\n";
+    char why[CONF_WHY];
+    int told = 0;
+    check(conf_diff(&schema, root, same, check_change, &told) == 0 && told == 0);
+    void *other = conf_load_memory(&schema, "plain", plain, sizeof plain - 1, why);
+    if (!other)
+        return;
+    int there = conf_diff(&schema, root, other, check_change, &told);
+    check(there == told);
+    check(conf_diff(&schema, other, root, check_change, &told) == there && told == 2 * there);
+    conf_free(&schema, other);
+}
+
 static void check_round_trip(const void *root)
 {
     char why[CONF_WHY];
@@ -82,6 +109,7 @@ static void check_round_trip(const void *root)
     check(again != NULL);
     char *twice = show(again, &twice_length);
     check(once_length == twice_length && memcmp(once, twice, once_length) == 0);
+    check_differences(root, again);
     conf_free(&schema, again);
     free(once);
     free(twice);
