@@ -68,10 +68,12 @@ refused() { # refused "sentence" TEXT-IN-THE-LOG: the file that was written is n
 backend_is() { telemetry /dropgate/backends | jq -e --arg n "$1" --arg is "$2" '.[$n].health == $is'; }
 backend_known() { telemetry /dropgate/backends | jq -e --arg n "$1" 'has($n)'; }
 backend_unknown() { ! backend_known "$1"; }
+feed_is() { telemetry /dropgate/feeds | jq -e --argjson n "$1" '.bad.prefixes == $n'; }
 memory() { awk '/VmRSS/ { print $2 }' "/proc/$(proc_pid dataplane)/status"; }
 
 backends >"$work/nginx.conf"
 head -c 2M /dev/zero >"$work/html/large"
+echo 203.0.113.0/24 >"$work/bad.txt"
 chmod 755 "$LAB_DIR" "$work" "$work/html"
 proc_start fleet "$LOGS/fleet.log" ip netns exec "$DROPGATE_LAB-server" nginx -c "$work/nginx.conf"
 until_true 10 server bash -c ': </dev/tcp/198.18.128.2/8085' || fail "the backends start" "$(<"$LOGS/fleet.log")"
@@ -107,7 +109,8 @@ for round in 1 2; do
     reload "2 3" '[slow]\nmode = observe\n'
     [[ $round == 2 ]] || expect "a service that is back is served" until_true 30 client curl -fs -m 5 "http://$VIP4:82/"
     reload "4" '[limits]\nconnections = 100000\n'
-    reload "2 4"
+    reload "2 4" "[feed bad]\\nfile = $work/bad.txt\\n"
+    [[ $round == 2 ]] || expect "a feed that is named is in force" until_true 20 feed_is 1
     SIDE='' reload "2 3 4 5"
     reload "2 3" '[clients]\nshared_factor = 8\n'
     [[ $round == 2 ]] || memory_before=$(memory)
