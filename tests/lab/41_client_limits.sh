@@ -111,6 +111,15 @@ expect_equal "its SYNs are dropped" 28 "$(
 )"
 expect_at_least "and counted" 1 $(($(verdict banned) - before))
 
+# --- other limits, while it runs ---
+
+sed -i 's/^requests_burst = 10/requests_burst = 100/' "$LAB_DIR/clients.conf"
+counting
+until_true 20 backends_learned count4 count6 || fail "the backend is back"
+kill -HUP "$(proc_pid dataplane)"
+expect "other limits are taken over" until_true 10 grep -q '"reload_change".*requests_burst' "$LOGS/dataplane.log"
+expect_equal "and hold at once" 40 "$(of 200 "$(ask kept 198.18.64.8 40)")"
+
 # --- connections, on two workers ---
 
 begin 2 0,0,1 '[clients]
