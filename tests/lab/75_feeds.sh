@@ -45,6 +45,7 @@ start_dataplane "$conf"
 expect "who is in no list is served" served "$VIP4"
 expect_equal "the list is in force" "in_force 41" "$(state '| "\(.state) \(.entries)"')"
 
+expect_equal "all lists are told of" "bad partners" "$(telemetry /dropgate/feeds | jq -r 'map(.name) | join(" ")')"
 put_list 198.18.0.2 2001:db8::2
 reload feed 'feed bad .*42 entries'
 expect "an address of the list is dropped" denied "$VIP4"

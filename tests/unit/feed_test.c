@@ -234,11 +234,14 @@ static void metadata_that_counts_other_records_gives_a_cut_file_away(void **stat
     struct feed feed;
     assert_int_equal(read_as(FEED_AUTO,
                              "{\"cidr\":\"192.0.2.0/24\"}\n"
-                             "{\"type\":\"metadata\",\"records\":2}\n",
+                             "{\"type\":\"metadata\",\"records\":3}\n",
                              &feed),
                      -EINVAL);
-    assert_string_equal(why, "its metadata counts 2 records, and there are 1");
+    assert_string_equal(why, "its metadata counts 3 records, and there are 1");
     assert_null(feed.prefix);
+    comes_to(FEED_AUTO, /* some count that line, too */
+             "{\"cidr\":\"192.0.2.0/24\"}\n{\"type\":\"metadata\",\"records\":2}\n",
+             "192.0.2.0/24\n");
 }
 
 static void a_document_that_is_none_or_another_is_refused_by_its_line(void **state)
