@@ -92,6 +92,8 @@ static int setup_with(void **state, const char *text)
     if (r->first == NULL || upkeep_init(&r->upkeep, &r->slot, settings_services(r->first),
                                         settings_limits(r->first), &r->worker, 1, NULL) != 0)
         return -1;
+    if (upkeep_rule_slots(&r->upkeep, 4) != 0)
+        return -1;
     r->upkeep.builder = builder_start(&r->slot);
     r->reload = (struct reload){.path = r->path, .first = r->first, .upkeep = &r->upkeep};
     fflush(stderr);
@@ -487,6 +489,47 @@ static void a_hundred_memberships_leave_nothing_behind(void **state)
     assert_true(services(r)->backend_count <= 4); /* each has had one number all the time */
 }
 
+static const struct rule *rule_in_force(const struct rig *r, size_t index)
+{
+    assert_true(index < rules_count(r->slot.row->rules));
+    return rules_at(r->slot.row->rules, index);
+}
+
+static void rules_come_change_and_go_and_keep_their_slots(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, BASE "[rule a]\npath = /a\nadmit_per_second = 50\n"), 0);
+    assert_int_equal(rules_count(r->slot.row->rules), 1);
+    const uint32_t slot = rule_in_force(r, 0)->slot;
+    assert_int_equal(r->upkeep.rule_slots.slot[slot].per_second, 50);
+    assert_int_equal(reload_with(r, BASE "[rule b]\n[rule a]\npath = /a\nstate = sold_out\n"), 0);
+    assert_string_equal(rule_in_force(r, 1)->name, "a");
+    assert_int_equal(rule_in_force(r, 1)->state, RULE_SOLD_OUT);
+    assert_int_equal(rule_in_force(r, 1)->slot, slot);
+    assert_true(rule_in_force(r, 0)->slot != slot);
+    assert_int_equal(r->upkeep.rule_slots.slot[slot].per_second, 0);
+    assert_int_equal(reload_with(r, BASE), 0);
+    assert_int_equal(rules_count(r->slot.row->rules), 0);
+}
+
+static void a_rule_that_cannot_be_leaves_those_of_before(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(reload_with(r, BASE "[rule a]\nadmit_per_second = 50\n"), 0);
+    assert_int_equal(reload_with(r, BASE "[rule b]\nstate = upcoming\n"), -EINVAL);
+    logged(r, "[rule b] state = upcoming: opens_at is missing");
+    assert_string_equal(rule_in_force(r, 0)->name, "a");
+    assert_int_equal(r->upkeep.rule_slots.slot[rule_in_force(r, 0)->slot].per_second, 50);
+    /* Nor does one for which there is no place for now. */
+    assert_int_equal(reload_with(r, BASE "[rule b]\n[rule c]\n[rule d]\n[rule e]\n"), 0);
+    assert_int_equal(reload_with(r, BASE "[rule f]\n[rule g]\n[rule h]\n[rule i]\n"), -ENOSPC);
+    logged(r, "still have their places; try again");
+    assert_string_equal(rule_in_force(r, 3)->name, "e");
+    rule_slots_run(&r->upkeep.rule_slots, 1000);
+    assert_int_equal(reload_with(r, BASE "[rule f]\n[rule g]\n[rule h]\n[rule i]\n"), 0);
+    assert_string_equal(rule_in_force(r, 0)->name, "f");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -506,6 +549,8 @@ int main(void)
         TEST(a_protocol_does_not_change_under_open_connections),
         TEST(names_weights_and_drains_are_taken_over),
         TEST(another_router_is_asked_for_at_once_and_the_old_one_used_until_then),
+        TEST(rules_come_change_and_go_and_keep_their_slots),
+        TEST(a_rule_that_cannot_be_leaves_those_of_before),
         /* Last, for an event is written twenty times a second at most. */
         TEST(two_hundred_reloads_leave_nothing_behind),
         TEST(a_hundred_memberships_leave_nothing_behind),
