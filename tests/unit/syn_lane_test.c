@@ -206,6 +206,58 @@ static void limits_hold_in_the_lane_as_in_the_general_path(void **state)
     both_free(b);
 }
 
+/* One of the sources that come often is denied, one observed, one allowed inside denied: that one
+ * may send as much as it likes. */
+static struct lists *some_lists(enum wire_family family)
+{
+    static const char *const text[3][WIRE_FAMILIES] = {
+        {"198.18.64.2/31", "2001:db8:1000:2::/63"},
+        {"198.18.64.1/32", "2001:db8:1000:1::/64"},
+        {"198.18.64.3/32", "2001:db8:1000:3::/64"},
+    };
+    static const struct lists_source feeds[3] = {
+        {.name = "denied", .kind = LIST_DENY},
+        {.name = "observed", .kind = LIST_DENY, .mode = LIST_OBSERVE},
+        {.name = "allowed", .kind = LIST_ALLOW},
+    };
+    struct lists_source sources[3];
+    struct prefix prefixes[3];
+    struct lists *lists;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(prefix_parse(text[i][family], &prefixes[i], NULL), 0);
+        sources[i] = feeds[i];
+        sources[i].prefixes = &prefixes[i];
+        sources[i].count = 1;
+    }
+    assert_int_equal(lists_build(sources, 3, NULL, 1, &lists), 0);
+    return lists;
+}
+
+static void lists_hold_in_the_lane_as_in_the_general_path(void **state)
+{
+    enum { BURSTS = 200, SOURCE_RATE = 40 };
+    struct both *b = both_of(state);
+    struct lists *lists = some_lists(b->lane->family);
+    struct random r = {80};
+    b->lane->policy.lists = b->general->policy.lists = lists;
+    b->lane->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
+    for (int i = 0; i < BURSTS; i++) {
+        both_begin(b, 30);
+        for (uint32_t n = 0; n < SHARD_BURST; n++)
+            add_some_syn(b, &r);
+        both_decide(b);
+        assert_memory_equal(&b->lane->shard->hits, &b->general->shard->hits,
+                            sizeof b->lane->shard->hits);
+    }
+    const uint64_t *verdicts = b->lane->shard->verdicts;
+    assert_true(verdicts[VERDICT_DENIED] > 0 && verdicts[VERDICT_DENIED_OBSERVED] > 0);
+    assert_true(verdicts[VERDICT_SOURCE_RATE] > 0);
+    for (uint32_t slot = 0; slot < 3; slot++)
+        assert_true(lists_hits_of(lists, &b->lane->shard->hits, slot) > 0);
+    both_free(b);
+    lists_free(lists);
+}
+
 /* More services than the lane has room for: the others are answered by the general path. */
 static void a_burst_may_be_to_all_services_and_grants_change(void **state)
 {
@@ -289,6 +341,7 @@ int main(void)
         WIRE_TEST(the_lane_takes_the_syns_of_linux_and_nothing_longer),
         WIRE_TEST(a_flood_is_answered_by_the_lane_as_by_the_general_path),
         WIRE_TEST(limits_hold_in_the_lane_as_in_the_general_path),
+        WIRE_TEST(lists_hold_in_the_lane_as_in_the_general_path),
         WIRE_TEST(a_burst_may_be_to_all_services_and_grants_change),
         {"a_service_is_not_spoken_to_by_its_v4_mapped_address",
          a_service_is_not_spoken_to_by_its_v4_mapped_address, wire_setup_v6, wire_teardown, NULL},

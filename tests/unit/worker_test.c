@@ -325,6 +325,35 @@ static void syns_over_their_sources_rate_are_dropped_before_they_are_handed_over
     rig_free(r);
 }
 
+static void an_allowed_source_is_handed_over_however_much_it_sends(void **state)
+{
+    (void)state;
+    enum { SENT = 1000, RATE = 100 };
+    struct rig *r = rig_new(2, 1);
+    uint32_t client = 0;
+    struct addr addr = client_of(client);
+    r->limits->source_rate = RATE;
+    while (steer_client(&r->steer, OUTSIDE, &addr) != 1)
+        addr = client_of(++client);
+    const struct prefix alone = {addr, 128};
+    const struct lists_source source = {
+        .name = "partner", .kind = LIST_ALLOW, .prefixes = &alone, .count = 1};
+    struct lists *lists;
+    assert_int_equal(lists_build(&source, 1, NULL, 1, &lists), 0);
+    ((struct policy *)(uintptr_t)r->policy.row)->lists = lists; /* which owns it from here on */
+    for (uint32_t i = 0; i < SENT; i++)
+        push(client, i, 0);
+    for (int i = 0; i < SENT / WORKER_BURST + 1; i++)
+        worker_round(&r->worker[0]);
+    assert_int_equal(r->worker[0].handover.given, SENT);
+    run(r, SENT / WORKER_BURST + 2);
+    assert_int_equal(counted(r, VERDICT_SYN_COOKIE), SENT);
+    struct rte_mbuf *mbuf;
+    while (rte_ring_dequeue(out[OUTSIDE][0], (void **)&mbuf) == 0)
+        rte_pktmbuf_free(mbuf);
+    rig_free(r);
+}
+
 static void what_the_port_has_verified_stays_verified(void **state)
 {
     (void)state;
@@ -610,6 +639,7 @@ int main(void)
         cmocka_unit_test(with_a_queue_for_each_worker_nothing_is_sent_by_others),
         cmocka_unit_test(what_a_full_ring_does_not_take_is_counted_and_freed),
         cmocka_unit_test(syns_over_their_sources_rate_are_dropped_before_they_are_handed_over),
+        cmocka_unit_test(an_allowed_source_is_handed_over_however_much_it_sends),
         cmocka_unit_test(what_the_port_has_verified_stays_verified),
         cmocka_unit_test(a_frame_is_of_the_side_where_it_was_received),
         cmocka_unit_test(a_tagged_frame_goes_to_its_clients_worker_and_the_answer_is_tagged),
