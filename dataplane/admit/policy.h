@@ -130,6 +130,7 @@ struct limits {
     uint32_t probe_interval_ms, probe_timeout_ms;
     uint32_t probe_failures, opening_failures, response_failures; /* in a row */
     struct slow_limits slow;
+    bool excess_observe; /* tcp/excess.h */
     struct client_limits clients;
 };
 

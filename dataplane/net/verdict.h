@@ -99,6 +99,7 @@
     V(OPENING_BUSY,       "opening_busy",         "segment with nothing new, or more than is held, before the backend has answered, or part of a head before it has the first; the client sends it again") \
     V(OUT_OF_WINDOW,      "out_of_window",        "sequence number outside of the receiver's window") \
     V(ACK_UNSENT,         "ack_unsent",           "acknowledges bytes that were never sent") \
+    V(EXCESS,             "excess",               "one more of a client's segments that move nothing (duplicate ACKs, data again) than any honest stack sends") \
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
     V(ACK_COVERED,        "ack_covered",          "a backend's acknowledgement of bytes that the gateway has acknowledged itself: noted, not passed on") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
@@ -150,6 +151,7 @@
     V(SLOW_BODY_OBSERVED, "slow_body_observed",   "would have been slow_body; see [slow] mode") \
     V(SLOW_DRAIN_OBSERVED, "slow_drain_observed", "would have been slow_drain; see [slow] mode") \
     V(SLOW_IDLE_OBSERVED, "slow_idle_observed",   "would have been slow_idle; see [slow] mode") \
+    V(EXCESS_OBSERVED,    "excess_observed",      "would have been excess; see [tcp] excess_mode") \
     V(SLOW_ANSWER_OBSERVED, "slow_answer_observed", "would have been slow_answer; see [slow] mode") \
     V(DENIED_CUT,         "denied_cut",           "the lists have changed, and the client of a flow is denied now; both sides were reset") \
     V(FLOW_REPLACED,      "flow_replaced",        "the client began a new connection on the tuple of an old flow") \

@@ -89,6 +89,7 @@ struct settings {
     struct {
         int64_t syn_timeout, syn_tries, head_timeout, idle, half_closed, closing, linger, window,
             mss_v4, mss_v6;
+        int excess_mode; /* enum enforcement */
     } tcp;
     struct {
         int64_t resets, fins, echoes, too_bigs, inside_resets;

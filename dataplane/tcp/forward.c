@@ -3,6 +3,7 @@
  *
  * Segments of open flows: checked against what both halves have said, looked up in the close table,
  * translated in place, sent on. And how flows end. */
+#include "dataplane/tcp/excess.h"
 #include "dataplane/tcp/shard.h"
 
 uint32_t forward_patience(const struct limits *limits, enum flow_state state)
@@ -250,6 +251,28 @@ enum verdict forward_check(const struct shard *shard, const struct flow *flow, e
     return window_check(&promised, &flow->from_backend, segment);
 }
 
+/* A client's segment that moves nothing, and is one more of these than an honest stack has to send;
+ * or one that acknowledges what was never sent, and was refused for it. */
+static enum verdict limit_excess(struct shard *shard, struct flow *flow,
+                                 const struct window_segment *segment, enum verdict verdict)
+{
+    if (verdict == VERDICT_ACK_UNSENT && excess_unsent(flow, segment))
+        flow_strike(shard, flow, STRIKE_OPTIMISTIC_ACK);
+    if (verdict != VERDICT_FORWARDED)
+        return verdict;
+    if (excess_moves(flow, segment)) {
+        if (flow->excess != 0) /* as good as never */
+            excess_forgive(flow, segment);
+        return VERDICT_FORWARDED;
+    }
+    if (!excess_count(flow, shard_random(shard), shard->now_ms))
+        return VERDICT_FORWARDED;
+    if (!shard->policy.limits->excess_observe)
+        return VERDICT_EXCESS;
+    shard_count(shard, VERDICT_EXCESS_OBSERVED);
+    return VERDICT_FORWARDED;
+}
+
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from)
 {
@@ -262,6 +285,10 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     if (flow->after_last && from == FROM_CLIENT)
         surplus_strip(flow, &segment);
     enum verdict verdict = forward_check(shard, flow, from, &segment);
+    if (from == FROM_CLIENT)
+        verdict = limit_excess(shard, flow, &segment, verdict);
+    else if (flow->excess != 0 && segment.length != 0)
+        flow->excess--; /* there will be an answer to it */
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
