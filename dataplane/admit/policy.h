@@ -116,6 +116,7 @@ struct neighbors {
     struct {
         struct mac mac;
         bool known;
+        bool mute; /* it says nothing any more, while others of its services are well */
     } backend[];
 };
 

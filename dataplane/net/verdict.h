@@ -109,6 +109,7 @@
     V(REFUSAL_TAKEN,      "refusal_taken",        "of a connection whose request was refused: noted, acknowledged, discarded; nobody else gets it") \
     V(HEAD_UNKEPT,        "head_unkept",          "a later request's head came in pieces, and there was no place for its beginning: both sides were reset; see [tables] held") \
     V(REQUEST_MALFORMED,  "request_malformed",    "a later request, or a chunked body, that the strict parser refuses: both sides were reset") \
+    V(BACKEND_MUTE,       "backend_mute",         "a later request on a kept connection whose backend says nothing any more: both sides were reset, so that it comes again elsewhere") \
     V(INSIDE_NO_FLOW,     "inside_no_flow",       "a backend's segment without a flow") \
     V(INSIDE_SPOOF,       "inside_spoof",         "from the inside, but not from a backend") \
     /* counted beside the packet's verdict */ \

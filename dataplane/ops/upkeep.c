@@ -51,7 +51,7 @@ static void take_health(struct upkeep *upkeep, uint32_t index, enum health_chang
     const struct backend_health *well = &upkeep->backends[index].well;
     const char *name = upkeep->services->backend[index].name;
     char text[128];
-    upkeep->rebalance |= upkeep->health[index] != well->health;
+    upkeep->rebalance |= upkeep->health[index] != well->health || change == HEALTH_OTHER_REASON;
     upkeep->health[index] = well->health;
     health_sentence(well, text, sizeof text);
     if (change == HEALTH_WENT_DOWN)
@@ -101,6 +101,7 @@ struct neighbors *upkeep_neighbors(const struct upkeep *upkeep)
     for (uint32_t i = 0; i < count; i++) {
         part->backend[i].mac = upkeep->backends[i].mac;
         part->backend[i].known = upkeep->backends[i].resolved;
+        part->backend[i].mute = upkeep->backends[i].mute;
     }
     return part;
 }
@@ -269,6 +270,45 @@ static void update_offers(struct upkeep *upkeep)
         publish(upkeep, PART_OFFERS, copy_offers(upkeep));
 }
 
+/* A process that is stopped, or a host that is gone: the connections that are open to it will not
+ * end by themselves. */
+static bool says_nothing(const struct backend_health *well)
+{
+    return well->health == HEALTH_DOWN &&
+           (well->reason == PROBE_SILENT || well->reason == PROBE_UNANSWERED ||
+            well->reason == REASON_RESPONSES || well->reason == REASON_NEXT_HOP);
+}
+
+/* Of a service that has nobody else to lead clients to, none is. */
+static void excuse(struct upkeep *upkeep, const struct service *service, bool mute[])
+{
+    for (uint32_t i = 0; i < service->backend_count; i++)
+        if (upkeep->health[service->backends[i]] == HEALTH_UP &&
+            !upkeep->services->backend[service->backends[i]].drain)
+            return;
+    for (uint32_t i = 0; i < service->backend_count; i++)
+        mute[service->backends[i]] = false;
+}
+
+/* Whether somebody has fallen silent, or speaks again. */
+static bool mark_mute(struct upkeep *upkeep)
+{
+    const struct services *services = upkeep->services;
+    bool changed = false, *mute = malloc(services->backend_count * sizeof *mute);
+    if (mute == NULL)
+        return false; /* as before: their requests wait */
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        mute[i] = says_nothing(&upkeep->backends[i].well);
+    for (uint32_t i = 0; i < services->count; i++)
+        excuse(upkeep, &services->service[i], mute);
+    for (uint32_t i = 0; i < services->backend_count; i++) {
+        changed |= upkeep->backends[i].mute != mute[i];
+        upkeep->backends[i].mute = mute[i];
+    }
+    free(mute);
+    return changed;
+}
+
 /* Once per round, however much has changed. Offers go first: nobody may be promised what a backend
  * that comes back cannot keep. */
 static void rebalance(struct upkeep *upkeep)
@@ -278,6 +318,8 @@ static void rebalance(struct upkeep *upkeep)
     upkeep->rebalance = false;
     update_offers(upkeep);
     publish_balance(upkeep);
+    if (mark_mute(upkeep))
+        publish(upkeep, PART_NEIGHBORS, upkeep_neighbors(upkeep));
 }
 
 /* ---- health ---- */
@@ -314,14 +356,6 @@ static void take_probe(struct upkeep *upkeep, const struct message *message)
     take_health(upkeep, message->backend, change);
 }
 
-/* Clients' openings tell sooner than the next probe. */
-static void take_failed_openings(struct upkeep *upkeep, const struct message *message)
-{
-    struct backend_health *well = &upkeep->backends[message->backend].well;
-    if (well->health != HEALTH_DOWN) /* else its probes know better */
-        take_health(upkeep, message->backend, health_failed(well, REASON_OPENINGS, health_clock()));
-}
-
 /* Whether a service would be left with nobody that is well. */
 static bool is_last(const struct upkeep *upkeep, uint16_t backend)
 {
@@ -339,6 +373,16 @@ static bool is_last(const struct upkeep *upkeep, uint16_t backend)
             return true;
     }
     return false;
+}
+
+/* Clients' openings tell sooner than the next probe. Of the last one they may also tell that it is
+ * too busy to take them all at once: then its probes decide. */
+static void take_failed_openings(struct upkeep *upkeep, const struct message *message)
+{
+    struct backend_health *well = &upkeep->backends[message->backend].well;
+    if (well->health == HEALTH_DOWN || is_last(upkeep, message->backend))
+        return;
+    take_health(upkeep, message->backend, health_failed(well, REASON_OPENINGS, health_clock()));
 }
 
 static uint64_t answered_by(const struct upkeep *upkeep, uint16_t backend)

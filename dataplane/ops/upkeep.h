@@ -31,6 +31,7 @@ struct backend_state {
     bool learned;   /* options are known */
     struct tcp_options options;
     struct backend_health well;
+    bool mute; /* as in struct neighbors */
 };
 
 struct upkeep {

@@ -172,6 +172,8 @@ static enum verdict read_heads(struct shard *shard, struct flow *flow, struct re
     struct scan scan = flow->scan;
     enum verdict verdict, could;
     uint32_t head, heads = 0;
+    if (http1_part(&scan.parser) == HTTP1_BETWEEN && watch_mute(shard, flow))
+        return VERDICT_BACKEND_MUTE;
     for (;;) {
         struct refused_request no = {.why = VERDICT_FORWARDED};
         verdict = scan_segment(&scan, s->seq, bytes, s->length, &head);

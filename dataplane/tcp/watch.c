@@ -22,10 +22,9 @@ static uint32_t client_of(const struct addr *a)
 void watch_asked(struct shard *shard, struct flow *flow)
 {
     struct watch *watch = &shard->watches[flow->backend];
-    if (shard->policy.services->service[flow->service].response_timeout_ms == 0)
-        return;
     flow->unanswered = true;
-    if (watch->used == UINT8_MAX)
+    if (watch->used == UINT8_MAX ||
+        shard->policy.services->service[flow->service].response_timeout_ms == 0)
         return;
     int at = __builtin_ctz(~(unsigned)watch->used);
     watch->slot[at].flow = flow_index(shard->flows, flow);
@@ -39,6 +38,18 @@ void watch_answered(struct shard *shard, struct flow *flow)
     flow->unanswered = false;
     shard->openings[flow->backend].answered++;
     shard->watches[flow->backend].clients = 0;
+    shard->watches[flow->backend].answered_ms = (uint32_t)shard->now_ms;
+}
+
+/* Not while it still answers some, as one does that is only too busy for its probes: to send its
+ * clients elsewhere, all at once, would make the others so, too. */
+bool watch_mute(const struct shard *shard, const struct flow *flow)
+{
+    const struct limits *limits = shard->policy.limits;
+    uint32_t quiet = (uint32_t)shard->now_ms - shard->watches[flow->backend].answered_ms;
+    return shard->policy.neighbors->backend[flow->backend].mute && !flow->unanswered &&
+           !flow->delivering && flow->from_client.acked == flow->from_backend.end &&
+           quiet >= limits->probe_timeout_ms * limits->probe_failures;
 }
 
 /* One more client has waited in vain. */

@@ -11,6 +11,7 @@
 #ifndef DROPGATE_DATAPLANE_TCP_WATCH_H
 #define DROPGATE_DATAPLANE_TCP_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -25,6 +26,7 @@ struct watch {
         uint32_t since_ms;  /* the worker's clock, wraps */
     } slot[WATCH_FLOWS];
     uint32_t client[WATCH_CLIENTS]; /* who have waited in vain since the last answer: hashes */
+    uint32_t answered_ms;           /* when it last began to answer anybody; wraps */
     uint8_t used;                   /* bit i: slot[i] */
     uint8_t clients;
 };
@@ -37,6 +39,11 @@ void watch_asked(struct shard *shard, struct flow *flow);
 
 /** Its backend answers; only while flow->unanswered. */
 void watch_answered(struct shard *shard, struct flow *flow);
+
+/** Whether a request that comes now would get no answer, and may still be sent again by its client:
+ * the backend of the flow says nothing to its probes, nor lately to anybody else, while others are
+ * well; the flow has no answer to come. */
+bool watch_mute(const struct shard *shard, const struct flow *flow);
 
 /** Looks at the watched flows of some backends: bounded work. */
 void watch_tick(struct shard *shard);

@@ -331,6 +331,43 @@ static void the_last_backend_of_a_service_is_not_taken_out_for_slow_answers(void
     assert_int_equal(used(r), 2);
 }
 
+static void the_last_backend_of_a_service_is_left_to_its_probes(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    struct message failed = {.kind = MESSAGE_BACKEND_FAILED, .backend = 2};
+    tell(r, &two);
+    tell(r, &three);
+    tell(r, &failed);
+    assert_int_equal(used(r), 2);
+    failed.backend = 1; /* too busy for some clients is better than none */
+    tell(r, &failed);
+    assert_int_equal(used(r), 2);
+}
+
+static void who_says_nothing_is_mute_while_others_are_well(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message silent = probed(1, PROBE_SILENT), other = probed(2, PROBE_UNANSWERED);
+    const struct message refused = probed(1, PROBE_REFUSED);
+    tell(r, &two);
+    tell(r, &three);
+    tell(r, &refused);
+    tell(r, &refused);
+    assert_false(r->policy.row->neighbors->backend[1].mute); /* its kernel speaks for it */
+    tell(r, &silent);
+    assert_true(r->policy.row->neighbors->backend[1].mute);
+    tell(r, &other);
+    tell(r, &other);
+    assert_false(r->policy.row->neighbors->backend[1].mute); /* nobody else is there */
+    assert_false(r->policy.row->neighbors->backend[2].mute);
+    tell(r, &three);
+    assert_true(r->policy.row->neighbors->backend[1].mute);
+    tell(r, &two);
+    assert_false(r->policy.row->neighbors->backend[1].mute);
+}
+
 static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
 {
     struct rig *r = *state;
@@ -433,6 +470,8 @@ int main(void)
         TEST(a_backend_that_is_not_well_still_shows_its_options),
         TEST(a_backend_that_answers_nobody_is_out_until_its_pause_is_over_and_a_probe_is_good),
         TEST(the_last_backend_of_a_service_is_not_taken_out_for_slow_answers),
+        TEST(the_last_backend_of_a_service_is_left_to_its_probes),
+        TEST(who_says_nothing_is_mute_while_others_are_well),
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),

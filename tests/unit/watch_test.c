@@ -169,6 +169,44 @@ static void nothing_is_expected_where_a_service_says_so(void **state)
     assert_int_equal(w->message_count, 0);
 }
 
+/* A kept connection whose backend has been silent for a while: nothing new goes there. */
+static void a_request_on_a_connection_to_a_mute_backend_is_sent_elsewhere_by_a_reset(void **state)
+{
+    struct wire *w = watching(state);
+    struct wire_talk t = waiting(w, 0), other = waiting(w, 1);
+    answer(w, &t);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    wire_send(w, &ack, FROM_CLIENT);
+    wire_forget_frames(w);
+    w->neighbors->backend[w->family].mute = true;
+    wire_begin(w);
+    wire_wait(w, 1500); /* two probes of a second each have found it so, but it has just answered */
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, wire_request);
+    answer(w, &t);
+    const struct wire_segment again = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    wire_send(w, &again, FROM_CLIENT);
+    wire_forget_frames(w);
+    wire_wait(w, 2100);
+    wire_forget_frames(w);
+    const struct wire_segment request = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &request, FROM_CLIENT), VERDICT_BACKEND_MUTE);
+    bool told = false;
+    while (wire_pending(w) > 0) {
+        const struct wire_frame *frame = &w->frames[w->taken];
+        const struct wire_segment reset = wire_out(w, frame->to);
+        assert_true(reset.flags & TCP_RST);
+        assert_int_equal(reset.length, 0); /* nothing of the request */
+        told |= frame->to == OUTSIDE && reset.seq == t.client.expects;
+    }
+    assert_true(told);
+    wire_expect_tables(w, 1, 0);
+    /* One that waits for an answer goes on waiting: its request was delivered. */
+    const struct wire_segment more = wire_data(&other, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &more, FROM_CLIENT), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    w->message_count = 0;
+}
+
 /* More flows than places: those that find none are not watched, and places come back. */
 static void what_is_watched_is_bounded(void **state)
 {
@@ -195,6 +233,7 @@ int main(void)
         WIRE_TEST(a_body_that_is_still_coming_is_not_the_backends_fault),
         WIRE_TEST(connections_that_have_ended_are_not_waited_for),
         WIRE_TEST(nothing_is_expected_where_a_service_says_so),
+        WIRE_TEST(a_request_on_a_connection_to_a_mute_backend_is_sent_elsewhere_by_a_reset),
         WIRE_TEST(what_is_watched_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
