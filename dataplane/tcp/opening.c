@@ -478,12 +478,13 @@ static void give_up(struct shard *shard, struct frame *frame, struct flow *flow,
         flow_end(shard, flow, true);
         return;
     }
+    /* Keyed, so nobody chooses it; and the same whichever worker has the client. */
+    const uint64_t place = flow_hash(shard->flows, &flow->client, flow->client_port);
     const uint32_t first = flow->client_isn + 1, front = ranges_front(&entry->filled);
     const bool fin = flow->held_fin && flow->from_client.fin == first + front + 1;
     struct refused_request no = {
         .why = why,
-        .refusal = {.kind = REFUSAL_NO_BACKEND,
-                    .retry_after_s = gate_down_retry(shard_random(shard))},
+        .refusal = {.kind = REFUSAL_NO_BACKEND, .retry_after_s = gate_down_retry(place)},
     };
     heads_describe(entry->bytes, front, &no);
     /* Where another request behind it was refused, the parser has gone: nothing is waited for. */
