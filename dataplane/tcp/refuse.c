@@ -440,9 +440,10 @@ static enum verdict refuse(struct shard *shard, struct frame *frame, const struc
                            struct flow *flow, const struct window_segment *segment)
 {
     const uint32_t at = segment->seq + segment->length;
-    if (seq_before(at + 1,
-                   flow->from_backend.end)) /* an ACK behind the FIN may have overtaken it */
-        return VERDICT_STATE;               /* it has said more than that */
+    /* An acknowledgement behind the FIN may have overtaken it; what has said more did not end here.
+     */
+    if (seq_before(at + 1, flow->from_backend.end))
+        return VERDICT_STATE;
     if (segment->length != 0) {
         pass_answer(shard, frame, packet, flow, segment);
         shard->output.send(shard->output.context, OUTSIDE, frame->bytes, frame->length);

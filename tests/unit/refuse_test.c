@@ -970,6 +970,63 @@ static void a_closed_window_gets_it_when_it_opens(void **state)
     told(w, &t, t.client.next);
 }
 
+/* As small as it may be: a part of the answer at a time, and the FIN with the last. */
+static void a_client_with_little_room_gets_it_in_parts(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    t.client.scale = COOKIE_NO_SCALE;
+    wire_handshake(w, &t);
+    t.client.window = 100;
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    wire_expect_tables(w, 1, 0);
+    uint32_t length = 0;
+    for (bool last = false; !last; length += 100) {
+        const struct wire_segment part = wire_out(w, OUTSIDE);
+        last = (part.flags & TCP_FIN) != 0;
+        assert_int_equal(part.seq, t.client.expects);
+        assert_int_equal(part.ack, t.client.next);
+        assert_true(last ? part.length < 100 : part.length == 100);
+        wire_quiet(w);
+        t.client.expects += part.length + (uint32_t)last;
+        from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    }
+    assert_true(length > 100);
+    goes(w, &t);
+}
+
+static void and_nothing_where_no_flow_can_keep_the_rest_of_it(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.clients.connections = 1;
+    wire_begin(w);
+    idle(w);
+    struct wire_talk t = wire_talk(w);
+    t.client.scale = COOKIE_NO_SCALE;
+    wire_handshake(w, &t);
+    t.client.window = 100;
+    from_client(w, &t, TCP_PSH, NO, VERDICT_FLOW_TABLE_FULL);
+    wire_quiet(w);
+}
+
+/* An acknowledgement behind the backend's FIN may come before it. */
+static void a_fin_that_was_overtaken_is_a_fin(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    struct wire_segment behind = wire_segment(&t, FROM_BACKEND, TCP_ACK);
+    behind.seq += ANSWER_LENGTH + 1U;
+    behind.options.tsval++;
+    assert_int_equal(wire_send(w, &behind, FROM_BACKEND), VERDICT_FORWARDED);
+    wire_forget_frames(w);
+    leaves(w, &t, ANSWER);
+    assert_int_equal(wire_out(w, OUTSIDE).length, ANSWER_LENGTH);
+    t.client.expects += ANSWER_LENGTH;
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    expect_reply(&seen);
+    assert_int_equal(seen.seq, t.client.expects);
+}
+
 static void nothing_of_a_hundred_thousand_is_left(void **state)
 {
     struct wire *w = wire_of(state);
@@ -1038,6 +1095,9 @@ int main(void)
         TEST(a_backend_that_resets_takes_its_answers_along),
         TEST(a_backend_that_resets_once_all_is_said_changes_nothing),
         TEST(a_closed_window_gets_it_when_it_opens),
+        TEST(a_client_with_little_room_gets_it_in_parts),
+        TEST(and_nothing_where_no_flow_can_keep_the_rest_of_it),
+        TEST(a_fin_that_was_overtaken_is_a_fin),
         TEST(nothing_of_a_hundred_thousand_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
