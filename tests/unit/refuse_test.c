@@ -436,6 +436,30 @@ static void a_body_that_does_not_come_is_waited_for_as_long_as_a_head(void **sta
     goes(w, &t);
 }
 
+static void a_body_that_has_to_be_asked_for_is_not_waited_for(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Expect: 100-cont", VERDICT_READING);
+    acknowledged(w, &t, t.client.next);
+    from_client(w, &t, 0, "inue\r\nContent-Length: 10\r\n\r\n", VERDICT_RULE_RATE);
+    told(w, &t, t.client.next);
+    wire_quiet(w);
+}
+
+/* It may be about to send more of them. */
+static void what_follows_a_last_request_needs_a_flow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, "GET /no HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET",
+                VERDICT_RULE_RATE);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    wire_expect_tables(w, 1, 0);
+    reads(w, &t, &reply);
+    goes(w, &t);
+}
+
 static void a_client_that_has_ended_is_not_waited_for(void **state)
 {
     struct wire *w = wire_of(state);
@@ -599,6 +623,21 @@ static void behind_a_head_in_pieces_once_that_is_delivered(void **state)
     wire_forget_frames(w);
     leaves(w, &t, "");
     told(w, &t, t.client.next - NO_LENGTH);
+}
+
+static void a_backend_that_ends_before_that_has_the_last_word(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, TCP_PSH, "GET / HTT", VERDICT_READING);
+    acknowledged(w, &t, t.client.next);
+    wire_ask(w, &t, GET + 9);
+    wire_accept(w, &t);
+    from_client(w, &t, TCP_PSH, NO, VERDICT_AFTER_LAST);
+    wire_forget_frames(w);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK | TCP_FIN, ANSWER);
+    wire_quiet(w); /* no FIN of ours */
+    assert_int_equal(flow_at(w->shard->flows, 0)->state, FLOW_BACKEND_FIN);
 }
 
 static void a_head_whose_beginning_has_gone_on_ends_there(void **state)
@@ -1067,6 +1106,8 @@ int main(void)
         TEST(a_head_in_pieces_is_refused_when_it_is_complete),
         TEST(a_body_on_its_way_is_waited_for),
         TEST(a_body_that_does_not_come_is_waited_for_as_long_as_a_head),
+        TEST(a_body_that_has_to_be_asked_for_is_not_waited_for),
+        TEST(what_follows_a_last_request_needs_a_flow),
         TEST(a_client_that_has_ended_is_not_waited_for),
         TEST(a_large_body_is_discarded_behind_its_answer),
         TEST(a_gap_in_a_discarded_body_is_not_acknowledged),
@@ -1075,6 +1116,7 @@ int main(void)
         TEST(in_the_first_segment_too),
         TEST(while_the_backend_is_opened_too),
         TEST(behind_a_head_in_pieces_once_that_is_delivered),
+        TEST(a_backend_that_ends_before_that_has_the_last_word),
         TEST(a_head_whose_beginning_has_gone_on_ends_there),
         TEST(a_head_in_pieces_that_may_pass_leaves_nothing_aside),
         TEST(a_head_that_begins_with_the_first_request_is_kept_aside),
