@@ -84,13 +84,13 @@ done = function()
     io.write(string.format("RESULT %d %d %d\n", g, r, o))
 end
 LUA
-report=$(client wrk -t1 -c20 -d3s -s "$LAB_DIR/refusals.lua" "http://$VIP4")
+report=$(client wrk -t1 -c20 -d2s -s "$LAB_DIR/refusals.lua" "http://$VIP4")
 read -r _ good refused other < <(grep RESULT <<<"$report")
 expect_at_least "wrk reads refusals behind answers" 200 "${refused:-0}"
 expect_at_most "an answer before each of them" 20 $((good - refused))
 expect_equal "and nothing else" 0 "${other:-none}"
 before=$(verdict rule_sold_out) opened=$(verdict opened)
-report=$(client wrk -t1 -c20 -d3s "http://$VIP4$no")
+report=$(client wrk -t1 -c20 -d2s "http://$VIP4$no")
 refused=$(($(verdict rule_sold_out) - before))
 expect_at_least "alone, they are answered without a flow" 1000 "$refused"
 expect_equal "and nothing is opened" 0 $(($(verdict opened) - opened))
