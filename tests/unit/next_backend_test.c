@@ -421,6 +421,36 @@ static void openings_that_fail_in_a_row_are_told(void **state)
     assert_int_equal(w->shard->openings[w->family].opened, 1);
 }
 
+/* No new ones, but what is open goes on: also when nobody else is left. */
+static void a_kept_connection_to_a_backend_that_drains_goes_on(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w), late = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, wire_request);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK | TCP_PSH, "HTTP/1.1 204 No Content\r\n\r\n");
+    w->services->backend[w->family].drain = true;
+    wire_backends(w, 1); /* placed anew */
+    wire_begin(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, wire_request);
+    wire_handshake(w, &late);
+    const struct wire_segment request = wire_data(&late, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &request, FROM_CLIENT), VERDICT_BACKENDS_DOWN);
+    const struct wire_segment told = wire_out(w, OUTSIDE);
+    assert_memory_equal(told.payload, "HTTP/1.1 503 ", 13);
+    wire_expect_tables(w, 1, 0);
+    w->services->backend[w->family].drain =
+        false; /* down, not draining: a later one is told, too */
+    w->health[w->family] = HEALTH_DOWN;
+    wire_backends(w, 1);
+    wire_begin(w);
+    const struct wire_segment later = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    wire_send(w, &later, FROM_CLIENT);
+    assert_int_equal(w->shard->verdicts[VERDICT_BACKENDS_DOWN], 2);
+    wire_forget_frames(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +473,7 @@ int main(void)
         WIRE_TEST(pitfall_12_a_backend_without_a_next_hop_is_passed_over),
         WIRE_TEST(a_tuple_that_another_service_has_there_leads_to_another_backend),
         WIRE_TEST(openings_that_fail_in_a_row_are_told),
+        WIRE_TEST(a_kept_connection_to_a_backend_that_drains_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
