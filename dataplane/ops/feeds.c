@@ -314,10 +314,17 @@ static void judge_file(struct feeds *feeds, struct one *one, const struct feed_f
     feed_trial_free(&trial);
 }
 
-/* Whether the content in use would be read and cleaned as before. */
-static bool reads_alike(const struct feed_spec *a, const struct feed_spec *b)
+/* What was only observed is to be enforced now. */
+static bool comes_to_force(const struct feed_spec *before, const struct feed_spec *spec)
 {
-    return a->kind == b->kind && a->format == b->format;
+    return before->mode == LIST_OBSERVE && spec->mode == LIST_ENFORCE;
+}
+
+/* Whether the content in use would be read, cleaned and judged as before. */
+static bool judged_alike(const struct feed_spec *before, const struct feed_spec *spec)
+{
+    return before->kind == spec->kind && before->format == spec->format &&
+           !comes_to_force(before, spec);
 }
 
 /* Times that are left begin anew with a newer file. */
@@ -414,10 +421,12 @@ static void renew(struct feeds *feeds, const struct feed_spec *spec, bool ours_c
                   struct one *one)
 {
     bool known = move_one(feeds, spec->name, one);
-    bool stale = known && (ours_changed || !reads_alike(&one->spec, spec));
+    bool stale = known && (ours_changed || !judged_alike(&one->spec, spec));
     struct one before = *one;
     set_spec(one, spec);
     look(feeds, one, stale);
+    if (known && comes_to_force(&before.spec, spec) && one->status.state == FEED_WAITS)
+        one->spec.mode = one->status.mode = LIST_OBSERVE; /* until it is accepted */
     feeds->changed |= !known || differs(&before, one);
     if (stale && one->taken == before.taken) {
         clean_again(feeds, one);

@@ -368,8 +368,14 @@ static void clients_who_are_there_are_not_denied_in_numbers(void **state)
     assert_false(denied(r, "198.51.100.3"));
     load(r, BAD "mode = observe\n");
     is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    for (int i = 0; i < 2; i++) { /* what was observed is not enforced either, however often */
+        load(r, BAD);
+        is_said(r, "bad", FEED_WAITS, 1, "would deny 4 of 20 clients");
+        assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_OBSERVED);
+    }
     load(r, "[feed bad]\nfile = @/bad\nclients = 20\n");
     is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    assert_true(denied(r, "198.51.100.3"));
 }
 
 static void our_own_addresses_are_left_out_also_of_what_stays(void **state)
