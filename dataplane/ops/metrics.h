@@ -6,7 +6,7 @@
  *   /dropgate/tables    flows, tombstones, held, with their capacities
  *   /dropgate/backends  per backend: resolved, answering, learned options
  *   /dropgate/rules     per rule: its state, and what it let pass and refused; with a name behind
- *                       the comma of that one
+ *                       the comma of that one, with @40 of the forty from there on
  *   /dropgate/feeds     per feed: kind, mode, what became of its file, prefixes, age in seconds,
  * and hits: packets looked up that it names; with a name behind the comma, more /dropgate/worker
  * packets in and out per side, busy and idle loops, and frames received for

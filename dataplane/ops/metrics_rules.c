@@ -5,6 +5,7 @@
  * policy too, for as long as it writes its answer. */
 #include "dataplane/ops/metrics_rules.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <urcu/urcu-qsbr.h>
@@ -13,7 +14,7 @@
 #include "common/rules.h"
 #include "dataplane/ops/metrics_key.h"
 
-enum { SHOWN = 250 }; /* an answer holds 256 (RTE_TEL_MAX_DICT_ENTRIES) */
+enum { SHOWN = 40 }; /* DPDK sends 16 KiB or nothing, and a rule takes up to 380 bytes */
 
 static int64_t unix_ms(void)
 {
@@ -39,13 +40,13 @@ static void fill(struct rte_tel_data *one, const struct upkeep *upkeep, const st
 }
 
 /* In the file's order. */
-static bool show_all(const struct upkeep *upkeep, const struct rules *rules,
-                     struct rte_tel_data *data)
+static bool show_some(const struct upkeep *upkeep, const struct rules *rules, size_t from,
+                      struct rte_tel_data *data)
 {
     size_t count = rules != NULL ? rules_count(rules) : 0;
     char key[METRICS_KEY];
     rte_tel_data_start_dict(data);
-    for (size_t i = 0; i < count && i < SHOWN; i++) {
+    for (size_t i = from; i < count && i - from < SHOWN; i++) {
         struct rte_tel_data *one = rte_tel_data_alloc();
         if (one == NULL)
             return true;
@@ -73,8 +74,10 @@ bool metrics_rules(const struct upkeep *upkeep, const char *name, struct rte_tel
 {
     urcu_qsbr_register_thread();
     const struct policy *row = rcu_dereference(upkeep->slot->row);
-    bool found = name == NULL || *name == '\0' ? show_all(upkeep, row->rules, data)
-                                               : show_one(upkeep, row->rules, name, data);
+    bool all = name == NULL || *name == '\0';
+    bool found = all            ? show_some(upkeep, row->rules, 0, data)
+                 : *name == '@' ? show_some(upkeep, row->rules, strtoul(name + 1, NULL, 10), data)
+                                : show_one(upkeep, row->rules, name, data);
     urcu_qsbr_unregister_thread();
     return found;
 }

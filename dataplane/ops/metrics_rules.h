@@ -11,8 +11,8 @@
 
 #include "dataplane/ops/upkeep.h"
 
-/** All rules, as far as an answer has room for them, or the one of that name. False if there is
- * none. */
+/** The one of that name; without a name the first forty, and for "@N", which no name begins with,
+ * the forty from number N on. False if there is none of that name. */
 bool metrics_rules(const struct upkeep *upkeep, const char *name, struct rte_tel_data *data);
 
 #endif

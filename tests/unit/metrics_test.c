@@ -539,6 +539,11 @@ static void rules_are_said_with_what_they_did(void **state)
     says("over_rate", "30");
     says("refused", "3");
     says("observed", "3");
+    assert_int_equal(ask("/dropgate/rules", "@1"), 0);
+    assert_int_equal(said.count, 1);
+    says_of("rest", "rule", "rest");
+    assert_int_equal(ask("/dropgate/rules", "@2"), 0);
+    assert_int_equal(said.count, 0);
     assert_int_equal(ask("/dropgate/rules", "other"), -1);
     rig.row.rules = NULL;
     free(rules);
