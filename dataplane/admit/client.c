@@ -281,6 +281,12 @@ static void cut_begin(struct clients *clients, uint32_t number)
     clients->cut.newer = number;
 }
 
+/* Said where the walk has it at hand. */
+static void say_bans(const struct clients *clients)
+{
+    *clients->shard.bans = clients->bans.count + (clients->cut.older != 0);
+}
+
 static void cut_end(struct clients *clients, uint32_t number)
 {
     struct client *client = client_at(&clients->table, number);
@@ -294,6 +300,7 @@ static void cut_end(struct clients *clients, uint32_t number)
         client_at(&clients->table, place.newer)->order[ORDER_ALL].older = place.older;
     else
         clients->cut.newer = place.older;
+    say_bans(clients);
 }
 
 void client_disconnect(struct clients *clients, uint32_t account, uint32_t flow)
@@ -332,6 +339,7 @@ static void ban(struct clients *clients, const struct client_limits *limits, uin
     count(clients, VERDICT_BAN);
     if (!limits->observe[CLIENT_LIMIT_BANS])
         cut_begin(clients, number);
+    say_bans(clients);
 }
 
 static void strike(struct clients *clients, const struct client_limits *limits, uint32_t number,
@@ -367,11 +375,6 @@ void client_strike_on(struct clients *clients, const struct client_limits *limit
         strike(clients, limits, account, reason, now_ms);
 }
 
-bool clients_any_ban(const struct clients *clients)
-{
-    return clients->bans.count != 0;
-}
-
 void clients_prefetch_ban(const struct clients *clients, uint64_t source)
 {
     bans_prefetch(&clients->bans, source);
@@ -385,6 +388,7 @@ bool clients_is_banned(const struct clients *clients, uint64_t source, uint64_t 
 void clients_tick(struct clients *clients, uint64_t now_ms)
 {
     bans_expire(&clients->bans, BANS_PER_TICK, now_ms);
+    say_bans(clients);
 }
 
 /* ---- requests ---- */

@@ -88,6 +88,7 @@ struct clients_shard {
     struct quota *quota;       /* of the gateway's open connections */
     struct lease *rate;        /* of its new connections */
     uint64_t *verdicts;        /* counters of what happens beside a packet's own verdict */
+    uint32_t *bans;            /* set: 0 while nobody is banned and no flow is to be cut */
 };
 
 struct clients;
@@ -100,9 +101,6 @@ void clients_free(struct clients *clients);
  * then the entry: one call each, some time apart. */
 void clients_prefetch(const struct clients *clients, uint64_t source);
 void clients_prefetch_found(const struct clients *clients, uint64_t source);
-
-/** Whether anybody is banned: if not, nothing has to be looked up. */
-bool clients_any_ban(const struct clients *clients);
 
 /** Fetches what clients_is_banned reads. */
 void clients_prefetch_ban(const struct clients *clients, uint64_t source);

@@ -196,7 +196,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     burst->generals = 0;
     burst->asked = 0;
     burst->syns = 0;
-    burst->bans = clients_any_ban(shard->clients);
+    burst->bans = shard->bans != 0;
     burst->asks = burst->bans || shard->lists != NULL;
     syn_lane_begin(&burst->lane, shard);
     for (uint32_t first = 0; first < count; first += AT_ONCE) {

@@ -278,7 +278,7 @@ static enum verdict without_flow(struct shard *shard, struct frame *frame,
         admission_source(shard, &packet->source, packet->v4, &listed) != VERDICT_FORWARDED)
         return VERDICT_DENIED;
     const uint64_t source = guard_source_of(&shard->guard, &packet->source, packet->v4);
-    if (clients_any_ban(shard->clients) &&
+    if (shard->bans != 0 &&
         outside_banned(shard, source, &packet->source, packet->v4) != VERDICT_FORWARDED)
         return VERDICT_BANNED;
     if (!(listed & LISTED_UNCOUNTED) && !guard_source(&shard->guard, source))

@@ -44,7 +44,8 @@ struct shard *shard_new(const struct shard_sizes *sizes, const struct siphash_ke
     int error = guard_init(&shard->guard, &guard_key, now_ms);
     const struct clients_sizes clients = {sizes->clients, sizes->bans, sizes->flows};
     const struct clients_shard its = {&shard->guard, &shard->connections,
-                                      &shard->lease[LEASE_CONNECTIONS], shard->verdicts};
+                                      &shard->lease[LEASE_CONNECTIONS], shard->verdicts,
+                                      &shard->bans};
     shard->clients = clients_new(&clients, &its);
     if (error == 0)
         error = rule_accounts_init(&shard->rules, sizes->rules);
@@ -104,8 +105,8 @@ void shard_begin(struct shard *shard, const struct policy *policy, uint64_t now_
     rule_accounts_begin(&shard->rules);
 }
 
-/* Flows of clients that were banned. */
-static void cut_banned(struct shard *shard)
+/* While somebody is banned: ends flows of clients that were, forgets bans that are over. */
+static __attribute__((noinline, cold)) void watch_bans(struct shard *shard)
 {
     uint32_t index;
     for (int i = 0; i < CUTS_PER_TICK && (index = clients_to_cut(shard->clients)) != CLIENT_NO_FLOW;
@@ -115,6 +116,7 @@ static void cut_banned(struct shard *shard)
         flow_end(shard, flow, true);
         shard_count(shard, VERDICT_BAN_CUT);
     }
+    clients_tick(shard->clients, shard->now_ms);
 }
 
 /* A reload: numbers that nobody has will be others'. */
@@ -151,8 +153,8 @@ uint32_t shard_tick(struct shard *shard)
             forward_timeout(shard, flow);
     }
     tombstones_expire(shard->tombstones, shard->now_ms, TIMERS_PER_TICK);
-    cut_banned(shard);
-    clients_tick(shard->clients, shard->now_ms);
+    if (shard->bans != 0)
+        watch_bans(shard);
     if (shard->policy.services->generation != shard->numbered)
         renumber(shard);
     if (shard->probes != NULL && shard->now_ms >= shard->probes_due_ms)

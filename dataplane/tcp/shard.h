@@ -146,6 +146,7 @@ struct shard {
     uint32_t unchecked;        /* flows below that index may not have been looked up in them yet */
     struct lists_hits hits;    /* others: ro */
     uint64_t now_ms, unix_ms;
+    uint32_t bans;             /* 0: nobody is banned (admit/client.h) */
     const struct steer *steer; /* who owns whom, and which worker this is; NULL: it has everybody */
     uint32_t index;
     struct mac mac[PORT_SIDES];
@@ -263,7 +264,7 @@ uint32_t admission_tick(struct shard *shard);
 enum verdict outside_judge(struct shard *shard, uint64_t source, uint64_t network, uint8_t flags);
 
 /** Whether a source, by its hash and address, is banned: VERDICT_BANNED or FORWARDED. Only asked
- * while clients_any_ban. */
+ * while there are bans. */
 enum verdict outside_banned(struct shard *shard, uint64_t source, const struct addr *client,
                             bool v4);
 

@@ -166,6 +166,9 @@ static void who_sends_no_requests_is_banned_and_its_connections_are_cut(void **s
     wire_quiet(w);
     wire_wait(w, 5000);
     assert_int_equal(wire_send(w, &syn, FROM_CLIENT), VERDICT_SYN_COOKIE);
+    assert_int_equal(w->shard->bans, 1); /* it is remembered for as long again */
+    wire_wait(w, 5000);
+    assert_int_equal(w->shard->bans, 0);
 }
 
 static void a_ban_that_is_observed_drops_and_cuts_nothing(void **state)
