@@ -96,7 +96,7 @@ struct prefixes {
 /** Builds the map in `*out`, for prefixes_end. Overlaps are what they are: prefixes of one mark
  * merge, of several add up. Returns 0, -ENOMEM, -EINVAL (a mark or a length that is none), or
  * -E2BIG (more prefixes or sets than there may be); `*out` is then empty. Takes some tenths of a
- * second for a million, and 60 bytes of working memory per prefix. Any thread but a worker's. */
+ * second for a million, and 70 bytes of working memory per prefix. Any thread but a worker's. */
 int prefixes_build(const struct prefixes_source *sources, size_t count, struct prefixes *out);
 
 /** Gives the memory back. A map that is zeroed is nothing. */

@@ -163,9 +163,9 @@ static void nested_and_repeated_ipv4_prefixes_agree_with_the_model(void **state)
         {"198.51.100.0", 120, 128},  {"198.51.0.0", 112, 128}, {"0.0.0.0", 96, 128},
         {"255.255.255.0", 116, 128}, {"10.0.0.0", 100, 106},   {"0.0.0.0", 118, 128},
     };
-    for (uint64_t seed = 0; seed < 3; seed++)
+    for (uint64_t seed = 0; seed < 2; seed++)
         for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-            play(seed * 16 + i, &places[i], 1 + seed * 150, 1 + (uint32_t)(seed % 5));
+            play(seed * 16 + i, &places[i], 20 + seed * 180, 1 + (uint32_t)(seed % 5));
 }
 
 static void nested_and_repeated_ipv6_prefixes_agree_with_the_model(void **state)
@@ -181,9 +181,9 @@ static void nested_and_repeated_ipv6_prefixes_agree_with_the_model(void **state)
         {"ffff:ffff:ffff:ffff::", 48, 128},
         {"2001:db8:7::", 30, 34},
     };
-    for (uint64_t seed = 0; seed < 3; seed++)
+    for (uint64_t seed = 0; seed < 2; seed++)
         for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-            play(seed * 16 + i, &places[i], 1 + seed * 150, 1 + (uint32_t)(seed % 5));
+            play(seed * 16 + i, &places[i], 20 + seed * 180, 1 + (uint32_t)(seed % 5));
 }
 
 static void thousands_of_prefixes_of_64_marks_agree_with_the_model(void **state)
