@@ -291,7 +291,8 @@ static void plan_requests(struct world *w, struct attempt *a)
     const uint32_t heads = w->split_first ? 3000 : 300;
     text.length = 0;
     a->requests = one_in(w, 2) ? 1 : between(w, 1, SHOP_REQUESTS);
-    const bool surplus = w->wire != NULL && one_in(w, 8), refused = w->wire != NULL && one_in(w, 6);
+    const bool surplus = w->wire != NULL && one_in(w, 8),
+               refused = w->wire != NULL && one_in(w, 6) && a->client->traits.buffer >= 200;
     for (uint32_t i = 0; i < a->requests; i++) {
         a->malformed = one_in(w, 40);
         if (a->malformed) {

@@ -467,6 +467,12 @@ static void judge_attempt(struct schedule *s, struct attempt *a)
     if (a->refused && a->socket != NULL && a->socket->end != MODEL_DONE &&
         s->world->wire->shard->verdicts[VERDICT_REFUSAL_UNREAD] != 0)
         shop_excuse(a, "it did not read its refusal, or did not close, for ten seconds");
+    if (a->refused && shop_served(a) == 0 && a->socket != NULL && a->socket->end == MODEL_TIMED_OUT)
+        shop_excuse(a,
+                    "it did not close, and of what was refused without a flow none is kept alive");
+    if (a->socket != NULL && a->socket->end == MODEL_TIMED_OUT && s->world->wire != NULL &&
+        s->world->wire->shard->verdicts[VERDICT_HELD_FULL] != 0)
+        shop_excuse(a, "there was no place for a later head, for too long");
     if (a->unserved && (a->taken != 0 || !tried_in_vain(s)))
         shop_wrong(&s->shop, a, "a request was refused that should have been served");
     else if (a->unserved)
