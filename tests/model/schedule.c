@@ -419,12 +419,13 @@ static bool heads_were_reset(const struct schedule *s)
            0;
 }
 
-/* Only a link that loses very much loses that many in a row. A backend that got nothing may give up
- * before the gateway does: its keep-alives are not for a client that has been told more. */
+/* Only a link that loses very much loses that many in a row. A backend that has nothing to
+ * answer may give up before: its keep-alives, or what answers them, were lost, or are not for a
+ * client that has been told more by the gateway. */
 static bool undelivered(const struct schedule *s, const struct attempt *a)
 {
     const struct world *w = s->world;
-    bool gave_up = a->server != NULL && a->server->end == MODEL_TIMED_OUT && a->taken == 0;
+    bool gave_up = a->server != NULL && a->server->end == MODEL_TIMED_OUT && a->answered == 0;
     return w->wire != NULL && w->link[INSIDE].lost > 80 &&
            (gave_up || w->wire->shard->verdicts[VERDICT_UNDELIVERED] != 0);
 }
