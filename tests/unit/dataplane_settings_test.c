@@ -419,6 +419,50 @@ static void weights_drains_and_what_all_down_means_reach_the_policy(void **state
     conf_free(&SETTINGS_SCHEMA, s);
 }
 
+static struct slow_limits slow_limits_of(const char *section)
+{
+    struct settings *s = accepted("[outside]", section);
+    struct limits *limits = settings_limits(s);
+    assert_non_null(limits);
+    const struct slow_limits slow = limits->slow;
+    free(limits);
+    conf_free(&SETTINGS_SCHEMA, s);
+    return slow;
+}
+
+/* tests/unit/slow_test.c says whom these spare. */
+static void slow_clients_are_reset_by_default_but_not_soon(void **state)
+{
+    (void)state;
+    const struct slow_limits slow = slow_limits_of("[outside]");
+    assert_false(slow.observe);
+    assert_int_equal(slow.window_ms, 60000);
+    assert_int_equal(slow.rate[SLOW_BODY], 256);
+    assert_int_equal(slow.rate[SLOW_DRAIN], 256);
+    assert_int_equal(slow.most_ms[SLOW_HEAD], 10000);
+    assert_int_equal(slow.most_ms[SLOW_BODY], 3600000);
+    assert_int_equal(slow.most_ms[SLOW_DRAIN], 7200000);
+    assert_int_equal(slow.most_ms[SLOW_IDLE], 360000);
+    assert_int_equal(slow.most_ms[SLOW_ANSWER], 900000);
+}
+
+static void how_slow_a_client_may_be_is_the_files(void **state)
+{
+    (void)state;
+    const struct slow_limits slow = slow_limits_of(
+        "[slow]\nmode = observe\nwindow = 5s\nbody_rate = 1\ndrain_rate = 2\nbody = 3s\n"
+        "drain = 4s\nidle = 5s\nanswer = 6s\n[tcp]\nhead_timeout = 7s\n[outside]");
+    assert_true(slow.observe);
+    assert_int_equal(slow.window_ms, 5000);
+    assert_int_equal(slow.rate[SLOW_BODY], 1);
+    assert_int_equal(slow.rate[SLOW_DRAIN], 2);
+    assert_int_equal(slow.most_ms[SLOW_BODY], 3000);
+    assert_int_equal(slow.most_ms[SLOW_DRAIN], 4000);
+    assert_int_equal(slow.most_ms[SLOW_IDLE], 5000);
+    assert_int_equal(slow.most_ms[SLOW_ANSWER], 6000);
+    assert_int_equal(slow.most_ms[SLOW_HEAD], 7000);
+}
+
 static void limits_are_the_files_in_milliseconds_and_per_second(void **state)
 {
     (void)state;
@@ -724,6 +768,8 @@ int main(void)
         cmocka_unit_test(what_could_not_be_asked_is_refused),
         cmocka_unit_test(weights_drains_and_what_all_down_means_reach_the_policy),
         cmocka_unit_test(limits_are_the_files_in_milliseconds_and_per_second),
+        cmocka_unit_test(slow_clients_are_reset_by_default_but_not_soon),
+        cmocka_unit_test(how_slow_a_client_may_be_is_the_files),
         cmocka_unit_test(a_protocol_in_which_the_server_speaks_first_is_refused_with_the_reason),
         cmocka_unit_test(server_names_are_those_of_a_tls_service),
         cmocka_unit_test(what_is_shown_can_be_loaded_again),
