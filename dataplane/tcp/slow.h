@@ -14,7 +14,11 @@
  * way: those begin where they are read.
  * It never says a word to either end but the last one. One thread, the flow's owner's.
  *
- * Before a backend has answered, a flow has [tcp] head_timeout, then syn_timeout and syn_tries. */
+ * Before a backend has answered, a flow has [tcp] head_timeout, then syn_timeout and syn_tries.
+ *
+ * What remains open: room that a client has given and takes back (a shrunk window, RFC 9293 section
+ * 3.8.6) is not known here, so who does that and has acknowledged everything is idle, not a slow
+ * reader; and a backend that falls silent in the middle of an answer leaves its client idle. */
 #ifndef DROPGATE_DATAPLANE_TCP_SLOW_H
 #define DROPGATE_DATAPLANE_TCP_SLOW_H
 
