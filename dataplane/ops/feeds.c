@@ -132,9 +132,14 @@ static void forget_clients(struct feeds *feeds)
 
 /* ---- one feed ---- */
 
+static bool denies(const struct feed_spec *spec)
+{
+    return spec->kind == LIST_DENY && spec->mode == LIST_ENFORCE;
+}
+
 static struct feed_ground ground_of(struct feeds *feeds, const struct one *one, int64_t size_before)
 {
-    if (one->spec.kind == LIST_DENY && one->spec.mode == LIST_ENFORCE)
+    if (denies(&one->spec))
         ask_for_clients(feeds);
     return (struct feed_ground){feeds->plan->ours, feeds->plan->ours_count, size_before,
                                 feeds->seen,       feeds->seen_count,       unix_ms()};
@@ -314,10 +319,10 @@ static void judge_file(struct feeds *feeds, struct one *one, const struct feed_f
     feed_trial_free(&trial);
 }
 
-/* What was only observed is to be enforced now. */
+/* What was only observed, or of another kind, is to deny now. */
 static bool comes_to_force(const struct feed_spec *before, const struct feed_spec *spec)
 {
-    return before->mode == LIST_OBSERVE && spec->mode == LIST_ENFORCE;
+    return denies(spec) && !denies(before);
 }
 
 /* Whether the content in use would be read, cleaned and judged as before. */
@@ -425,8 +430,8 @@ static void renew(struct feeds *feeds, const struct feed_spec *spec, bool ours_c
     struct one before = *one;
     set_spec(one, spec);
     look(feeds, one, stale);
-    if (known && comes_to_force(&before.spec, spec) && one->status.state == FEED_WAITS)
-        one->spec.mode = one->status.mode = LIST_OBSERVE; /* until it is accepted */
+    if (known && comes_to_force(&before.spec, spec) && one->taken == before.taken)
+        one->spec.mode = one->status.mode = LIST_OBSERVE; /* until a file has been judged for it */
     feeds->changed |= !known || differs(&before, one);
     if (stale && one->taken == before.taken) {
         clean_again(feeds, one);

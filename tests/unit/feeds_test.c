@@ -378,6 +378,49 @@ static void clients_who_are_there_are_not_denied_in_numbers(void **state)
     assert_true(denied(r, "198.51.100.3"));
 }
 
+static void put_clients(struct rig *r, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "198.51.100.%zu", i);
+        assert_int_equal(addr_parse(text, &r->clients[i]), 0);
+    }
+    r->client_count = count;
+}
+
+static void what_was_only_observed_is_not_enforced_while_its_file_cannot_be_judged(void **state)
+{
+    struct rig *r = *state;
+    put_clients(r, 20);
+    put(r, "bad", "198.51.100.0/30\n");
+    start(r, BAD "mode = observe\n");
+    take_away(r, "bad");
+    load(r, BAD);
+    is_said(r, "bad", FEED_UNREADABLE, 1, "No such file");
+    assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_OBSERVED);
+    put(r, "bad", "198.51.100.0/31\n");
+    load(r, BAD);
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    assert_true(denied(r, "198.51.100.1"));
+}
+
+static void what_allowed_clients_does_not_deny_them_before_it_has_been_judged(void **state)
+{
+    struct rig *r = *state;
+    put_clients(r, 20);
+    put(r, "bad", "198.51.100.0/27\n");
+    start(r, BAD "kind = allow\n");
+    assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_ALLOWED);
+    for (int i = 0; i < 2; i++) {
+        load(r, BAD);
+        is_said(r, "bad", FEED_WAITS, 1, "would deny 20 of 20 clients");
+        assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_OBSERVED);
+    }
+    load(r, BAD "clients = 100\n");
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    assert_true(denied(r, "198.51.100.3"));
+}
+
 static void our_own_addresses_are_left_out_also_of_what_stays(void **state)
 {
     struct rig *r = *state;
@@ -573,6 +616,8 @@ int main(void)
         TEST(what_cannot_be_read_cannot_be_accepted),
         TEST(a_file_that_is_too_long_or_no_file_is_refused),
         TEST(clients_who_are_there_are_not_denied_in_numbers),
+        TEST(what_was_only_observed_is_not_enforced_while_its_file_cannot_be_judged),
+        TEST(what_allowed_clients_does_not_deny_them_before_it_has_been_judged),
         TEST(our_own_addresses_are_left_out_also_of_what_stays),
         TEST(after_a_restart_the_last_good_copy_takes_the_place_of_a_missing_file),
         TEST(after_a_restart_a_file_is_compared_with_the_last_good_copy),
