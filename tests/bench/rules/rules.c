@@ -16,7 +16,7 @@
 
 enum { ASKED = 1024, RUNS = 5, SMALLEST_NS = 20000000 };
 
-static char paths[RULES_MAX][64], names[RULES_MAX][16];
+static char paths[RULES_MAX][64], names[RULES_MAX][32];
 static struct rule_source sources[RULES_MAX];
 static char asked[ASKED][PATH_MAX_BYTES + 1];
 static struct http1_slice slices[ASKED];
