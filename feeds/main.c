@@ -119,6 +119,17 @@ static int take_directory(const char *path)
     return -1;
 }
 
+/* A feed may have a name that looks like what is left of another: firehol.netset beside firehol. */
+static bool is_feed(const struct settings *settings, const char *path)
+{
+    const struct source_settings *sources = settings->sources.items;
+    const char *name = strrchr(path, '/') + 1;
+    for (size_t i = 0; i < settings->sources.count; i++)
+        if (strcmp(sources[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* What a run that was killed has left beside the files. */
 static void sweep(const struct settings *settings)
 {
@@ -132,7 +143,8 @@ static void sweep(const struct settings *settings)
         if (length >= (int)sizeof pattern || glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
             continue;
         for (size_t k = 0; k < found.gl_pathc; k++)
-            unlink(found.gl_pathv[k]);
+            if (!is_feed(settings, found.gl_pathv[k]))
+                unlink(found.gl_pathv[k]);
         globfree(&found);
     }
 }

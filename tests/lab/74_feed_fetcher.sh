@@ -62,19 +62,19 @@ expect_match "unless by force, and whole" '4 feeds changed' "$(fetch --force)"
 # --- what is bad ----------------------------------------------------------------------------------------------
 small='max_size = 64K'
 conf "$(feed bomb bomb "$small"; feed large large "$small"; feed endless endless "$small"; feed short short; feed silent silent 'timeout = 1s'
-    feed empty empty; feed gone gone; feed unasked unasked; feed circular circular; feed downgraded downgraded; feed file to-a-file
+    feed empty empty; feed gone gone; feed gone.netset gone; feed unasked unasked; feed circular circular; feed downgraded downgraded; feed file to-a-file
     printf '[feed stranger]\nurl = %s/dated\ninterval = 0\n' "$url")"
-bad=(bomb large endless short silent empty gone unasked circular downgraded file stranger)
+bad=(bomb large endless short silent empty gone gone.netset unasked circular downgraded file stranger)
 for name in "${bad[@]}"; do echo before >"$home/lists/$name"; done
 output=$(fetch || true)
-expect_match "twelve bad ones fail" '0 feeds changed, 0 not, 0 left out until their interval is over, 12 failed' "$output"
+expect_match "thirteen bad ones fail" '0 feeds changed, 0 not, 0 left out until their interval is over, 13 failed' "$output"
 for name in "${bad[@]}"; do expect_equal "$name: the file before stays" before "$(stands "$name")"; done
 for pair in 'bomb: larger than max_size' 'large: larger than max_size' 'endless: larger than max_size' 'empty: an empty file' \
     'gone: answered with status 404' 'unasked: answered with status 304' 'circular: Maximum .* redirects' 'stranger: SSL certificate' \
     'silent: .*timed out' 'short: .*' 'downgraded: Protocol .*http' 'file: Protocol .*file'; do
     expect_match "and says why: $pair" "feed $pair" "$output"
 done
-expect_equal "nothing is left beside them" "" "$(find "$home/lists" -name '*.??????' ! -name '.*.json')"
+expect_equal "nothing is left beside them" "" "$(find "$home/lists" -name '*.??????' ! -name '.*.json' ! -name gone.netset)"
 
 # --- keys, and who is in the way ------------------------------------------------------------------------------
 printf 'X-Api-Key: open sesame\n' >"$home/header"
