@@ -103,6 +103,37 @@ static int take_accounts(struct set *set, const struct conf_list *rules, const s
     return 0;
 }
 
+/* The time between two admissions, rounded up: never above the rate. */
+static int64_t distance(const struct rule *rule)
+{
+    return (NANOSECONDS_PER_S * TICKS_PER_NS + rule->per_second - 1) / rule->per_second;
+}
+
+/* No bucket is emptier than empty: one that was of another rate could stay so for long. */
+static void fit(struct account *account, const struct rule *rule)
+{
+    int64_t now = (clock_now() - account->begin) * TICKS_PER_NS;
+    int64_t most = now + (int64_t)rule->burst * distance(rule);
+    int64_t due = atomic_load_explicit(&account->due, memory_order_relaxed);
+    while (due > most && !atomic_compare_exchange_weak_explicit(
+                             &account->due, &due, most, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+/* Rules whose rate is another one than before. Nobody goes by the old ones any more. */
+static void fit_changed(const struct set *set, const struct set *old)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct rule *rule = rules_at(set->rules, i), *before = NULL;
+        for (size_t k = 0; k < old->count && before == NULL; k++)
+            if (old->account[k] == set->account[i])
+                before = rules_at(old->rules, k);
+        if (before != NULL && rule->per_second != 0 &&
+            (rule->per_second != before->per_second || rule->burst != before->burst))
+            fit(set->account[i], rule);
+    }
+}
+
 int admission_replace(struct admission *admission, const struct conf_list *rules)
 {
     int error = 0;
@@ -119,6 +150,7 @@ int admission_replace(struct admission *admission, const struct conf_list *rules
     if (old) {
         urcu_memb_synchronize_rcu();
         RACE_AFTER(admission);
+        fit_changed(set, old);
         discard(old, set);
     }
     return 0;
@@ -147,8 +179,7 @@ static void count(_Atomic uint64_t *counter)
 /* Takes one admission; false when there is none yet. */
 static bool take(struct account *account, const struct rule *rule, int64_t now)
 {
-    const int64_t each = (NANOSECONDS_PER_S * TICKS_PER_NS + rule->per_second - 1) /
-                         rule->per_second; /* rounded up: never above the rate */
+    const int64_t each = distance(rule);
     int64_t at = (now - account->begin) * TICKS_PER_NS;
     int64_t due = atomic_load_explicit(&account->due, memory_order_relaxed), next;
     do {

@@ -141,6 +141,29 @@ static void a_rule_keeps_what_it_has_admitted_by_its_name(void **state)
     admission_free(admission);
 }
 
+static void a_rate_that_is_raised_holds_at_once(void **state)
+{
+    (void)state;
+    struct rule_settings slow = {
+        .name = "a", .mode = RULE_ENFORCE, .state = RULE_OPEN, .admit_per_second = 1, .burst = 600};
+    struct rule_settings fast = slow;
+    struct admission_refusal refusal;
+    struct admission *admission = with(&slow, 1);
+    const int64_t begin = clock_now();
+    for (int i = 0; i < 600; i++)
+        assert_true(ask_at(admission, "/", 0, begin, &refusal));
+    fast.admit_per_second = 1000;
+    fast.burst = 100;
+    const struct conf_list list = {1, &fast};
+    assert_int_equal(admission_replace(admission, &list), 0);
+    int got = 0;
+    assert_false(ask_at(admission, "/", 0, begin, &refusal)); /* but gives nothing away */
+    for (int k = 0; k < 200; k++)
+        got += ask_at(admission, "/", 0, begin + 300 * NANOSECONDS_PER_S, &refusal);
+    assert_int_equal(got, 100);
+    admission_free(admission);
+}
+
 /* ---- with threads ---- */
 
 enum { THREADS = 4, RATE = 20000, BURST = 1000 };
@@ -202,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_state_is_answered_by_its_problem),
         cmocka_unit_test(a_rate_admits_its_burst_and_then_one_at_each_distance),
         cmocka_unit_test(a_rule_keeps_what_it_has_admitted_by_its_name),
+        cmocka_unit_test(a_rate_that_is_raised_holds_at_once),
         cmocka_unit_test(threads_and_reloads_admit_no_more_than_one_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
