@@ -69,7 +69,7 @@ struct segment flow_to_client(const struct shard *shard, const struct flow *flow
     };
     segment.options.timestamps = flow->timestamps;
     segment.options.tsval =
-        flow->state == FLOW_REFUSED ? flow->phase_mark : flow->from_backend.ts_recent;
+        flow->state == FLOW_REFUSED ? flow->scan.refused.clock : flow->from_backend.ts_recent;
     segment.options.tsecr = flow->from_client.ts_recent;
     return segment;
 }

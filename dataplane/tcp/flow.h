@@ -61,8 +61,7 @@ struct flow {
     struct scan scan; /* of the client's requests; of what is not HTTP, once it is open: `heads` is
                          how far its server had got when the last exchange began */
     uint16_t phase_since, phase_window; /* when its phase, and the window at hand, began */
-    uint32_t phase_mark;                /* how far it had come when the latter did; FLOW_REFUSED:
-                                           the highest TSval that the client may have */
+    uint32_t phase_mark;                /* how far it had come when the latter did */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct flow, from_client) == 64 && offsetof(struct flow, timer) == 128,
                "what belongs together shares a cache line");

@@ -110,17 +110,18 @@ uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint
 /* ---- what is said ---- */
 
 /* What we say to a client carries the highest timestamp that it may have, in order or not: what is
- * older it could refuse (RFC 7323 section 5). Nobody is slow any more: the mark is free. */
+ * older it could refuse (RFC 7323 section 5). */
 static void note_clock(struct flow *flow, uint32_t tsval)
 {
-    if (flow->state == FLOW_REFUSED && seq_before(flow->phase_mark, tsval))
-        flow->phase_mark = tsval;
+    if (flow->state == FLOW_REFUSED && seq_before(refused_of(flow)->clock, tsval))
+        refused_of(flow)->clock = tsval;
 }
 
-static void begin_clock(struct shard *shard, struct flow *flow)
+/* In REFUSED a client is timed for as long as it lacks answers from before. */
+static void begin_clocks(struct shard *shard, struct flow *flow)
 {
-    slow_enter(flow, SLOW_NONE, false, shard->now_ms);
-    flow->phase_mark = flow->from_backend.ts_recent;
+    slow_enter(flow, alone(flow) ? SLOW_NONE : SLOW_DRAIN, true, shard->now_ms);
+    refused_of(flow)->clock = flow->from_backend.ts_recent;
 }
 
 void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *refusal)
@@ -129,7 +130,8 @@ void refuse_note(struct shard *shard, struct flow *flow, const struct refusal *r
                               (refusal->html ? REFUSAL_HTML : 0));
     *refused_of(flow) = (struct refused){
         .opens_at = refusal->opens_at,
-        .retry_after_s = refusal->retry_after_s,
+        .retry_after_s =
+            (uint16_t)(refusal->retry_after_s < UINT16_MAX ? refusal->retry_after_s : UINT16_MAX),
         .second = (uint32_t)(shard->unix_ms / 1000),
         .since_ms = (uint32_t)shard->now_ms,
     };
@@ -225,6 +227,7 @@ void refuse_begin(struct shard *shard, struct flow *flow, struct frame *frame, b
     flow->state = FLOW_REFUSING;
     flow->from_client.end = flow->from_client.fin = flow->scan.next + 1;
     flow->last_ms = (uint32_t)shard->now_ms;
+    slow_enter(flow, SLOW_ANSWER, true, shard->now_ms);
     arm(shard, flow, RTO_INSIDE_MS);
 }
 
@@ -252,7 +255,7 @@ void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
     flow->from_client.limit = flow_granted(shard, flow);
     refused_of(flow)->at = flow->from_client.acked;
     refused_of(flow)->until = awaited;
-    begin_clock(shard, flow);
+    begin_clocks(shard, flow);
     if (complete(flow)) {
         tell_client(shard, flow, frame);
         return;
@@ -337,6 +340,7 @@ static void linger(struct shard *shard, struct flow *flow)
 {
     if (!refuse_is_over(flow))
         return;
+    slow_enter(flow, SLOW_NONE, true, shard->now_ms);
     forward_note_closed(shard, flow);
     arm(shard, flow, shard->policy.limits->linger_ms);
 }
@@ -349,7 +353,9 @@ static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, u
     if (flow->from_client.acked != acked) {
         refused->since_ms = (uint32_t)shard->now_ms;
         refused->tries = backend_told(flow) ? 0 : refused->tries;
-        arm(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS);
+        /* While its backend sends what it lacks, nothing puts off the look at how fast it reads. */
+        if (!seq_before(flow->from_client.acked, refused->at))
+            arm(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS);
     }
     /* There was no room for all of it, and is more now. */
     if (backend->end != refused->until && seq_before(backend->end, backend->limit))
@@ -433,6 +439,11 @@ static void pass_answer(struct shard *shard, struct frame *frame, const struct p
     surplus_raise(frame->bytes, &shorter, flow, segment);
     note_clock(flow, segment->tsval);
     flow->last_ms = (uint32_t)shard->now_ms;
+    if (!(flow->phase & SLOW_QUIET) || segment->length == 0)
+        return;
+    slow_wake(flow, shard->now_ms);
+    if (flow->state == FLOW_REFUSING && backend_told(flow)) /* else the timer is another's */
+        forward_watch(shard, flow);
 }
 
 /* Its FIN: all that it had to say is known by number. */
@@ -450,7 +461,7 @@ static enum verdict refuse(struct shard *shard, struct frame *frame, const struc
     }
     flow->state = FLOW_REFUSED;
     refused_of(flow)->at = at;
-    begin_clock(shard, flow);
+    begin_clocks(shard, flow);
     note_clock(flow, segment->tsval);
     tell_client(shard, flow, frame);
     if (!seq_before(flow->from_client.acked, at)) {
@@ -584,15 +595,16 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
         give_up(shard, flow, VERDICT_REFUSAL_UNREAD);
         return;
     }
+    bool reads = lacks && gone < RTO_MS; /* it will come to the answer, too */
     if (!backend_told(flow)) {
         if (!tell_backend_again(shard, flow))
             return;
-    } else if (!client_told(flow)) {
+    } else if (!client_told(flow) && !reads) {
         refused->tries = (uint8_t)(refused->tries + (refused->tries < RESENDS_INSIDE));
     }
-    if (!client_told(flow))
+    if (!client_told(flow) && !reads)
         send_answer(shard, flow, NULL, true);
-    else if (backend_told(flow)) {
+    else if (client_told(flow) && backend_told(flow)) {
         arm(shard, flow, patient - gone);
         return;
     }

@@ -34,10 +34,19 @@ static bool closed(const struct side *sender, const struct side *receiver, uint3
     return (int32_t)(sender->limit - end) < (int32_t)least;
 }
 
-/* Whether the client, which has acknowledged up to `acked`, has to read before more can come. */
+/* Whether it is open and may have something to wait for. */
+static bool timed(const struct flow *flow)
+{
+    return flow->state >= FLOW_ESTABLISHED && flow->state != FLOW_CLOSED;
+}
+
+/* Whether the client, which has acknowledged up to `acked`, has to read before more can come. To
+ * read a refusal it has a time of its own (tcp/refuse.c). */
 static bool drains(const struct flow *flow, uint32_t acked)
 {
     const struct side *backend = &flow->from_backend;
+    if (flow->state == FLOW_REFUSED)
+        return seq_before(acked, flow->scan.refused.at);
     if (backend->end != acked)
         return true;
     return !states_backend_ended(flow->state) && closed(backend, &flow->from_client, backend->end);
@@ -86,7 +95,7 @@ static bool goes_on(const struct flow *flow, bool http)
     enum slow_phase phase = phase_of(flow);
     enum http1_part part = part_of(flow, http);
     bool draining = drains(flow, flow->from_client.acked);
-    if (flow->state >= FLOW_CLOSED)
+    if (!timed(flow))
         return false;
     switch (phase) {
     case SLOW_HEAD: return part == HTTP1_IN_HEAD && head_start(flow) == flow->phase_mark;
@@ -100,10 +109,12 @@ static bool goes_on(const struct flow *flow, bool http)
 /* What it is now. Behind a body, who has answered since cannot be told: in doubt nobody. */
 static enum slow_phase next_phase(const struct flow *flow, bool http)
 {
-    if (flow->state < FLOW_ESTABLISHED || flow->state >= FLOW_CLOSED)
+    if (!timed(flow))
         return SLOW_NONE;
     if (drains(flow, flow->from_client.acked))
         return SLOW_DRAIN;
+    if (flow->state == FLOW_REFUSED)
+        return SLOW_NONE;
     switch (part_of(flow, http)) {
     case HTTP1_IN_HEAD: return SLOW_HEAD;
     case HTTP1_IN_BODY: return SLOW_BODY;

@@ -825,6 +825,70 @@ static void a_client_that_does_not_close_is_reset_ten_seconds_later(void **state
     assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], 1);
 }
 
+/* Takes some of what has come, a byte at each step, for so long. */
+static void reads_byte_by_byte(struct wire *w, struct wire_talk *t, uint32_t step_ms, uint32_t ms)
+{
+    for (uint32_t gone = 0; gone < ms && flows_count(w->shard->flows) != 0; gone += step_ms) {
+        wire_wait(w, step_ms);
+        if (flows_count(w->shard->flows) == 0)
+            return;
+        t->client.expects++;
+        from_client(w, t, 0, "", VERDICT_REFUSAL_TAKEN);
+        wire_forget_frames(w);
+    }
+}
+
+/* Its backend has so many answers for it that it has not read. */
+static struct wire_talk behind(struct wire *w, int answers)
+{
+    struct wire_talk t = pipelined(w);
+    w->limits.slow.window_ms = 60000;
+    w->limits.slow.rate[SLOW_DRAIN] = 256;
+    wire_begin(w);
+    for (int i = 0; i < answers; i++)
+        says(w, &t, ANSWER, t.client.next);
+    t.client.expects -= (uint32_t)answers * ANSWER_LENGTH;
+    return t;
+}
+
+static void a_client_that_hardly_reads_earlier_answers_is_slow(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = behind(w, 30);
+    reads_byte_by_byte(w, &t, 9000, 180000);
+    assert_int_equal(w->shard->verdicts[VERDICT_SLOW_DRAIN], 1);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void and_also_behind_the_backends_end(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = behind(w, 30);
+    leaves(w, &t, "");
+    wire_forget_frames(w);
+    reads_byte_by_byte(w, &t, 400, 180000);
+    assert_int_equal(w->shard->verdicts[VERDICT_SLOW_DRAIN], 1);
+    wire_expect_tables(w, 0, 0);
+}
+
+static void one_that_waits_long_for_its_backend_is_not(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = behind(w, 0);
+    for (int i = 0; i < 5; i++) {
+        says(w, &t, ANSWER, t.client.next);
+        from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+        backend_acked(w, &t, t.server.next);
+        wire_wait(w, w->limits.half_closed_ms - 1000);
+        wire_quiet(w);
+    }
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    goes(w, &t);
+}
+
 static void a_lost_fin_is_sent_to_the_backend_again(void **state)
 {
     struct wire *w = wire_of(state);
@@ -1126,6 +1190,9 @@ int main(void)
         TEST(a_client_that_has_all_its_connections_is_refused_without_one),
         TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
         TEST(a_client_that_does_not_close_is_reset_ten_seconds_later),
+        TEST(a_client_that_hardly_reads_earlier_answers_is_slow),
+        TEST(and_also_behind_the_backends_end),
+        TEST(one_that_waits_long_for_its_backend_is_not),
         TEST(a_lost_fin_is_sent_to_the_backend_again),
         TEST(a_backend_that_does_not_hear_it_ends_the_connection),
         TEST(an_answer_lost_towards_the_client_is_still_the_backends_to_repeat),
