@@ -139,6 +139,8 @@ uint32_t shard_tick(struct shard *shard)
     uint32_t count = wheel_advance(shard->wheel, shard->now_ms, due, TIMERS_PER_TICK);
     for (uint32_t i = 0; i < count; i++) {
         struct flow *flow = flow_at(shard->flows, due[i]);
+        if (flow->state == FLOW_FREE) /* an opening that was due before it has taken its place */
+            continue;
         if (flow->state == FLOW_READING)
             reading_timeout(shard, flow);
         else if (flow->state == FLOW_OPENING)

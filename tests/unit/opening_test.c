@@ -732,6 +732,30 @@ static void a_tuple_that_another_service_has_at_the_backend_is_not_opened_twice(
     wire_expect_tables(w, 1, 1);
 }
 
+/* The opening that turns to its backend at the very tick at which it would have gone. */
+static void a_closed_flow_that_makes_room_as_its_time_is_over_goes_once(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk first = wire_talk(w), second = first;
+    wire_backends(w, 2);
+    wire_handshake(w, &first);
+    const struct wire_segment asked = wire_ask(w, &first, wire_request);
+    wire_serve(w, &first, wire_backend_at(w, &asked.destination));
+    wire_accept(w, &first);
+    wire_talk_to(w, &second, (uint16_t)(first.service + 2));
+    wire_handshake(w, &second);
+    wire_ask(w, &second, wire_request); /* the other backend, which is silent */
+    wire_close(w, &first, FROM_CLIENT);
+    wire_step(w, 3200);
+    assert_int_equal(wire_out(w, INSIDE).flags, TCP_RST);
+    const struct wire_segment syn = wire_out(w, INSIDE);
+    assert_int_equal(syn.flags, TCP_SYN);
+    assert_true(addr_equal(&syn.destination, &first.server.at.addr));
+    wire_quiet(w);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_CLOSED], 1);
+    wire_expect_tables(w, 1, 1);
+}
+
 static void a_client_that_stays_with_a_taken_tuple_is_told_a_second_later(void **state)
 {
     struct wire *w = wire_of(state);
@@ -896,6 +920,7 @@ int main(void)
         WIRE_TEST(a_first_segment_that_no_window_allows_is_reset),
         WIRE_TEST(malformed_options_of_the_first_data_open_nothing),
         WIRE_TEST(a_tuple_that_another_service_has_at_the_backend_is_not_opened_twice),
+        WIRE_TEST(a_closed_flow_that_makes_room_as_its_time_is_over_goes_once),
         WIRE_TEST(a_client_that_stays_with_a_taken_tuple_is_told_a_second_later),
         WIRE_TEST(pitfall_10_a_full_flow_table_opens_nothing_and_loses_nothing),
         WIRE_TEST(of_a_full_table_the_flow_that_closed_first_makes_room),
