@@ -124,8 +124,8 @@ static void renumber(struct shard *shard)
 {
     const struct services *services = shard->policy.services;
     shard->numbered = services->generation;
-    for (uint32_t i = 0; i < services->backend_count; i++)
-        if (services->backend[i].presence == ABSENT) {
+    for (uint32_t i = 0; i < shard->watch_count; i++)
+        if (i >= services->backend_count || services->backend[i].presence == ABSENT) {
             shard->openings[i] = (struct backend_openings){0};
             shard->watches[i] = (struct watch){.used = 0};
         }

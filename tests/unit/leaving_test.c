@@ -139,6 +139,25 @@ static void one_that_was_silent_is_not_asked_again_when_it_was_removed(void **st
             wire_out(w, OUTSIDE);
 }
 
+/* Also when it was the one with the highest number, which the services then do not reach to. */
+static void nothing_is_kept_of_a_backend_for_the_next_one_of_its_number(void **state)
+{
+    struct wire *w = wire_of(state);
+    const uint32_t last = w->services->backend_count - 1;
+    for (uint32_t gone = 0; gone <= last; gone += last) {
+        w->shard->openings[gone].failures = 1;
+        w->shard->openings[gone].refused = 1;
+        w->shard->watches[gone].clients = 1;
+        w->services->backend[gone].presence = ABSENT;
+        w->services->backend_count = last + (gone != last);
+        w->services->generation++;
+        wire_wait(w, 1);
+        assert_int_equal(w->shard->openings[gone].failures, 0);
+        assert_int_equal(w->shard->openings[gone].refused, 0);
+        assert_int_equal(w->shard->watches[gone].clients, 0);
+    }
+}
+
 static void a_census_counts_whose_flows_there_are(void **state)
 {
     enum { FLOWS = 100 }; /* more than are looked at in one tick */
@@ -175,6 +194,7 @@ int main(void)
         WIRE_TEST(connections_of_a_removed_backend_go_on_to_their_end),
         WIRE_TEST(a_head_that_is_complete_later_goes_to_one_that_is_left),
         WIRE_TEST(one_that_was_silent_is_not_asked_again_when_it_was_removed),
+        WIRE_TEST(nothing_is_kept_of_a_backend_for_the_next_one_of_its_number),
         WIRE_TEST(a_census_counts_whose_flows_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
