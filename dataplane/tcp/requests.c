@@ -163,19 +163,32 @@ static enum verdict keep(struct shard *shard, struct flow *flow, const struct re
     return kept ? VERDICT_FORWARDED : VERDICT_HELD_FULL;
 }
 
+/* Leaves what is complete of a segment that ends within a head: that has been asked for, and would
+ * be charged once more if all of it came again. `before` stood behind the last complete head. */
+static void leave_complete(struct reading *r, struct scan *scan, const struct scan *before)
+{
+    const struct window_segment *s = r->segment;
+    const uint32_t length = scan->next - http1_head_begun(&scan->parser) - s->seq;
+    uint32_t head;
+    *scan = *before;
+    scan_segment(scan, s->seq, r->frame->bytes + (*r->packet)->payload, length, &head);
+    cut(r, s->seq, length, false);
+}
+
 /* Reads what is new, head by head. The flow's scan moves on only if the segment does. */
 static enum verdict read_heads(struct shard *shard, struct flow *flow, struct reading *r)
 {
     const struct window_segment *s = r->segment;
     const uint8_t *bytes = r->frame->bytes + (*r->packet)->payload;
     const uint32_t known = flow->scan.next;
-    struct scan scan = flow->scan;
+    struct scan scan = flow->scan, before;
     enum verdict verdict, could;
     uint32_t head, heads = 0;
     if (http1_part(&scan.parser) == HTTP1_BETWEEN && watch_mute(shard, flow))
         return VERDICT_BACKEND_MUTE;
     for (;;) {
         struct refused_request no = {.why = VERDICT_FORWARDED};
+        before = scan;
         verdict = scan_segment(&scan, s->seq, bytes, s->length, &head);
         if (head == 0)
             break;
@@ -193,8 +206,10 @@ static enum verdict read_heads(struct shard *shard, struct flow *flow, struct re
         return verdict;
     }
     could = keep(shard, flow, r, &scan, known);
-    if (could != VERDICT_FORWARDED)
+    if (could != VERDICT_FORWARDED && heads == 0)
         return could;
+    if (could != VERDICT_FORWARDED)
+        leave_complete(r, &scan, &before);
     flow->scan = scan;
     shard->requests += heads;
     if (heads != 0)

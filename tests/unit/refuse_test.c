@@ -741,6 +741,38 @@ static void a_head_that_finds_no_place_comes_again(void **state)
     wire_expect_tables(w, 2, 1);
 }
 
+/* What was complete before it goes on, and is asked for once. */
+static void a_head_that_finds_no_place_keeps_back_nothing_before_it(void **state)
+{
+    static const char post[] = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nxx";
+    struct wire *w = small_rig(state);
+    struct wire_talk t = idle(w), other = begun(w);
+    wire_ask(w, &other, GET);
+    const unsigned before = asked;
+    char all[256];
+    snprintf(all, sizeof all, "%s%s%s", GET, post, "GET /no");
+    const uint16_t complete = sizeof GET - 1 + sizeof post - 1;
+    const struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH, all);
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+    struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.seq, t.server.expects);
+    assert_int_equal(seen.length, complete);
+    assert_memory_equal(seen.payload, all, complete);
+    assert_int_equal(asked, before + 2);
+    wire_accept(w, &other);
+    wire_forget_frames(w);
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED); /* all of it again */
+    seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.length, strlen(all));
+    assert_int_equal(asked, before + 2);
+    t.client.next += (uint32_t)strlen(all);
+    const struct wire_segment rest =
+        wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH, " HTTP/1.1\r\nHost: a\r\n\r\n");
+    wire_send(w, &rest, FROM_CLIENT);
+    assert_int_equal(asked, before + 3);
+    assert_string_equal(last_path, "/no");
+}
+
 /* Its backend has seen a part of it, so both ends are told. */
 static void a_head_that_loses_its_place_ends_its_connection(void **state)
 {
@@ -1186,6 +1218,7 @@ int main(void)
         TEST(a_head_that_begins_with_the_first_request_is_kept_aside),
         TEST(a_long_head_in_pieces_moves_to_a_larger_place),
         TEST(a_head_that_finds_no_place_comes_again),
+        TEST(a_head_that_finds_no_place_keeps_back_nothing_before_it),
         TEST(a_head_that_loses_its_place_ends_its_connection),
         TEST(a_client_that_has_all_its_connections_is_refused_without_one),
         TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
