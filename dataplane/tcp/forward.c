@@ -251,10 +251,8 @@ enum verdict forward_check(const struct shard *shard, const struct flow *flow, e
     return window_check(&promised, &flow->from_backend, segment);
 }
 
-/* A client's segment that moves nothing, and is one more of these than an honest stack has to send;
- * or one that acknowledges what was never sent, and was refused for it. */
-static enum verdict limit_excess(struct shard *shard, struct flow *flow,
-                                 const struct window_segment *segment, enum verdict verdict)
+enum verdict forward_limit_excess(struct shard *shard, struct flow *flow,
+                                  const struct window_segment *segment, enum verdict verdict)
 {
     if (verdict == VERDICT_ACK_UNSENT && excess_unsent(flow, segment))
         flow_strike(shard, flow, STRIKE_OPTIMISTIC_ACK);
@@ -286,7 +284,7 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
         surplus_strip(flow, &segment);
     enum verdict verdict = forward_check(shard, flow, from, &segment);
     if (from == FROM_CLIENT)
-        verdict = limit_excess(shard, flow, &segment, verdict);
+        verdict = forward_limit_excess(shard, flow, &segment, verdict);
     else if (flow->excess != 0 && segment.length != 0)
         flow->excess--; /* there will be an answer to it */
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)

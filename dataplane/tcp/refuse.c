@@ -405,6 +405,7 @@ enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
     struct window_segment segment = flow_segment(flow, packet, &options, FROM_CLIENT);
     surplus_strip(flow, &segment);
     enum verdict verdict = forward_check(shard, flow, FROM_CLIENT, &segment);
+    verdict = forward_limit_excess(shard, flow, &segment, verdict);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     enum segment_class class = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
@@ -515,6 +516,8 @@ enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
     struct window_segment segment = flow_segment(flow, packet, &options, FROM_BACKEND);
     const uint32_t end_of_it = segment.seq + segment.length;
     enum verdict verdict = forward_check(shard, flow, FROM_BACKEND, &segment);
+    if (flow->excess != 0 && segment.length != 0)
+        flow->excess--; /* as in forward_packet */
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     if (flow->state == FLOW_REFUSED && seq_before(refused_of(flow)->at + 1, end_of_it))

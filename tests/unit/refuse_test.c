@@ -857,6 +857,30 @@ static void a_client_that_does_not_close_is_reset_ten_seconds_later(void **state
     assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], 1);
 }
 
+static void a_flood_while_its_backend_answers_is_dropped(void **state)
+{
+    enum { FLOOD = 20000, MOST = 2 * 4 * 255 }; /* one in four is counted, up to 255 */
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    says(w, &t, ANSWER, t.client.next);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    uint32_t passed = 0;
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        passed += wire_send(w, &ack, FROM_CLIENT) == VERDICT_REFUSAL_TAKEN;
+        wire_forget_frames(w);
+    }
+    assert_in_range(passed, 100, MOST);
+    assert_int_equal(w->shard->verdicts[VERDICT_EXCESS], FLOOD - passed);
+    says(w, &t, ANSWER, t.client.next);
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    backend_acked(w, &t, t.server.next);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    fin_acked(w, &t);
+    goes(w, &t);
+}
+
 /* Takes some of what has come, a byte at each step, for so long. */
 static void reads_byte_by_byte(struct wire *w, struct wire_talk *t, uint32_t step_ms, uint32_t ms)
 {
@@ -1223,6 +1247,7 @@ int main(void)
         TEST(a_client_that_has_all_its_connections_is_refused_without_one),
         TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
         TEST(a_client_that_does_not_close_is_reset_ten_seconds_later),
+        TEST(a_flood_while_its_backend_answers_is_dropped),
         TEST(a_client_that_hardly_reads_earlier_answers_is_slow),
         TEST(and_also_behind_the_backends_end),
         TEST(one_that_waits_long_for_its_backend_is_not),
