@@ -17,7 +17,7 @@ backend_offers() { # backend_offers SCALING TIMESTAMPS
 }
 
 move() { # move get|put ADDRESS: one line of the transfer tool
-    client "$TOOLS/transfer" "$1" --to "$2:$TRANSFER_PORT" --bytes "$bytes" 2>&1
+    client "$TRANSFER" "$1" --to "$2:$TRANSFER_PORT" --bytes "$bytes" 2>&1
 }
 
 for server_scaling in 1 0; do
@@ -43,7 +43,7 @@ for server_scaling in 1 0; do
     done
 done
 
-expect "a small receive buffer holds nobody up" client "$TOOLS/transfer" get --to "$VIP4:$TRANSFER_PORT" --bytes 2000000 --rcvbuf 4096
-expect "small segments arrive whole" client "$TOOLS/transfer" put --to "[$VIP6]:$TRANSFER_PORT" --bytes 2000000 --maxseg 600
+expect "a small receive buffer holds nobody up" client "$TRANSFER" get --to "$VIP4:$TRANSFER_PORT" --bytes 2000000 --rcvbuf 4096
+expect "small segments arrive whole" client "$TRANSFER" put --to "[$VIP6]:$TRANSFER_PORT" --bytes 2000000 --maxseg 600
 expect "a client that closes behind its last byte still reads the answer" \
-    client "$TOOLS/transfer" put --to "$VIP4:$TRANSFER_PORT" --bytes 2000000 --half-close
+    client "$TRANSFER" put --to "$VIP4:$TRANSFER_PORT" --bytes 2000000 --half-close

@@ -10,7 +10,7 @@ bytes=${TRANSFER_BYTES:-100000000}
 relay_in --seed 31 --drop 1 --reorder 2 --duplicate 1 --split 1
 for address in "$VIP4" "[$VIP6]"; do
     for way in get put; do
-        seen=$(client "$TOOLS/transfer" $way --to "$address:$TRANSFER_PORT" --bytes "$bytes" --timeout 60 2>&1) || true
+        seen=$(client "$TRANSFER" $way --to "$address:$TRANSFER_PORT" --bytes "$bytes" --timeout 60 2>&1) || true
         if [[ $(jq -r .equal <<<"$seen" 2>/dev/null) == true ]]; then
             ok "$way $address: $(jq .mbit_s <<<"$seen") Mbit/s"
         else

@@ -20,9 +20,9 @@ bring_up() { # bring_up WORKERS CORES: ready when the backends of the transfers 
 move() { # the digests of what twelve clients move both ways, one after the other
     local client
     for client in 1 2 3 4 5 6 7 8 9 10 11 12; do
-        client "$TOOLS/transfer" get --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
+        client "$TRANSFER" get --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
             --bytes 2000000 --client "$client"
-        client "$TOOLS/transfer" put --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
+        client "$TRANSFER" put --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
             --bytes 1000000 --client "$client"
     done | jq -c '[.sha256, .equal]'
 }

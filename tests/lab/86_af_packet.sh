@@ -13,7 +13,7 @@ for address in "$VIP4" "[$VIP6]"; do
     expect "$address answers echo" client ping -c 1 -W 2 "$(tr -d '[]' <<<"$address")"
     expect_match "a purchase over $address is granted" '^201 .*"id"' "$(reserve "$address" "$sale" "ann-$address" key-1)"
     for way in get put; do
-        seen=$(client "$TOOLS/transfer" $way --to "$address:$TRANSFER_PORT" --bytes 20000000 2>&1) || true
+        seen=$(client "$TRANSFER" $way --to "$address:$TRANSFER_PORT" --bytes 20000000 2>&1) || true
         expect_equal "20 MB, $way over $address, arrive bit for bit" true "$(jq -r .equal <<<"$seen" 2>/dev/null || printf '%s' "$seen")"
     done
 done

@@ -33,7 +33,7 @@ listen = 198.18.0.80:82, [2001:db8::80]:82
 backends = far4, far6
 CONF
 proc_start far-transfer "$(service_log far-transfer)" ip netns exec "$DROPGATE_LAB-far" \
-    "$TOOLS/transfer" serve --to 198.18.202.2:8081 --to '[2001:db8:4::2]:8081'
+    "$TRANSFER" serve --to 198.18.202.2:8081 --to '[2001:db8:4::2]:8081'
 start_dataplane "$LAB_DIR/far.conf" || fail "the dataplane starts"
 until_true 10 backends_learned far4 far6 transfer4 transfer6 || fail "every backend is known"
 
@@ -63,7 +63,7 @@ for family in 4 6; do
         "$(($(verdict too_big_ours) - before))"
 
     before=$(verdict too_big)
-    seen=$(client "$TOOLS/transfer" put --to "$vip:82" --bytes "$bytes" 2>&1) || true
+    seen=$(client "$TRANSFER" put --to "$vip:82" --bytes "$bytes" 2>&1) || true
     expect_equal "IPv$family: $bytes bytes reach a backend behind a smaller link" true \
         "$(jq -r .equal <<<"$seen" 2>/dev/null || printf '%s' "$seen")"
     expect_at_least "IPv$family: the router's complaint was passed on to the client" 1 "$(($(verdict too_big) - before))"
