@@ -78,6 +78,7 @@ chmod 755 "$LAB_DIR" "$work" "$work/html"
 proc_start fleet "$LOGS/fleet.log" ip netns exec "$DROPGATE_LAB-server" nginx -c "$work/nginx.conf"
 until_true 10 server bash -c ': </dev/tcp/198.18.128.2/8085' || fail "the backends start" "$(<"$LOGS/fleet.log")"
 write_conf "2 3"
+for service in control transfer; do proc_stop $service; done # the gateway would be waited for until it knows them
 start_dataplane "$conf" || fail "the gateway starts"
 until_true 20 backend_is b3 up || fail "the backends are known to answer"
 
