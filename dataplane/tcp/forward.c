@@ -118,8 +118,9 @@ struct window_segment flow_segment(const struct flow *flow, const struct packet 
     return segment;
 }
 
-void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
-                     struct flow *flow, enum direction from)
+static inline __attribute__((always_inline)) void send_on(struct shard *shard, struct frame *frame,
+                                                          const struct packet *packet,
+                                                          struct flow *flow, enum direction from)
 {
     const struct services *services = shard->policy.services;
     enum port_side to = from == FROM_CLIENT ? INSIDE : OUTSIDE;
@@ -136,6 +137,12 @@ void forward_send_on(struct shard *shard, struct frame *frame, const struct pack
     memcpy(frame->bytes + 6, &shard->mac[to], 6);
     frame->length = packet->end; /* without Ethernet padding */
     frame->to = (uint8_t)to;
+}
+
+void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
+                     struct flow *flow, enum direction from)
+{
+    send_on(shard, frame, packet, flow, from);
 }
 
 /* Entries of flows that have ended meanwhile need not be kept. One whose slot holds another closed
@@ -201,7 +208,7 @@ static enum verdict pass(struct shard *shard, struct frame *frame, const struct 
         verdict = deliver_from_backend(shard, flow, segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    forward_send_on(shard, frame, packet, flow, from);
+    send_on(shard, frame, packet, flow, from);
     if (delivering)
         deliver_raise(shard, frame->bytes, packet, flow, segment);
     if (flow->after_last && from == FROM_BACKEND)
@@ -236,8 +243,9 @@ static enum verdict pass_surplus(struct shard *shard, struct frame *frame,
 
 /* A client that still uses our window has done nothing wrong, though its backend's be smaller: that
  * will say so, or requests_read holds the segment to it. */
-enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
-                           const struct window_segment *segment)
+static inline __attribute__((always_inline)) enum verdict
+check(const struct shard *shard, const struct flow *flow, enum direction from,
+      const struct window_segment *segment)
 {
     if (from == FROM_BACKEND)
         return window_check(&flow->from_backend, &flow->from_client, segment);
@@ -249,6 +257,12 @@ enum verdict forward_check(const struct shard *shard, const struct flow *flow, e
     if (promised.limit - flow->from_client.limit > promised.limit - flow->client_isn)
         return verdict; /* the backend has granted more since */
     return window_check(&promised, &flow->from_backend, segment);
+}
+
+enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
+                           const struct window_segment *segment)
+{
+    return check(shard, flow, from, segment);
 }
 
 enum verdict forward_limit_excess(struct shard *shard, struct flow *flow,
@@ -271,6 +285,16 @@ enum verdict forward_limit_excess(struct shard *shard, struct flow *flow,
     return VERDICT_FORWARDED;
 }
 
+/* The bulk of what clients send: an acknowledgement as it is, in which requests_read finds nothing.
+ */
+static inline bool says_nothing(const struct flow *flow, const struct packet *packet,
+                                const struct window_segment *segment)
+{
+    return packet->length == 0 && segment->length == 0 && segment->seq == packet->seq &&
+           !(segment->flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+           !seq_before(flow->from_client.end, segment->seq);
+}
+
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
                             struct flow *flow, enum direction from)
 {
@@ -282,17 +306,19 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct window_segment segment = flow_segment(flow, packet, &options, from);
     if (flow->after_last && from == FROM_CLIENT)
         surplus_strip(flow, &segment);
-    enum verdict verdict = forward_check(shard, flow, from, &segment);
-    if (from == FROM_CLIENT)
+    enum verdict verdict = check(shard, flow, from, &segment);
+    const bool client = from == FROM_CLIENT;
+    if (client &&
+        (verdict != VERDICT_FORWARDED || flow->excess != 0 || !excess_moves(flow, &segment)))
         verdict = forward_limit_excess(shard, flow, &segment, verdict);
-    else if (flow->excess != 0 && segment.length != 0)
+    else if (!client && flow->excess != 0 && segment.length != 0)
         flow->excess--; /* there will be an answer to it */
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     struct packet shorter;
-    if (from == FROM_CLIENT)
+    if (client && !says_nothing(flow, packet, &segment))
         verdict = requests_read(shard, frame, &packet, &shorter, flow, &segment);
     const bool surplus = verdict == VERDICT_AFTER_LAST;
     if (verdict != VERDICT_FORWARDED && !surplus)
