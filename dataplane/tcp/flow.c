@@ -157,7 +157,7 @@ bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_dat
     const struct bucket *bucket = bucket_of(flows, hash);
     uint32_t bits = slots_of(bucket, tag_of(hash));
     if (bits == 0)
-        return false;
+        return bucket->overflow != 0;
     const char *flow = (const char *)&flows->items[bucket->index[__builtin_ctz(bits)]];
     prefetch(flow);
     prefetch(flow + 64);

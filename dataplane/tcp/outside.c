@@ -261,18 +261,17 @@ static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
     return VERDICT_TOMBSTONE_ACK;
 }
 
-/* Anything but a SYN. What is dropped whoever sent it is not counted against its source: that would
- * cost more than to drop it, and a forger of such packets could keep the source's owner out. */
-static enum verdict without_flow(struct shard *shard, struct frame *frame,
-                                 const struct sorted *sorted)
+/* Anything but a SYN and a bare ACK. What is dropped whoever sent it is not counted against its
+ * source: that would cost more than to drop it, and a forger of such packets could keep the
+ * source's owner out. */
+static __attribute__((noinline)) enum verdict without_flow(struct shard *shard, struct frame *frame,
+                                                           const struct sorted *sorted)
 {
     const struct packet *packet = &sorted->packet;
     if (packet->flags & TCP_RST)
         return VERDICT_RST_NO_FLOW;
     if (packet->flags & TCP_SYN)
         return VERDICT_SYN_ACK_NO_FLOW;
-    if (packet->length == 0 && !(packet->flags & TCP_FIN))
-        return VERDICT_ACK_NO_FLOW;
     uint8_t listed = 0;
     if (shard->lists != NULL &&
         admission_source(shard, &packet->source, packet->v4, &listed) != VERDICT_FORWARDED)
@@ -353,6 +352,8 @@ enum verdict outside_packet(struct shard *shard, struct frame *frame, const stru
     const struct packet *packet = &sorted->packet;
     struct flow *flow = flow_find_outside(shard->flows, sorted->hash, &packet->source,
                                           packet->source_port, sorted->target);
+    if (flow == NULL && packet->length == 0 && !(packet->flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+        return VERDICT_ACK_NO_FLOW;
     if (flow == NULL)
         return without_flow(shard, frame, sorted);
     if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
