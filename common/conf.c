@@ -513,6 +513,15 @@ int conf_read(const char *path, struct conf_text *text, char why[CONF_WHY])
     return error;
 }
 
+int conf_refuse(char *why, size_t size, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, size, format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
 void *conf_load(const struct conf_schema *schema, const char *path, char why[CONF_WHY])
 {
     struct conf_text text;

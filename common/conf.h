@@ -87,6 +87,10 @@ struct conf_schema {
     int (*check)(const void *root, char *why, size_t why_size);
 };
 
+/** For a `check`: writes the reason, cut to `size` bytes. Returns -EINVAL. */
+int conf_refuse(char *why, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /** Room for one refusal: "FILE:LINE: [section] key = value: what is wrong; what is allowed". */
 enum { CONF_WHY = 512 };
 

@@ -5,8 +5,6 @@
 #include "common/rule_settings.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -16,18 +14,6 @@ enum {
     BURST_PART = 10,  /* of a second's worth, unless said otherwise */
     BURST_LEAST = 20, /* the bucket must hold what comes in while nobody lends */
 };
-
-static int refuse(char *why, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why, size, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
 
 static int64_t part_of(int64_t per_second, int64_t part)
 {
@@ -74,16 +60,17 @@ static int check_conditions(const struct rule_settings *s, char *why, size_t siz
     if (wrong != NULL && key[0] == 'h' && s->server_name != NULL)
         key = "server_name";
     if (wrong != NULL)
-        return refuse(why, size, "[rule %s] %s = %.200s: %s", s->name, key,
-                      key[0] == 'p'   ? s->path
-                      : key[0] == 'm' ? bad_method(s)
-                                      : source.host,
-                      wrong);
+        return conf_refuse(why, size, "[rule %s] %s = %.200s: %s", s->name, key,
+                           key[0] == 'p'   ? s->path
+                           : key[0] == 'm' ? bad_method(s)
+                                           : source.host,
+                           wrong);
     if (s->server_name != NULL && (s->host != NULL || s->path != NULL || s->methods.count != 0))
-        return refuse(why, size,
-                      "[rule %s] server_name = %s: of TLS nothing else is seen; methods, path and "
-                      "host are for plain HTTP, in a rule of their own",
-                      s->name, s->server_name);
+        return conf_refuse(
+            why, size,
+            "[rule %s] server_name = %s: of TLS nothing else is seen; methods, path and "
+            "host are for plain HTTP, in a rule of their own",
+            s->name, s->server_name);
     return 0;
 }
 
@@ -91,18 +78,18 @@ static int check_state(const struct rule_settings *s, char *why, size_t size)
 {
     int64_t least = part_of(s->admit_per_second, BURST_LEAST);
     if (s->state == RULE_UPCOMING && s->opens_at == 0)
-        return refuse(why, size,
-                      "[rule %s] state = upcoming: opens_at is missing, the time when it opens",
-                      s->name);
+        return conf_refuse(
+            why, size, "[rule %s] state = upcoming: opens_at is missing, the time when it opens",
+            s->name);
     if (s->burst != 0 && s->admit_per_second == 0)
-        return refuse(why, size, "[rule %s] burst = %lld: stands without admit_per_second", s->name,
-                      (long long)s->burst);
+        return conf_refuse(why, size, "[rule %s] burst = %lld: stands without admit_per_second",
+                           s->name, (long long)s->burst);
     if (s->burst != 0 && s->burst < least)
-        return refuse(why, size,
-                      "[rule %s] burst = %lld: too few for admit_per_second = %lld; allowed: %lld "
-                      "(50 ms) or more, or 0 (100 ms)",
-                      s->name, (long long)s->burst, (long long)s->admit_per_second,
-                      (long long)least);
+        return conf_refuse(
+            why, size,
+            "[rule %s] burst = %lld: too few for admit_per_second = %lld; allowed: %lld "
+            "(50 ms) or more, or 0 (100 ms)",
+            s->name, (long long)s->burst, (long long)s->admit_per_second, (long long)least);
     return 0;
 }
 
@@ -119,9 +106,9 @@ static int check_methods(const struct conf_list *rules, char *why, size_t size)
             while (at < count && strcasecmp(known[at], methods[k]) != 0)
                 at++;
             if (at == RULES_METHODS - 1)
-                return refuse(why, size,
-                              "[rule %s] methods = %s: more than %d different ones over all rules",
-                              rule[i].name, methods[k], RULES_METHODS - 1);
+                return conf_refuse(
+                    why, size, "[rule %s] methods = %s: more than %d different ones over all rules",
+                    rule[i].name, methods[k], RULES_METHODS - 1);
             if (at == count)
                 known[count++] = methods[k];
         }

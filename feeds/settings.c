@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -73,26 +72,22 @@ bool settings_url_local(const char *url)
 static int check_source(const struct source_settings *source, char *why, size_t size)
 {
     const char *url = source->url;
-    if (!begins(url, "https://") && !settings_url_local(url)) {
-        snprintf(why, size,
-                 "[feed %s] url = %s: anybody on the way could write this list; allowed: "
-                 "https://…, or http:// to "
-                 "localhost, 127.0.0.1 or [::1]",
-                 source->name, url);
-        return -EINVAL;
-    }
-    if (strchr(url, '@') != NULL && strchr(url, '@') < url + strcspn(url + 8, "/?") + 8) {
-        snprintf(why, size,
-                 "[feed %s] url: holds a password, which logs would show; put it into header_file "
-                 "(Authorization: …)",
-                 source->name);
-        return -EINVAL;
-    }
-    if (source->name[0] == '.') {
-        snprintf(why, size, "[feed %s]: the name becomes a file's, and may not begin with a dot",
-                 source->name);
-        return -EINVAL;
-    }
+    if (!begins(url, "https://") && !settings_url_local(url))
+        return conf_refuse(
+            why, size,
+            "[feed %s] url = %s: anybody on the way could write this list; allowed: https://…, or "
+            "http:// to localhost, 127.0.0.1 or [::1]",
+            source->name, url);
+    if (strchr(url, '@') != NULL && strchr(url, '@') < url + strcspn(url + 8, "/?") + 8)
+        return conf_refuse(
+            why, size,
+            "[feed %s] url: holds a password, which logs would show; put it into header_file "
+            "(Authorization: …)",
+            source->name);
+    if (source->name[0] == '.')
+        return conf_refuse(why, size,
+                           "[feed %s]: the name becomes a file's, and may not begin with a dot",
+                           source->name);
     return 0;
 }
 

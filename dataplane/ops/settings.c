@@ -5,7 +5,6 @@
 #include "dataplane/ops/settings.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,18 +180,6 @@ static const struct conf_row rows[] = {
 };
 /* clang-format on */
 
-static int refuse(char *why, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why, size, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
-
 static const struct backend_settings *backends_of(const struct settings *s)
 {
     return s->backends.items;
@@ -274,24 +261,26 @@ static int check_backend(const struct settings *s, size_t index, char *why, size
     for (size_t i = 0; i < index; i++)
         if (addr_equal(&backends_of(s)[i].address.addr, addr) &&
             backends_of(s)[i].address.port == b->address.port)
-            return refuse(why, size,
-                          "[backend %s] address = %s: already the address of [backend %s]", b->name,
-                          text, backends_of(s)[i].name);
+            return conf_refuse(why, size,
+                               "[backend %s] address = %s: already the address of [backend %s]",
+                               b->name, text, backends_of(s)[i].name);
     if (packet_bogon(addr, addr_is_v4(addr)))
-        return refuse(why, size, "[backend %s] address = %s: not an address that a host can have",
-                      b->name, text);
+        return conf_refuse(why, size,
+                           "[backend %s] address = %s: not an address that a host can have",
+                           b->name, text);
     if (!has_family(&s->port[INSIDE], addr_is_v4(addr)))
-        return refuse(why, size,
-                      "[backend %s] address = %s: [inside] addresses has none of that family",
-                      b->name, text);
+        return conf_refuse(why, size,
+                           "[backend %s] address = %s: [inside] addresses has none of that family",
+                           b->name, text);
     if (is_own(&s->port[INSIDE], addr))
-        return refuse(why, size, "[backend %s] address = %s: is the gateway's own address", b->name,
-                      text);
+        return conf_refuse(why, size, "[backend %s] address = %s: is the gateway's own address",
+                           b->name, text);
     if (settings_next_hop(s, addr) == NULL)
-        return refuse(why, size,
-                      "[backend %s] address = %s: not on-link on the inside, and [inside] routers "
-                      "has none of that family",
-                      b->name, text);
+        return conf_refuse(
+            why, size,
+            "[backend %s] address = %s: not on-link on the inside, and [inside] routers "
+            "has none of that family",
+            b->name, text);
     return 0;
 }
 
@@ -310,16 +299,17 @@ static int check_listen(const struct settings *s, const struct service_settings 
     char text[ADDR_TEXT];
     endpoint_print(listen, text);
     if (packet_bogon(&listen->addr, addr_is_v4(&listen->addr)))
-        return refuse(why, size, "[service %s] listen = %s: not an address that clients can reach",
-                      service->name, text);
+        return conf_refuse(why, size,
+                           "[service %s] listen = %s: not an address that clients can reach",
+                           service->name, text);
     if (is_inside(s, &listen->addr))
-        return refuse(why, size, "[service %s] listen = %s: an address of the inside",
-                      service->name, text);
+        return conf_refuse(why, size, "[service %s] listen = %s: an address of the inside",
+                           service->name, text);
     if (!has_backend_of(s, service, addr_is_v4(&listen->addr)))
-        return refuse(why, size,
-                      "[service %s] listen = %s: backends names no backend of that family "
-                      "(addresses are not translated between families)",
-                      service->name, text);
+        return conf_refuse(why, size,
+                           "[service %s] listen = %s: backends names no backend of that family "
+                           "(addresses are not translated between families)",
+                           service->name, text);
     return 0;
 }
 
@@ -339,22 +329,23 @@ static int check_protocol(const struct service_settings *service, char *why, siz
     char *const *names = service->names.items;
     const struct endpoint *listen = service->listen.items;
     if (service->names.count && service->protocol != SERVICE_TLS)
-        return refuse(
+        return conf_refuse(
             why, size,
             "[service %s] server_names: only a ClientHello names a server; set protocol = "
             "tls, or leave them out",
             service->name);
     for (size_t i = 0; i < service->names.count; i++)
         if (names_refuse(names[i]) != NULL)
-            return refuse(why, size, "[service %s] server_names = %s: %s", service->name, names[i],
-                          names_refuse(names[i]));
+            return conf_refuse(why, size, "[service %s] server_names = %s: %s", service->name,
+                               names[i], names_refuse(names[i]));
     for (size_t i = 0; service->protocol == SERVICE_TCP && i < service->listen.count; i++)
         if (server_speaks_first(listen[i].port))
-            return refuse(why, size,
-                          "[service %s] protocol = tcp: on port %u the server speaks first, and a "
-                          "backend is only asked once the client has said something, so both would "
-                          "wait for ever",
-                          service->name, listen[i].port);
+            return conf_refuse(
+                why, size,
+                "[service %s] protocol = tcp: on port %u the server speaks first, and a "
+                "backend is only asked once the client has said something, so both would "
+                "wait for ever",
+                service->name, listen[i].port);
     return 0;
 }
 
@@ -367,12 +358,12 @@ static int check_service(const struct settings *s, const struct service_settings
     const struct endpoint *listen = service->listen.items;
     for (size_t i = 0; i < service->backends.count; i++) {
         if (settings_find_backend(s, names[i]) < 0)
-            return refuse(why, size, "[service %s] backends = %s: there is no [backend %s]",
-                          service->name, names[i], names[i]);
+            return conf_refuse(why, size, "[service %s] backends = %s: there is no [backend %s]",
+                               service->name, names[i], names[i]);
         for (size_t k = 0; k < i; k++)
             if (strcmp(names[i], names[k]) == 0)
-                return refuse(why, size, "[service %s] backends = %s: named twice", service->name,
-                              names[i]);
+                return conf_refuse(why, size, "[service %s] backends = %s: named twice",
+                                   service->name, names[i]);
     }
     for (size_t i = 0; i < service->listen.count; i++)
         if (check_listen(s, service, &listen[i], why, size) != 0)
@@ -387,22 +378,24 @@ static int check_port(const struct port_settings *port, const char *name, char *
     char text[ADDR_TEXT];
     struct vlan vlan;
     if (vlan_parse(port->vlan, &vlan) != 0)
-        return refuse(why, size,
-                      "[%s] vlan = %s: not a VLAN; allowed: a tag from 1 to 4094, two with a dot "
-                      "between (outer.inner), or nothing",
-                      name, port->vlan);
+        return conf_refuse(
+            why, size,
+            "[%s] vlan = %s: not a VLAN; allowed: a tag from 1 to 4094, two with a dot "
+            "between (outer.inner), or nothing",
+            name, port->vlan);
     for (size_t i = 0; i < port->addresses.count; i++)
         if (packet_bogon(&own[i].addr, addr_is_v4(&own[i].addr)))
-            return refuse(why, size, "[%s] addresses = %s: not an address that a host can have",
-                          name, addr_print(&own[i].addr, text));
+            return conf_refuse(why, size,
+                               "[%s] addresses = %s: not an address that a host can have", name,
+                               addr_print(&own[i].addr, text));
     if (port->routers.count == 2 && addr_is_v4(&routers[0]) == addr_is_v4(&routers[1]))
-        return refuse(why, size, "[%s] routers: two of one family; at most one each", name);
+        return conf_refuse(why, size, "[%s] routers: two of one family; at most one each", name);
     for (size_t i = 0; i < port->routers.count; i++)
         if (settings_on_link(port, &routers[i]) == NULL || is_own(port, &routers[i]))
-            return refuse(why, size,
-                          "[%s] routers = %s: must be another host on the link of one of "
-                          "[%s] addresses",
-                          name, addr_print(&routers[i], text), name);
+            return conf_refuse(why, size,
+                               "[%s] routers = %s: must be another host on the link of one of "
+                               "[%s] addresses",
+                               name, addr_print(&routers[i], text), name);
     return 0;
 }
 
@@ -431,14 +424,15 @@ static int check_sides(const struct settings *s, char *why, size_t size)
     char text[ADDR_TEXT];
     if ((name_length(out) == name_length(in) && strncmp(out, in, name_length(in)) == 0) ||
         same_interface(out, in))
-        return refuse(why, size, "[inside] device = %s: is the device of [outside]", in);
+        return conf_refuse(why, size, "[inside] device = %s: is the device of [outside]", in);
     for (size_t i = 0; i < s->port[INSIDE].addresses.count; i++)
         for (size_t k = 0; k < s->port[OUTSIDE].addresses.count; k++)
             if (prefix_contains(&outer[k].on_link, &inner[i].addr) ||
                 prefix_contains(&inner[i].on_link, &outer[k].addr))
-                return refuse(why, size,
-                              "[inside] addresses = %s: its network overlaps with one of [outside]",
-                              addr_print(&inner[i].addr, text));
+                return conf_refuse(
+                    why, size,
+                    "[inside] addresses = %s: its network overlaps with one of [outside]",
+                    addr_print(&inner[i].addr, text));
     return 0;
 }
 
@@ -467,17 +461,19 @@ static int check_cores(const struct settings *s, char *why, size_t size)
     uint16_t cores[SETTINGS_CORES];
     int count = settings_cores(s, cores);
     if (count != s->gateway.workers + 1)
-        return refuse(why, size,
-                      "[gateway] cores = %s: want %lld processor numbers, separated by commas: "
-                      "control, then one per worker",
-                      s->gateway.cores, (long long)s->gateway.workers + 1);
+        return conf_refuse(
+            why, size,
+            "[gateway] cores = %s: want %lld processor numbers, separated by commas: "
+            "control, then one per worker",
+            s->gateway.cores, (long long)s->gateway.workers + 1);
     for (int i = 0; i < count && s->gateway.idle == IDLE_POLL; i++)
         for (int k = 0; k < i; k++)
             if (cores[k] == cores[i])
-                return refuse(why, size,
-                              "[gateway] cores = %s: processor %u twice; threads that share one "
-                              "must sleep: allowed with idle = adaptive only",
-                              s->gateway.cores, cores[i]);
+                return conf_refuse(
+                    why, size,
+                    "[gateway] cores = %s: processor %u twice; threads that share one "
+                    "must sleep: allowed with idle = adaptive only",
+                    s->gateway.cores, cores[i]);
     return 0;
 }
 
@@ -489,17 +485,19 @@ static int check_gateway(const struct settings *s, char *why, size_t size)
         rings += s->port[side].rx_descriptors + s->port[side].tx_descriptors;
     if (instance[0] == '.' || instance[strspn(instance, "abcdefghijklmnopqrstuvwxyz"
                                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")])
-        return refuse(why, size,
-                      "[gateway] instance = %s: not a name; allowed: letters, digits, '_', '-', "
-                      "and '.' but not first",
-                      instance);
+        return conf_refuse(
+            why, size,
+            "[gateway] instance = %s: not a name; allowed: letters, digits, '_', '-', "
+            "and '.' but not first",
+            instance);
     int64_t least = rings + settings_worker_buffers(s->gateway.workers);
     if (s->gateway.buffers < least)
-        return refuse(why, size,
-                      "[gateway] buffers = %lld: the rings of both ports hold %lld and the workers "
-                      "%lld; allowed: at least %lld",
-                      (long long)s->gateway.buffers, (long long)rings, (long long)(least - rings),
-                      (long long)least);
+        return conf_refuse(
+            why, size,
+            "[gateway] buffers = %lld: the rings of both ports hold %lld and the workers "
+            "%lld; allowed: at least %lld",
+            (long long)s->gateway.buffers, (long long)rings, (long long)(least - rings),
+            (long long)least);
     return check_cores(s, why, size);
 }
 
@@ -516,9 +514,9 @@ static int check_overlap(const struct settings *s, char *why, size_t size)
                 for (size_t m = 0; m < (j == i ? n : b->listen.count); m++) {
                     const struct endpoint *f = &((const struct endpoint *)b->listen.items)[m];
                     if (e->port == f->port && addr_equal(&e->addr, &f->addr))
-                        return refuse(why, size,
-                                      "[service %s] listen = %s: already served by [service %s]",
-                                      a->name, endpoint_print(e, text), b->name);
+                        return conf_refuse(
+                            why, size, "[service %s] listen = %s: already served by [service %s]",
+                            a->name, endpoint_print(e, text), b->name);
                 }
             }
         }
@@ -531,13 +529,13 @@ static int check_numbers(const struct settings *s, char *why, size_t size)
 {
     size_t listens = settings_listen_count(s);
     if ((size_t)s->tables.backends < s->backends.count)
-        return refuse(why, size, "[tables] backends = %lld: there are %zu; allowed: no fewer",
-                      (long long)s->tables.backends, s->backends.count);
+        return conf_refuse(why, size, "[tables] backends = %lld: there are %zu; allowed: no fewer",
+                           (long long)s->tables.backends, s->backends.count);
     if ((size_t)s->tables.services < listens)
-        return refuse(why, size,
-                      "[tables] services = %lld: services listen on %zu addresses and ports; "
-                      "allowed: no fewer",
-                      (long long)s->tables.services, listens);
+        return conf_refuse(why, size,
+                           "[tables] services = %lld: services listen on %zu addresses and ports; "
+                           "allowed: no fewer",
+                           (long long)s->tables.services, listens);
     return 0;
 }
 
@@ -550,7 +548,7 @@ static int check_master(const struct settings *s, char *why, size_t size)
         return 0;
     int error = master_read(s->cookie.master_file, master, reason);
     explicit_bzero(master, sizeof master);
-    return error == 0 ? 0 : refuse(why, size, "%s", reason);
+    return error == 0 ? 0 : conf_refuse(why, size, "%s", reason);
 }
 
 static int check(const void *root, char *why, size_t size)

@@ -6,24 +6,11 @@
 #include "dataplane/ops/settings_probe.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { REQUEST_MOST = SETTINGS_PROBE_PATH + SETTINGS_PROBE_HOST + 128 };
-
-static int refuse(char *why, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why, size, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
 
 /* The first service of that protocol that the backend belongs to, or NULL. */
 static const char *used_by(const struct settings *s, const char *backend, int protocol)
@@ -51,9 +38,9 @@ static int check_path(const char *section, const char *key, const char *path, ch
 {
     if (path == NULL || (path[0] == '/' && is_visible(path) && strchr(path, '#') == NULL))
         return 0;
-    return refuse(why, size,
-                  "[%s] %s = %s: not a path; allowed: '/', then visible ASCII but no '#'", section,
-                  key, path);
+    return conf_refuse(why, size,
+                       "[%s] %s = %s: not a path; allowed: '/', then visible ASCII but no '#'",
+                       section, key, path);
 }
 
 static int check_host(const char *section, const char *key, const char *host, char *why,
@@ -61,8 +48,8 @@ static int check_host(const char *section, const char *key, const char *host, ch
 {
     if (host == NULL || is_visible(host))
         return 0;
-    return refuse(why, size, "[%s] %s = %s: not a name; allowed: visible ASCII", section, key,
-                  host);
+    return conf_refuse(why, size, "[%s] %s = %s: not a name; allowed: visible ASCII", section, key,
+                       host);
 }
 
 static int check_backend(const struct settings *s, const struct backend_settings *b, char *why,
@@ -72,10 +59,11 @@ static int check_backend(const struct settings *s, const struct backend_settings
     snprintf(section, sizeof section, "backend %s", b->name);
     const char *tls = used_by(s, b->name, SERVICE_TLS);
     if (b->probe == PROBE_BY_HTTP && tls != NULL)
-        return refuse(why, size,
-                      "[%s] probe = http: [service %s] speaks TLS with it, and the gateway has no "
-                      "key; allowed: auto, connect",
-                      section, tls);
+        return conf_refuse(
+            why, size,
+            "[%s] probe = http: [service %s] speaks TLS with it, and the gateway has no "
+            "key; allowed: auto, connect",
+            section, tls);
     if (check_path(section, "probe_path", b->probe_path, why, size) != 0)
         return -EINVAL;
     return check_host(section, "probe_host", b->probe_host, why, size);

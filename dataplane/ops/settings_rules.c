@@ -5,21 +5,7 @@
 #include "dataplane/ops/settings_rules.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-
-static int refuse(char *why, size_t size, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int refuse(char *why, size_t size, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(why, size, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
 
 static const struct service_settings *find_service(const struct settings *s, const char *name)
 {
@@ -42,17 +28,18 @@ static int check_services(const struct settings *s, const struct rule_settings *
     for (size_t i = 0; i < rule->services.count; i++) {
         const struct service_settings *service = find_service(s, names[i]);
         if (service == NULL)
-            return refuse(why, size, "[rule %s] services = %s: there is no [service %s]",
-                          rule->name, names[i], names[i]);
+            return conf_refuse(why, size, "[rule %s] services = %s: there is no [service %s]",
+                               rule->name, names[i], names[i]);
         if (of_requests(rule) && service->protocol != SERVICE_HTTP)
-            return refuse(why, size,
-                          "[rule %s] services = %s: methods, path and host are seen of protocol = "
-                          "http only",
-                          rule->name, names[i]);
+            return conf_refuse(
+                why, size,
+                "[rule %s] services = %s: methods, path and host are seen of protocol = "
+                "http only",
+                rule->name, names[i]);
         if (rule->server_name != NULL && service->protocol != SERVICE_TLS)
-            return refuse(why, size,
-                          "[rule %s] services = %s: a server_name is seen of protocol = tls only",
-                          rule->name, names[i]);
+            return conf_refuse(
+                why, size, "[rule %s] services = %s: a server_name is seen of protocol = tls only",
+                rule->name, names[i]);
     }
     return 0;
 }
@@ -61,10 +48,11 @@ int settings_rules_check(const struct settings *s, char *why, size_t size)
 {
     const struct rule_settings *rules = s->rules.items;
     if ((int64_t)s->rules.count > s->tables.rules)
-        return refuse(why, size,
-                      "[rule %s]: one more than [tables] rules = %lld has room for; that takes a "
-                      "restart to change",
-                      rules[s->tables.rules].name, (long long)s->tables.rules);
+        return conf_refuse(
+            why, size,
+            "[rule %s]: one more than [tables] rules = %lld has room for; that takes a "
+            "restart to change",
+            rules[s->tables.rules].name, (long long)s->tables.rules);
     for (size_t i = 0; i < s->rules.count; i++)
         if (check_services(s, &rules[i], why, size) != 0)
             return -EINVAL;
