@@ -90,11 +90,11 @@ expect_at_least "and not before" "$at" "$(date +%s)"
 
 # --- a rate ---
 say_rules control "$seen" # from here on the service lets all pass
-say_rules dropgate "[rule rate]\npath = /v1/sales\nadmit_per_second = 100\nburst = 20"
+say_rules dropgate "[rule rate]\npath = /v1/sales\nadmit_per_second = 100\nburst = 100"
 backend=$(backend_saw) begin=$(date +%s%N)
-client wrk -t1 -c16 -d2 "http://$VIP4/v1/sales/$sale" >"$work/wrk"
+client wrk -t1 -c16 -d3 "http://$VIP4/v1/sales/$sale" >"$work/wrk"
 passed=$(rule_of rate passed) end=$(date +%s%N) over=$(rule_of rate over_rate)
-most=$((20 + 100 * (end - begin) / 1000000000))
+most=$((100 + 100 * (end - begin) / 1000000000))
 expect_at_most "no more than bucket and rate are let through" "$most" "$passed"
 expect_at_least "and not much fewer" $((most / 2)) "$passed"
 saw=$(($(backend_saw) - backend)) # but for what wrk did not wait for,
