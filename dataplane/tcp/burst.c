@@ -3,9 +3,9 @@
  *
  * The packet walk begins here. A burst goes through it in stages, each over all of its packets:
  *
- *   sort     plain SYNs are told apart; all else is parsed, its service or backend found; bogons,
- *            strangers and the malformed go; tuples are hashed, side by side, and the buckets that
- *            they name are fetched
+ *   sort     plain SYNs are told apart, and in a flood of bare ACKs those (stray.c); all else is
+ *            parsed, its service or backend found; bogons, strangers and the malformed go; tuples
+ *            are hashed, side by side, and the buckets that they name are fetched
  *   judge    SYNs are looked up in the lists, and counted against their sources and networks
  *   lane     plain SYNs are answered, side by side (syn_lane.c)
  *   promise  cookies and timestamps for the other SYNs that may be answered, side by side
@@ -22,9 +22,14 @@
 #include "dataplane/net/extension.h"
 #include "dataplane/net/steer.h"
 #include "dataplane/tcp/shard.h"
+#include "dataplane/tcp/stray.h"
 #include "dataplane/tcp/syn_lane.h"
 
 _Static_assert((int)SHARD_BURST <= (int)SIPHASH_BATCH, "a burst is hashed at once");
+
+/* Beside the verdicts of a packet on its way: a bare ACK that most likely has no flow. */
+enum { STRAY = VERDICT_COUNT };
+_Static_assert(STRAY <= UINT8_MAX, "it stands where a verdict does");
 
 /* A SYN to a service. */
 struct syn {
@@ -144,6 +149,27 @@ static void sort_general(struct shard *shard, struct burst *burst, struct frame 
                        sorted->packet.destination_port);
 }
 
+/* In a flood of bare ACKs: whether the frame is one, of which no more is known than its client. */
+static __attribute__((noinline)) bool sort_stray(const struct shard *shard, struct burst *burst,
+                                                 struct frame *frame, uint32_t number)
+{
+    struct addr client;
+    uint16_t port;
+    if (frame->side != OUTSIDE ||
+        !stray_takes(shard->policy.services, burst->lane.to_us, frame, &client, &port))
+        return false;
+    assert(is_ours(shard, frame, &client));
+    const uint32_t k = burst->generals++;
+    struct sorted *sorted = &burst->sorted[k];
+    burst->general[k] = (uint8_t)number;
+    sorted->verdict = STRAY;
+    sorted->for_flow = true;
+    sorted->packet.length = 0;
+    frame->to = PORT_NONE;
+    flow_batch_add(&burst->tuples, k, &client, port);
+    return true;
+}
+
 /* Asks for the buckets of those up to `end`, which have been hashed. One at a time, between other
  * work: a bucket is a page that no translation is at hand for, and a processor walks few page
  * tables at once. */
@@ -159,6 +185,7 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
                       uint32_t first, uint32_t end)
 {
     const uint32_t hashed = burst->generals;
+    const bool strays = shard->strays;
     flow_batch_begin(&burst->tuples);
     for (uint32_t i = first; i < end; i++) {
         if (burst->asked < hashed)
@@ -167,7 +194,8 @@ static void sort_some(struct shard *shard, struct burst *burst, struct frame *fr
                                   ? syn_lane_takes(&burst->lane, shard, &frames[i])
                                   : SYN_LANE_NONE;
         if (lane == SYN_LANE_NONE) {
-            sort_general(shard, burst, &frames[i], i);
+            if (!__builtin_expect(strays, false) || !sort_stray(shard, burst, &frames[i], i))
+                sort_general(shard, burst, &frames[i], i);
             continue;
         }
         const bool v4 = burst->lane.service[lane].v4;
@@ -207,13 +235,20 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
     }
 }
 
+/* What a short cut had taken, and leaves to the general path. */
+static __attribute__((noinline, cold)) void sort_after_all(struct shard *shard, struct frame *frame,
+                                                           struct sorted *sorted)
+{
+    sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
+    assert(sorted->verdict == VERDICT_FORWARDED); /* or it has taken what it must not */
+}
+
 /* A SYN of the lane that is only answered if it is a second try: the general path finds out. */
 static __attribute__((noinline, cold)) void leave_lane(struct shard *shard, struct burst *burst,
                                                        struct frame *frame, struct syn *syn)
 {
     struct sorted *sorted = &burst->sorted[burst->generals];
-    sorted->verdict = (uint8_t)sort_frame(shard, frame, sorted);
-    assert(sorted->verdict == VERDICT_FORWARDED); /* or the lane has taken what it must not */
+    sort_after_all(shard, frame, sorted);
     sorted->for_flow = false;
     sorted->for_cookie = true;
     syn->general = (uint8_t)burst->generals;
@@ -353,13 +388,28 @@ static enum verdict decide(struct shard *shard, struct frame *frame, const struc
     }
 }
 
+/* Whether a packet is to be decided about. A bare ACK in a flood of such is if it may have a flow:
+ * it goes the general path, from its beginning. */
+static inline bool goes_on(struct shard *shard, struct frame *frame, struct sorted *sorted)
+{
+    if (__builtin_expect(sorted->verdict == VERDICT_FORWARDED, true))
+        return true;
+    if (sorted->verdict != STRAY)
+        return false;
+    if (__builtin_expect(flow_is_absent(shard->flows, sorted->hash), true))
+        sorted->verdict = VERDICT_ACK_NO_FLOW;
+    else
+        sort_after_all(shard, frame, sorted);
+    return sorted->verdict == VERDICT_FORWARDED;
+}
+
 static void decide_some(struct shard *shard, struct burst *burst, struct frame *frames,
                         uint32_t first, uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
         struct sorted *sorted = &burst->sorted[k];
         struct frame *frame = &frames[burst->general[k]];
-        if (sorted->verdict == VERDICT_FORWARDED)
+        if (goes_on(shard, frame, sorted))
             sorted->verdict = (uint8_t)decide(shard, frame, sorted);
         frame->verdict = sorted->verdict;
         shard->verdicts[sorted->verdict]++;
@@ -374,7 +424,8 @@ static uint32_t least(uint32_t a, uint32_t b)
 /* Flows are fetched for a few packets at a time while those before them are decided: as many as a
  * processor can wait for at once, and not so many that they displace each other. Their buckets are
  * asked for well before that. */
-static void decide_burst(struct shard *shard, struct burst *burst, struct frame *frames)
+static __attribute__((noinline)) void decide_burst(struct shard *shard, struct burst *burst,
+                                                   struct frame *frames)
 {
     enum { AT_ONCE = 8, AHEAD = 24 };
     const uint32_t count = burst->generals;
@@ -395,7 +446,9 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
     judge_burst(shard, &burst, frames);
     syn_lane_answer(&burst.lane, shard, frames);
     promise_burst(shard, &burst, frames);
+    const uint64_t before = shard->verdicts[VERDICT_ACK_NO_FLOW];
     decide_burst(shard, &burst, frames);
+    shard->strays = 2 * (shard->verdicts[VERDICT_ACK_NO_FLOW] - before) > burst.generals;
 }
 
 enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)

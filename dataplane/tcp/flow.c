@@ -152,6 +152,12 @@ void flow_prefetch(const struct flows *flows, uint64_t hash)
     prefetch(bucket_of(flows, hash));
 }
 
+bool flow_is_absent(const struct flows *flows, uint64_t hash)
+{
+    const struct bucket *bucket = bucket_of(flows, hash);
+    return bucket->overflow == 0 && slots_of(bucket, tag_of(hash)) == 0;
+}
+
 bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data)
 {
     const struct bucket *bucket = bucket_of(flows, hash);

@@ -104,6 +104,10 @@ void flow_batch_hash(const struct flows *flows, struct flow_batch *batch,
 void flow_prefetch(const struct flows *flows, uint64_t hash);
 bool flow_prefetch_found(const struct flows *flows, uint64_t hash, bool with_data);
 
+/** Whether there is certainly no flow of that hash: of that client and port at any service or
+ * backend. */
+bool flow_is_absent(const struct flows *flows, uint64_t hash);
+
 /** The flow of that client and port at a service (outside) or a backend (inside), or NULL. */
 struct flow *flow_find_outside(const struct flows *flows, uint64_t hash, const struct addr *client,
                                uint16_t client_port, uint16_t service);

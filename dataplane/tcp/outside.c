@@ -186,8 +186,7 @@ static enum verdict answer_fin(struct shard *shard, struct frame *frame,
     return VERDICT_FIN_ANSWERED;
 }
 
-static const struct tombstone *find_tombstone(const struct shard *shard,
-                                              const struct opening *opening)
+static struct tombstone *find_tombstone(const struct shard *shard, const struct opening *opening)
 {
     return tombstones_find(shard->tombstones, opening->hash ^ opening->service, opening->client_isn,
                            shard->now_ms);
@@ -242,14 +241,16 @@ static enum verdict conflict(struct shard *shard, struct frame *frame, const str
  * again. After a reset it is a miss like any other: the client may not have heard of it. */
 static enum verdict answer_tombstone(struct shard *shard, struct frame *frame,
                                      const struct packet *packet, const struct opening *opening,
-                                     const struct tombstone *tombstone)
+                                     struct tombstone *tombstone)
 {
     if (tombstone->reset) {
         enum verdict verdict = miss(shard, frame, packet, opening->hash);
         return verdict == VERDICT_MISS_SILENT ? VERDICT_TOMBSTONE_DROP : verdict;
     }
-    client_strike(shard->clients, &shard->policy.limits->clients, &packet->source, opening->listed,
-                  STRIKE_REPLAY, shard->now_ms);
+    if (!tombstone->struck)
+        client_strike(shard->clients, &shard->policy.limits->clients, &packet->source,
+                      opening->listed, STRIKE_REPLAY, shard->now_ms);
+    tombstone->struck = true;
     if (!lease_take(&shard->lease[LEASE_FINS], 1))
         return VERDICT_BUDGET;
     struct segment answer = shard_answer(shard, frame, packet);
@@ -289,7 +290,7 @@ static __attribute__((noinline)) enum verdict without_flow(struct shard *shard, 
     if (!check_cookie(shard, frame, packet, &opening))
         return miss(shard, frame, packet, opening.hash);
     clients_prefetch_found(shard->clients, source);
-    const struct tombstone *tombstone = find_tombstone(shard, &opening);
+    struct tombstone *tombstone = find_tombstone(shard, &opening);
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, &opening, tombstone);
     enum verdict verdict = opening_start(shard, frame, packet, &opening, NULL);

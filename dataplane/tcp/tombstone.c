@@ -99,11 +99,11 @@ bool tombstones_add(struct tombstones *table, const struct tombstone *entry, uin
     return lost;
 }
 
-const struct tombstone *tombstones_find(const struct tombstones *table, uint64_t tuple,
-                                        uint32_t client_isn, uint64_t now_ms)
+struct tombstone *tombstones_find(struct tombstones *table, uint64_t tuple, uint32_t client_isn,
+                                  uint64_t now_ms)
 {
     for (uint32_t at = *bucket_of(table, tuple, client_isn); at; at = table->ring[at - 1].next) {
-        const struct tombstone *entry = &table->ring[at - 1];
+        struct tombstone *entry = &table->ring[at - 1];
         if (entry->tuple == tuple && entry->client_isn == client_isn && living(entry, now_ms))
             return entry;
     }

@@ -19,6 +19,8 @@ struct tombstone {
     uint32_t expires;    /* seconds of the table's clock */
     uint32_t next;       /* chain within a bucket: 1 + index */
     bool reset;          /* the flow ended by RST: duplicates are dropped, not acknowledged */
+    bool struck; /* its client has had a strike for a duplicate: who owns a machine on the way
+                    could send one again and again, to have it banned. The finder's to set */
 };
 
 struct tombstones;
@@ -34,8 +36,8 @@ bool tombstones_add(struct tombstones *table, const struct tombstone *entry, uin
 
 /** The living entry of that tuple and client ISN (the newest, if added twice), or NULL. The pointer
  * holds until the next add or expire. */
-const struct tombstone *tombstones_find(const struct tombstones *table, uint64_t tuple,
-                                        uint32_t client_isn, uint64_t now_ms);
+struct tombstone *tombstones_find(struct tombstones *table, uint64_t tuple, uint32_t client_isn,
+                                  uint64_t now_ms);
 
 /** Lets go of entries whose time is over, oldest first, at most `most` and up to the first that
  * still lives; returns how many. */

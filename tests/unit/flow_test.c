@@ -179,7 +179,7 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
     struct flows *flows = flows_new(CAPACITY, &key);
     struct flow **there = calloc(CLIENTS, sizeof(struct flow *));
     struct random random = {2026};
-    uint32_t count = 0;
+    uint32_t count = 0, told = 0;
     for (uint32_t i = 0; i < STEPS; i++) {
         const uint32_t c = random_below(&random, CLIENTS);
         const struct addr client = client_of(c);
@@ -188,6 +188,9 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
         flow_prefetch_found(flows, flow_hash(flows, &client, port), true);
         assert_ptr_equal(outside(flows, client, port, (uint16_t)(c % 3)), there[c]);
         assert_ptr_equal(inside(flows, client, port, (uint16_t)(c % 5)), there[c]);
+        const bool absent = flow_is_absent(flows, flow_hash(flows, &client, port));
+        assert_false(absent && there[c] != NULL);
+        told += absent;
         if (there[c] == NULL) {
             there[c] = add(flows, client, port, (uint16_t)(c % 3), (uint16_t)(c % 5));
             assert_true((there[c] == NULL) == (count == CAPACITY));
@@ -199,7 +202,7 @@ static void no_flow_is_lost_and_none_is_found_after_it_went(void **state)
         }
         assert_int_equal(flows_count(flows), count);
     }
-    assert_true(count > CAPACITY / 2);
+    assert_true(count > CAPACITY / 2 && told > STEPS / 3);
     for (uint32_t c = 0; c < CLIENTS; c++)
         if (there[c] != NULL)
             flow_release(flows, there[c]);

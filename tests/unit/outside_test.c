@@ -533,6 +533,7 @@ static void pitfall_24_a_replayed_first_segment_is_acknowledged_not_executed(voi
         assert_int_equal(answer.options.tsecr, first.options.tsval);
         wire_wait(w, 60000);
     }
+    assert_int_equal(w->shard->verdicts[VERDICT_STRIKE], 1); /* for both: nobody else can ban it */
     wire_expect_tables(w, 0, 0);
 }
 

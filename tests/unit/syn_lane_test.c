@@ -3,7 +3,7 @@
  *
  * The lane of SYNs is a short cut: whatever it answers, the general path answers to the same bytes.
  * The other shard of these tests gets every frame with a byte of padding behind the packet, which
- * means nothing, but keeps it out of the lane. */
+ * means nothing, but keeps it out of the lane (both.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,8 @@
 // clang-format on
 
 #include "dataplane/tcp/syn_lane.h"
+#include "tests/unit/both.h"
 #include "tests/unit/random.h"
-#include "tests/unit/wire.h"
 
 enum { PADDING = 1 };
 
@@ -33,15 +33,10 @@ static uint32_t write_syn(uint8_t *out, const struct wire_talk *t, uint16_t mss,
     return wire_segment_write(out, &syn);
 }
 
-static struct frame frame_of(uint8_t *bytes, uint32_t length)
-{
-    return (struct frame){.bytes = bytes, .room = FRAME_ROOM, .length = length, .side = OUTSIDE};
-}
-
 static bool lane_takes(const struct wire *w, uint8_t *bytes, uint32_t length)
 {
     struct syn_lane lane;
-    const struct frame frame = frame_of(bytes, length);
+    const struct frame frame = both_frame(bytes, length);
     syn_lane_begin(&lane, w->shard);
     return syn_lane_takes(&lane, w->shard, &frame) != SYN_LANE_NONE;
 }
@@ -62,79 +57,11 @@ static void the_lane_takes_the_syns_of_linux_and_nothing_longer(void **state)
 
 /* ---- the same through both ---- */
 
-struct both {
-    struct wire *lane, *general;
-    uint8_t bytes[2][SHARD_BURST][FRAME_ROOM];
-    struct frame frames[2][SHARD_BURST];
-    uint32_t count;
-};
-
-static struct both *both_of(void **state)
-{
-    struct both *b = calloc(1, sizeof *b);
-    assert_non_null(b);
-    b->lane = wire_of(state);
-    b->general = wire_new(b->lane->family, NULL);
-    return b;
-}
-
-static void both_free(struct both *b)
-{
-    wire_free(b->general);
-    free(b);
-}
-
-static void both_add(struct both *b, const uint8_t *bytes, uint32_t length, uint8_t checked)
-{
-    for (int i = 0; i < 2; i++) {
-        memcpy(b->bytes[i][b->count], bytes, length + PADDING);
-        b->frames[i][b->count] = frame_of(b->bytes[i][b->count], length + (i ? PADDING : 0));
-        b->frames[i][b->count].checked = checked;
-    }
-    b->count++;
-}
-
-/* A burst lives on the stack: what it reads of that without having written it is wrong for sure. */
-static __attribute__((noinline)) void spoil_stack(void)
-{
-    uint8_t below[64 << 10];
-    memset(below, 0xff, sizeof below);
-    __asm__ volatile("" : : "r"(below) : "memory");
-}
-
-/* Both shards decide, and agree about every byte and every count. */
-static void both_decide(struct both *b)
-{
-    spoil_stack();
-    shard_burst(b->lane->shard, b->frames[0], b->count);
-    shard_burst(b->general->shard, b->frames[1], b->count);
-    for (uint32_t i = 0; i < b->count; i++) {
-        const struct frame *a = &b->frames[0][i], *g = &b->frames[1][i];
-        assert_int_equal(a->verdict, g->verdict);
-        assert_int_equal(a->to, g->to);
-        if (a->to == PORT_NONE)
-            continue;
-        assert_int_equal(a->length, g->length);
-        assert_memory_equal(a->bytes, g->bytes, a->length);
-    }
-    assert_memory_equal(b->lane->shard->verdicts, b->general->shard->verdicts,
-                        sizeof b->lane->shard->verdicts);
-    b->count = 0;
-}
-
-static void both_begin(struct both *b, uint32_t ms)
-{
-    wire_step(b->lane, ms);
-    wire_step(b->general, ms);
-    wire_begin(b->lane);
-    wire_begin(b->general);
-}
-
 /* A client of either service, anywhere; some networks and sources come often. */
 static struct wire_talk some_talk(struct both *b, struct random *r)
 {
-    struct wire_talk t = wire_talk(b->lane);
-    wire_talk_to(b->lane, &t, (uint16_t)(t.service + 2 * random_below(r, 2)));
+    struct wire_talk t = wire_talk(b->short_cut);
+    wire_talk_to(b->short_cut, &t, (uint16_t)(t.service + 2 * random_below(r, 2)));
     const bool v4 = addr_is_v4(&t.client.at.addr);
     uint8_t *at = t.client.at.addr.bytes + (v4 ? 12 : 0);
     if (random_below(r, 4) == 0) /* anything: also what nobody can have */
@@ -164,7 +91,7 @@ static void add_some_syn(struct both *b, struct random *r)
         bytes[at] ^= (uint8_t)(1U << random_below(r, 8));
     if (odd == 3 && frame_map(bytes).l4 == l4 && frame_map(bytes).end == length)
         frame_fix_checksums(bytes);
-    both_add(b, bytes, length, (uint8_t)random_below(r, 4));
+    both_add(b, bytes, length, PADDING, (uint8_t)random_below(r, 4));
 }
 
 static void a_flood_is_answered_by_the_lane_as_by_the_general_path(void **state)
@@ -178,7 +105,7 @@ static void a_flood_is_answered_by_the_lane_as_by_the_general_path(void **state)
             add_some_syn(b, &r);
         both_decide(b);
     }
-    const uint64_t *verdicts = b->lane->shard->verdicts;
+    const uint64_t *verdicts = b->short_cut->shard->verdicts;
     assert_true(verdicts[VERDICT_SYN_COOKIE] > BURSTS);
     assert_true(verdicts[VERDICT_BOGON] > 0 && verdicts[VERDICT_TCP_CHECKSUM] > 0);
     assert_true(verdicts[VERDICT_NO_SERVICE] > 0 && verdicts[VERDICT_NOT_FOR_US] > 0);
@@ -191,8 +118,8 @@ static void limits_hold_in_the_lane_as_in_the_general_path(void **state)
 {
     enum { BURSTS = 200, SOURCE_RATE = 40, NETWORK_RATE = 100 };
     struct both *b = both_of(state);
-    b->lane->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
-    b->lane->limits.network_rate = b->general->limits.network_rate = NETWORK_RATE;
+    b->short_cut->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
+    b->short_cut->limits.network_rate = b->general->limits.network_rate = NETWORK_RATE;
     for (int i = 0; i < BURSTS; i++) {
         both_begin(b, 30);
         struct random again = {(uint64_t)i % 40}; /* the same once more after 1.2 s */
@@ -200,7 +127,7 @@ static void limits_hold_in_the_lane_as_in_the_general_path(void **state)
             add_some_syn(b, &again);
         both_decide(b);
     }
-    const uint64_t *verdicts = b->lane->shard->verdicts;
+    const uint64_t *verdicts = b->short_cut->shard->verdicts;
     assert_true(verdicts[VERDICT_SOURCE_RATE] > 0 && verdicts[VERDICT_REFLECTION_RATE] > 0);
     assert_true(verdicts[VERDICT_SYN_REMEMBERED] > 0);
     both_free(b);
@@ -237,23 +164,23 @@ static void lists_hold_in_the_lane_as_in_the_general_path(void **state)
 {
     enum { BURSTS = 200, SOURCE_RATE = 40 };
     struct both *b = both_of(state);
-    struct lists *lists = some_lists(b->lane->family);
+    struct lists *lists = some_lists(b->short_cut->family);
     struct random r = {80};
-    b->lane->policy.lists = b->general->policy.lists = lists;
-    b->lane->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
+    b->short_cut->policy.lists = b->general->policy.lists = lists;
+    b->short_cut->limits.source_rate = b->general->limits.source_rate = SOURCE_RATE;
     for (int i = 0; i < BURSTS; i++) {
         both_begin(b, 30);
         for (uint32_t n = 0; n < SHARD_BURST; n++)
             add_some_syn(b, &r);
         both_decide(b);
-        assert_memory_equal(&b->lane->shard->hits, &b->general->shard->hits,
-                            sizeof b->lane->shard->hits);
+        assert_memory_equal(&b->short_cut->shard->hits, &b->general->shard->hits,
+                            sizeof b->short_cut->shard->hits);
     }
-    const uint64_t *verdicts = b->lane->shard->verdicts;
+    const uint64_t *verdicts = b->short_cut->shard->verdicts;
     assert_true(verdicts[VERDICT_DENIED] > 0 && verdicts[VERDICT_DENIED_OBSERVED] > 0);
     assert_true(verdicts[VERDICT_SOURCE_RATE] > 0);
     for (uint32_t slot = 0; slot < 3; slot++)
-        assert_true(lists_hits_of(lists, &b->lane->shard->hits, slot) > 0);
+        assert_true(lists_hits_of(lists, &b->short_cut->shard->hits, slot) > 0);
     both_free(b);
     lists_free(lists);
 }
@@ -266,7 +193,7 @@ static void a_burst_may_be_to_all_services_and_grants_change(void **state)
     for (unsigned bits = 0; bits < 16; bits++) {
         for (int i = 0; i < 2; i++)
             for (uint16_t service = 0; service < 4; service++)
-                wire_offer(i ? b->general : b->lane, service, bits & 8 ? 1460 : 0,
+                wire_offer(i ? b->general : b->short_cut, service, bits & 8 ? 1460 : 0,
                            bits & 1 ? 7 : COOKIE_NO_SCALE, bits & 2, bits & 4);
         both_begin(b, 1);
         for (uint32_t n = 0; n < SHARD_BURST; n++)
@@ -292,14 +219,14 @@ static void a_service_is_not_spoken_to_by_its_v4_mapped_address(void **state)
             other.client.at.addr = addr_from_v4(htobe32(0xc6336407));
             other.listen = w->services->service[v4_service].listen;
             frames[count++] =
-                frame_of(bytes + FRAME_ROOM, write_syn(bytes + FRAME_ROOM, &other, 1460, 7, 1));
+                both_frame(bytes + FRAME_ROOM, write_syn(bytes + FRAME_ROOM, &other, 1460, 7, 1));
         }
         struct wire_talk mapped = t;
         const uint32_t length = write_syn(bytes, &mapped, 1460, 7, 1);
         memcpy(bytes + ETHERNET_HEADER + 24, &w->services->service[v4_service].listen.addr, 16);
         frame_put16(bytes + length - 38, w->services->service[v4_service].listen.port);
         frame_fix_checksums(bytes);
-        frames[count++] = frame_of(bytes, length);
+        frames[count++] = both_frame(bytes, length);
         shard_burst(w->shard, frames, count);
         assert_int_equal(frames[count - 1].verdict, VERDICT_BOGON);
         assert_int_equal(frames[count - 1].to, PORT_NONE);
@@ -328,7 +255,7 @@ static void without_room_there_is_no_answer(void **state)
     struct wire *w = wire_of(state);
     const struct wire_talk t = wire_talk(w);
     uint8_t bytes[FRAME_ROOM];
-    struct frame frame = frame_of(bytes, write_syn(bytes, &t, 1460, 7, 1));
+    struct frame frame = both_frame(bytes, write_syn(bytes, &t, 1460, 7, 1));
     wire_begin(w);
     frame.room = frame.length;
     assert_int_equal(shard_packet(w->shard, &frame, 0), VERDICT_SYN_COOKIE);

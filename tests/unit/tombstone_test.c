@@ -32,7 +32,7 @@ static bool add(struct tombstones *table, uint64_t tuple, uint32_t client_isn, u
     return tombstones_add(table, &entry, now, life);
 }
 
-static bool found(const struct tombstones *table, uint64_t tuple, uint32_t client_isn, uint64_t now)
+static bool found(struct tombstones *table, uint64_t tuple, uint32_t client_isn, uint64_t now)
 {
     const struct tombstone *entry = tombstones_find(table, tuple, client_isn, now);
     if (!entry)
