@@ -221,6 +221,23 @@ static inline void shard_count(struct shard *shard, enum verdict verdict)
  * section 4.2.3.10) nor to somebody else, flooded by a switch. */
 bool shard_addressed(const struct shard *shard, const struct frame *frame);
 
+/** For the short cuts, by one comparison: how a frame from outside begins that is to us alone, and
+ * not from a group (of its first eight bytes, the first six and a bit of the next); and whether
+ * that one does. */
+static inline uint64_t shard_to_us(const struct shard *shard)
+{
+    uint64_t to_us = 0;
+    memcpy(&to_us, &shard->mac[OUTSIDE], sizeof shard->mac[OUTSIDE]);
+    return to_us;
+}
+
+static inline bool frame_is_to(const uint8_t *bytes, uint64_t to_us)
+{
+    uint64_t begins;
+    memcpy(&begins, bytes, sizeof begins);
+    return (begins & htobe64(UINT64_C(0xffffffffffff0100))) == to_us;
+}
+
 /** A segment that goes back where the packet came from: addresses, ports and link layer swapped,
  * nothing else set. */
 struct segment shard_answer(const struct shard *shard, const struct frame *frame,

@@ -21,20 +21,6 @@ enum {
     AT_FLAGS = 13,
 };
 
-INLINE uint64_t raw64(const uint8_t *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* To us, and not from a group: six bytes, and a bit of the seventh. */
-INLINE bool is_addressed(const uint8_t *frame, uint64_t to_us)
-{
-    const uint64_t counts = htobe64(UINT64_C(0xffffffffffff0100));
-    return (raw64(frame) & counts) == to_us;
-}
-
 /* Neither options nor extension headers nor a fragment; TCP. Whatever the traffic class, flow label
  * and hop limit. */
 INLINE bool is_plain(const uint8_t *ip, bool v4)
@@ -84,7 +70,7 @@ INLINE bool takes(const struct services *services, uint64_t to_us, const struct 
     REFUSE_IF((tcp[AT_FLAGS] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK);
     const struct addr source = read_addr(tcp - 2 * address_size, v4);
     const struct addr destination = read_addr(tcp - address_size, v4);
-    REFUSE_IF(!is_addressed(frame->bytes, to_us) || load16(tcp) == 0);
+    REFUSE_IF(!frame_is_to(frame->bytes, to_us) || load16(tcp) == 0);
     REFUSE_IF((!v4 && addr_is_v4(&destination)) || policy_forged(services, &source, v4));
     REFUSE_IF(!is_intact(ip, l4_length, frame->checked, v4));
     REFUSE_IF(policy_service(services, &destination, load16(tcp + AT_DESTINATION_PORT)) < 0);

@@ -123,13 +123,6 @@ INLINE bool looks_like(const uint8_t *frame, const struct layout *layout, bool v
     return (differing[0] | differing[1]) == 0;
 }
 
-/* To us, and not from a group: six bytes, and a bit of the seventh. */
-INLINE bool is_addressed(const struct syn_lane *lane, const uint8_t *frame)
-{
-    const uint64_t counts = htobe64(UINT64_C(0xffffffffffff0100));
-    return (raw64(frame) & counts) == lane->to_us;
-}
-
 /* Both checksums, each unless the port has verified it. */
 INLINE bool is_intact(const uint8_t *frame, unsigned checked, bool v4)
 {
@@ -212,7 +205,7 @@ INLINE uint32_t takes(struct syn_lane *lane, const struct shard *shard, const st
     if (frame->room < room || !looks_like(bytes, layout, v4))
         return SYN_LANE_NONE;
     const struct addr source = raw_addr(bytes + source_offset(v4), v4);
-    if (!is_addressed(lane, bytes) || raw16(bytes + l4_offset(v4)) == 0 ||
+    if (!frame_is_to(bytes, lane->to_us) || raw16(bytes + l4_offset(v4)) == 0 ||
         policy_forged(shard->policy.services, &source, v4) || !is_intact(bytes, frame->checked, v4))
         return SYN_LANE_NONE;
     return find_service(lane, shard, bytes, v4);

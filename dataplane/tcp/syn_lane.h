@@ -34,7 +34,7 @@ struct syn_lane_service {
 };
 
 struct syn_lane {
-    uint64_t to_us; /* how a frame for us begins, as is_addressed reads it */
+    uint64_t to_us; /* shard_to_us */
     uint32_t services;
     struct syn_lane_service service[SYN_LANE_SERVICES];
     struct syn_lane_list {
@@ -46,8 +46,7 @@ struct syn_lane {
 
 static inline void syn_lane_begin(struct syn_lane *lane, const struct shard *shard)
 {
-    lane->to_us = 0;
-    memcpy(&lane->to_us, &shard->mac[OUTSIDE], sizeof shard->mac[OUTSIDE]);
+    lane->to_us = shard_to_us(shard);
     lane->services = lane->list[0].count = lane->list[1].count = 0;
 }
 

@@ -21,10 +21,8 @@ static bool is_taken(const struct wire *w, uint8_t *bytes, uint32_t length)
 {
     struct addr client;
     uint16_t port;
-    uint64_t to_us = 0;
     const struct frame frame = both_frame(bytes, length);
-    memcpy(&to_us, &w->mac[OUTSIDE], sizeof w->mac[OUTSIDE]);
-    return stray_takes(w->shard->policy.services, to_us, &frame, &client, &port);
+    return stray_takes(w->shard->policy.services, shard_to_us(w->shard), &frame, &client, &port);
 }
 
 static uint32_t write_flags(uint8_t *bytes, const struct wire_talk *t, uint8_t flags,
