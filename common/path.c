@@ -7,7 +7,15 @@
 
 #include <string.h>
 
-enum level { AS_IT_STANDS, ALL_BUT_SLASHES, DECODED, DECODED_TWICE, LENIENT, LEVELS };
+enum level {
+    AS_IT_STANDS,
+    ALL_BUT_SLASHES,
+    DECODED,
+    DECODED_TWICE,
+    DECODED_STRIPPED,
+    STRIPPED_DECODED,
+    LEVELS
+};
 
 /* What servers do to the segments of a decoded path, and in which order. A variant is a reading of
  * its own only where the path has what it acts on. */
@@ -83,18 +91,24 @@ static size_t decode(char *text, size_t length, bool slashes)
     return out;
 }
 
-/* Backslashes become slashes, and parameters end their segment. */
-static size_t be_lenient(char *text, size_t length)
+/* A parameter lasts as long as its segment. */
+static size_t drop_parameters(char *text, size_t length)
 {
     size_t out = 0;
     bool parameter = false;
     for (size_t i = 0; i < length; i++) {
-        char c = text[i] == '\\' ? '/' : text[i];
-        parameter = c == ';' || (parameter && c != '/');
+        parameter = text[i] == ';' || (parameter && text[i] != '/');
         if (!parameter)
-            text[out++] = c;
+            text[out++] = text[i];
     }
     return out;
+}
+
+static void turn_backslashes(char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] == '\\')
+            text[i] = '/';
 }
 
 static size_t merge_slashes(char *text, size_t length)
@@ -132,12 +146,16 @@ static bool decode_level(struct path *path)
 {
     size_t length = path->raw_length;
     memcpy(path->text, path->raw, length);
+    if (path->level == STRIPPED_DECODED)
+        length = drop_parameters(path->text, length);
     if (path->level != AS_IT_STANDS)
         length = decode(path->text, length, path->level != ALL_BUT_SLASHES);
     if (path->level == DECODED_TWICE)
         length = decode(path->text, length, true);
-    if (path->level == LENIENT)
-        length = be_lenient(path->text, length);
+    if (path->level >= DECODED_STRIPPED)
+        turn_backslashes(path->text, length);
+    if (path->level == DECODED_STRIPPED)
+        length = drop_parameters(path->text, length);
     if (path->level != AS_IT_STANDS && length == path->length &&
         memcmp(path->text, path->decoded, length) == 0)
         return false;

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** Readings of one path at most: five ways to decode it, each with five ways to treat its segments.
+/** Readings of one path at most: six ways to decode it, each with five ways to treat its segments.
  */
-enum { PATH_READINGS = 25, PATH_MAX_BYTES = 2048 };
+enum { PATH_READINGS = 30, PATH_MAX_BYTES = 2048 };
 
 /** Whether all servers read it as it stands: no percent sign, semicolon or backslash, no empty
  * segment but the last, no dot segment. Nearly all paths are so. */
@@ -36,7 +36,8 @@ void path_begin(struct path *path, const char *raw, size_t length);
 /** The next reading, into *text and *length; false when there are no more. It is valid until the
  * next call. The same may come twice. Readings: percent-encoding left alone, decoded but for
  * slashes (%2F), decoded, decoded twice, and decoded with backslashes as slashes and parameters
- * (";x=y") dropped; each of them as it is, with several slashes as one, with dot segments resolved
+ * (";x=y") dropped, behind the decoding or before it (as servlet containers do: there an encoded
+ * slash in a parameter goes with it); each of them as it is, with several slashes as one, with dot segments resolved
  * (RFC 3986 section 5.2.4), and with both in either order. */
 bool path_next(struct path *path, const char **text, size_t *length);
 
