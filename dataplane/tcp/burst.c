@@ -45,7 +45,8 @@ struct burst {
     uint8_t general[SHARD_BURST]; /* their numbers in the burst; and their descriptions, which
                                      need no look at the numbers to be found */
     struct sorted sorted[SHARD_BURST];
-    uint32_t asked; /* so many of these have had the bucket of their flow asked for */
+    uint32_t clients; /* of these are clients' and no SYNs */
+    uint32_t asked;   /* so many of these have had the bucket of their flow asked for */
     struct flow_batch tuples;
     struct cookie_batch cookies;
     struct syn_lane lane;
@@ -130,6 +131,7 @@ static void sort_client(const struct shard *shard, struct burst *burst, uint32_t
         add_syn(shard, burst, burst->general[k], SYN_LANE_NONE, &packet->source, packet->v4);
         return;
     }
+    burst->clients++;
     flow_batch_add(&burst->tuples, k, &packet->source, packet->source_port);
 }
 
@@ -166,6 +168,7 @@ static __attribute__((noinline)) bool sort_stray(const struct shard *shard, stru
     sorted->for_flow = true;
     sorted->packet.length = 0;
     frame->to = PORT_NONE;
+    burst->clients++;
     flow_batch_add(&burst->tuples, k, &client, port);
     return true;
 }
@@ -222,6 +225,7 @@ static void sort_burst(struct shard *shard, struct burst *burst, struct frame *f
 {
     enum { AT_ONCE = 32 };
     burst->generals = 0;
+    burst->clients = 0;
     burst->asked = 0;
     burst->syns = 0;
     burst->bans = shard->bans != 0;
@@ -448,7 +452,8 @@ void shard_burst(struct shard *shard, struct frame *frames, uint32_t count)
     promise_burst(shard, &burst, frames);
     const uint64_t before = shard->verdicts[VERDICT_ACK_NO_FLOW];
     decide_burst(shard, &burst, frames);
-    shard->strays = 2 * (shard->verdicts[VERDICT_ACK_NO_FLOW] - before) > burst.generals;
+    if (burst.clients != 0) /* a burst of backends' packets, or of none, says nothing of that */
+        shard->strays = 2 * (shard->verdicts[VERDICT_ACK_NO_FLOW] - before) > burst.clients;
 }
 
 enum verdict shard_packet(struct shard *shard, struct frame *frame, unsigned checked)

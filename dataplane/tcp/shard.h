@@ -146,7 +146,7 @@ struct shard {
     uint32_t unchecked;        /* flows below that index may not have been looked up in them yet */
     struct lists_hits hits;    /* others: ro */
     uint64_t now_ms, unix_ms;
-    bool strays;               /* most of the last burst were bare ACKs without a flow */
+    bool strays;               /* most of what clients last sent were bare ACKs without a flow */
     uint32_t bans;             /* 0: nobody is banned (admit/client.h) */
     const struct steer *steer; /* who owns whom, and which worker this is; NULL: it has everybody */
     uint32_t index;

@@ -631,6 +631,42 @@ static void what_is_dropped_goes_back_to_its_pool_unless_somebody_else_holds_it(
     rig_free(r);
 }
 
+/* What the inside receives, and that nothing comes, says nothing of a flood outside. */
+static void a_flood_of_strays_stays_one_over_rounds_that_bring_nothing(void **state)
+{
+    (void)state;
+    static const uint8_t nothing[ETHERNET_HEADER + IPV4_HEADER];
+    uint8_t bytes[FRAME_ROOM];
+    struct rig *r = rig_new(2, 1);
+    const struct shard *shard = r->worker[0].shard;
+    for (uint32_t n = 0; n < CLIENTS; n++) {
+        const size_t length = write_syn(bytes, n, n);
+        bytes[ETHERNET_HEADER + IPV4_HEADER + 13] = TCP_ACK;
+        frame_fix_checksums(bytes);
+        receive(OUTSIDE, 0, bytes, length);
+    }
+    run(r, 20);
+    receive(INSIDE, 0, nothing, sizeof nothing);
+    run(r, 2);
+    assert_int_equal(counted(r, VERDICT_ACK_NO_FLOW), CLIENTS);
+    assert_true(shard->strays && r->worker[1].shard->strays);
+    for (uint32_t n = 0; n < CLIENTS; n++)
+        push(n, n, 0); /* nor do SYNs */
+    run(r, 20);
+    assert_true(shard->strays && r->worker[1].shard->strays);
+    for (uint32_t n = 0; n < CLIENTS; n++) {
+        const size_t length = write_syn(bytes, n, n);
+        bytes[ETHERNET_HEADER + IPV4_HEADER + 13] = TCP_ACK | TCP_FIN;
+        frame_fix_checksums(bytes);
+        receive(OUTSIDE, 0, bytes, length);
+    }
+    run(r, 20);
+    assert_false(shard->strays || r->worker[1].shard->strays);
+    for (struct rte_mbuf *answer; rte_ring_dequeue(out[OUTSIDE][0], (void **)&answer) == 0;)
+        rte_pktmbuf_free(answer);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -647,6 +683,7 @@ int main(void)
         cmocka_unit_test(neighbors_are_answered_by_the_first_worker_within_the_vlan),
         cmocka_unit_test(extension_headers_lead_no_client_to_another_worker),
         cmocka_unit_test(what_is_dropped_goes_back_to_its_pool_unless_somebody_else_holds_it),
+        cmocka_unit_test(a_flood_of_strays_stays_one_over_rounds_that_bring_nothing),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
 }
