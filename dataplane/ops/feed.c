@@ -250,10 +250,17 @@ static bool is_tor(struct span word)
            span_is(word, "ExitAddress");
 }
 
+/* A longer line could not be read as one. It may be a whole document, and what its tree takes is
+ * bounded only where documents are read. */
+static bool is_json_line(struct span line)
+{
+    return *line.at == '{' && span_length(line) <= FEED_LINE_MAX && feed_is_json_line(line);
+}
+
 static enum feed_format format_of_line(struct span line)
 {
     struct span rest = line, word = span_token(&rest);
-    if (*line.at == '{' && feed_is_json_line(line))
+    if (is_json_line(line))
         return FEED_JSONLINES;
     if (*line.at == '{' || *line.at == '[' || span_is(line, "null"))
         return FEED_CROWDSEC; /* or FEED_AWS: the document says so */

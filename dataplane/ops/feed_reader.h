@@ -53,7 +53,7 @@ const char *feed_line_json(struct feed_reader *reader, struct span line);
 /** Whether the text can only be a line of that format. */
 bool feed_is_dshield(struct span line);
 bool feed_is_csv(struct span line);
-bool feed_is_json_line(struct span line);
+bool feed_is_json_line(struct span line); /* builds its tree: of at most FEED_LINE_MAX bytes */
 
 /** A whole JSON document. */
 void feed_document(struct feed_reader *reader, struct span all);

@@ -6,6 +6,7 @@
 #include "dataplane/ops/feed.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -281,6 +282,68 @@ static void a_tree_that_would_not_fit_is_refused_before_it_is_built(void **state
     free(text);
 }
 
+static size_t asked; /* bytes, for trees */
+
+static void *counted_malloc(size_t size)
+{
+    asked += size;
+    return malloc(size);
+}
+
+static void no_tree_is_built_only_to_tell_the_format(void **state)
+{
+    (void)state;
+    enum { LENGTH = 8 << 20 };
+    char *text = malloc(LENGTH + 1);
+    const struct feed_how how = {FEED_AUTO, written, 1000};
+    struct feed feed;
+    assert_non_null(text);
+    size_t length = (size_t)sprintf(text, "{\"a\":[{}");
+    for (; length + 5 <= LENGTH; length += 3)
+        memcpy(text + length, ",{}", 3);
+    memcpy(text + length, "]}", 3);
+    asked = 0;
+    json_set_alloc_funcs(counted_malloc, free);
+    int error = feed_read(text, length + 2, &how, &feed, why);
+    json_set_alloc_funcs(malloc, free);
+    free(text);
+    assert_int_equal(error, -EFBIG);
+    assert_non_null(strstr(why, "too large a JSON document"));
+    assert_int_equal(asked, 0);
+}
+
+/* Whichever of its members a line of JSON would have, too. */
+static void a_document_on_one_long_line_is_read_as_a_document(void **state)
+{
+    (void)state;
+    static const struct {
+        enum feed_format format;
+        const char *head, *entry, *tail;
+    } documents[] = {
+        {FEED_CROWDSEC, "{\"deleted\":null,\"new\":[", "{\"scope\":\"Ip\",\"value\":\"192.0.2.1\"}",
+         "]}\n"},
+        {FEED_CROWDSEC, "[", "{\"scope\":\"Ip\",\"value\":\"192.0.2.1\"}", "]\n"},
+        {FEED_AWS, "{\"type\":\"metadata\",\"prefixes\":[", "{\"ip_prefix\":\"192.0.2.1/32\"}",
+         "]}\n"},
+    };
+    for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++) {
+        enum { ENTRIES = 200 };
+        char text[4 * FEED_LINE_MAX];
+        struct feed feed;
+        size_t length = (size_t)snprintf(text, sizeof text, "%s", documents[i].head);
+        for (int entry = 0; entry < ENTRIES; entry++)
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s%s",
+                                       entry > 0 ? "," : "", documents[i].entry);
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s", documents[i].tail);
+        assert_in_range(length, FEED_LINE_MAX + 2, sizeof text - 1);
+        assert_int_equal(read_as(FEED_AUTO, text, &feed), 0);
+        assert_int_equal(feed.format, documents[i].format);
+        assert_int_equal(feed.entries, ENTRIES);
+        assert_int_equal(feed.unreadable, 0);
+        feed_free(&feed);
+    }
+}
+
 /* ---- what cannot be read ---- */
 
 static void what_cannot_be_read_is_counted_and_the_first_five_named(void **state)
@@ -511,6 +574,8 @@ int main(void)
         cmocka_unit_test(metadata_that_counts_other_records_gives_a_cut_file_away),
         cmocka_unit_test(a_document_that_is_none_or_another_is_refused_by_its_line),
         cmocka_unit_test(a_tree_that_would_not_fit_is_refused_before_it_is_built),
+        cmocka_unit_test(no_tree_is_built_only_to_tell_the_format),
+        cmocka_unit_test(a_document_on_one_long_line_is_read_as_a_document),
         cmocka_unit_test(what_cannot_be_read_is_counted_and_the_first_five_named),
         cmocka_unit_test(lines_that_are_not_of_their_format_are_unreadable),
         cmocka_unit_test(a_line_is_at_most_4096_bytes),
