@@ -72,7 +72,8 @@ bool heads_keep(struct shard *shard, struct flow *flow, uint32_t before, const u
     if (flow->held == HELD_NONE)
         return true; /* its beginning is lost; what that means is for heads_whole */
     struct held_entry *entry = reading_room(shard, flow, before + length);
-    return held_store(entry, before, bytes, length) == length;
+    /* All or nothing: the copy that comes again may find more room, and is the one that goes on. */
+    return before + length <= entry->capacity && held_store(entry, before, bytes, length) == length;
 }
 
 bool heads_whole(const struct shard *shard, const struct flow *flow, uint32_t before,

@@ -709,12 +709,11 @@ static void a_long_head_in_pieces_moves_to_a_larger_place(void **state)
 
 /* ---- what there is no room for ---- */
 
-/* Larger entries are there for none of these. */
-static struct wire *small_rig(void **state)
+static struct wire *tight_rig(void **state, uint32_t held)
 {
     const struct shard_sizes sizes = {.flows = 8,
                                       .tombstones = 64,
-                                      .held = 1,
+                                      .held = held,
                                       .held_large = 1,
                                       .held_bytes = 8192,
                                       .clients = 64,
@@ -724,6 +723,12 @@ static struct wire *small_rig(void **state)
     wire_free(w);
     *state = w = wire_new(family, &sizes);
     return w;
+}
+
+/* Larger entries are there for none of these. */
+static struct wire *small_rig(void **state)
+{
+    return tight_rig(state, 1);
 }
 
 static void a_head_that_finds_no_place_comes_again(void **state)
@@ -771,6 +776,40 @@ static void a_head_that_finds_no_place_keeps_back_nothing_before_it(void **state
     wire_send(w, &rest, FROM_CLIENT);
     assert_int_equal(asked, before + 3);
     assert_string_equal(last_path, "/no");
+}
+
+/* A header field of so many bytes. */
+static const char *long_field(uint32_t length)
+{
+    static char text[1401];
+    snprintf(text, sizeof text, "X: %0*d\r\n", (int)length - 5, 0);
+    return text;
+}
+
+/* Nor is anything of it kept: what is judged is the copy that goes on. */
+static void a_head_that_finds_no_larger_place_comes_again(void **state)
+{
+    struct wire *w = tight_rig(state, 2);
+    struct wire_talk t = idle(w), other = begun(w);
+    from_client(w, &other, 0, "GET / HTTP/1.1\r\nHost: a\r\n", VERDICT_READING);
+    from_client(w, &other, 0, long_field(1400), VERDICT_READING);
+    from_client(w, &other, 0, long_field(200), VERDICT_READING);
+    from_client(w, &other, 0, "\r\n", VERDICT_OPENED); /* takes the only large one */
+    wire_forget_frames(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET /no HTTP/1.1\r\n");
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, long_field(1400));
+    char more[1440];
+    snprintf(more, sizeof more, "Host: one\r\n%s", long_field(700));
+    struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK, more);
+    assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_HELD_FULL);
+    wire_quiet(w);
+    struct wire_segment rst = wire_segment(&other, FROM_CLIENT, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &rst, FROM_CLIENT), VERDICT_FLOW_RESET);
+    wire_forget_frames(w);
+    memcpy(more, "Host: two", 9);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, more);
+    from_client(w, &t, TCP_PSH, "\r\n", VERDICT_AFTER_LAST);
+    assert_string_equal(last_host, "two");
 }
 
 /* Its backend has seen a part of it, so both ends are told. */
@@ -1242,6 +1281,7 @@ int main(void)
         TEST(a_head_that_begins_with_the_first_request_is_kept_aside),
         TEST(a_long_head_in_pieces_moves_to_a_larger_place),
         TEST(a_head_that_finds_no_place_comes_again),
+        TEST(a_head_that_finds_no_larger_place_comes_again),
         TEST(a_head_that_finds_no_place_keeps_back_nothing_before_it),
         TEST(a_head_that_loses_its_place_ends_its_connection),
         TEST(a_client_that_has_all_its_connections_is_refused_without_one),
