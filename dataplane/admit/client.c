@@ -74,6 +74,11 @@ void clients_prefetch_found(const struct clients *clients, uint64_t source)
         prefetch(client_at(&clients->table, number));
 }
 
+bool clients_know(const struct clients *clients, const struct addr *client)
+{
+    return client_is_known(&clients->table, client);
+}
+
 /* ---- limits ---- */
 
 /* A token bucket: one token each so many nanoseconds, so many that may be ahead. */

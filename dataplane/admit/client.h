@@ -109,6 +109,9 @@ void clients_prefetch_ban(const struct clients *clients, uint64_t source);
  * bans are only observed. */
 bool clients_is_banned(const struct clients *clients, uint64_t source, uint64_t now_ms);
 
+/** Whether it has been verified, not too long ago: it has an entry. */
+bool clients_know(const struct clients *clients, const struct addr *client);
+
 /** A verified client opens a connection: takes one, for `*account`, which is to be given back by
  * client_disconnect. `listed` are LISTED_ flags. FORWARDED, or CONNECTION_RATE, CLIENT_CONNECTIONS,
  * CONNECTIONS_FULL, GATEWAY_RATE or CLIENT_TABLE_FULL: then nothing is taken, and *account is

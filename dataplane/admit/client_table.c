@@ -245,6 +245,13 @@ static uint32_t enter_networks(struct client_table *table, const struct addr *cl
     return above;
 }
 
+bool client_is_known(const struct client_table *table, const struct addr *client)
+{
+    const enum client_kind kind = addr_is_v4(client) ? CLIENT_V4 : CLIENT_64;
+    const uint64_t prefix = prefix_of(client, kind);
+    return find(table, *client_head(table, hash_of(table, prefix, kind)), prefix, kind) != 0;
+}
+
 uint32_t client_take(struct client_table *table, const struct addr *client)
 {
     const enum client_kind kind = addr_is_v4(client) ? CLIENT_V4 : CLIENT_64;

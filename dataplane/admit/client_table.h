@@ -96,6 +96,9 @@ static inline uint32_t *client_head(const struct client_table *table, uint64_t s
  * connections. */
 uint32_t client_take(struct client_table *table, const struct addr *client);
 
+/** Whether it has an entry. Changes nothing. */
+bool client_is_known(const struct client_table *table, const struct addr *client);
+
 /** It has been used. */
 void client_used(struct client_table *table, uint32_t number);
 

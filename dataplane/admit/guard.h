@@ -21,12 +21,12 @@
  * below it. Only what rare networks in the same set have taken off a count (frequent.h) can be
  * answered beyond it.
  *
- * A network over its limit must not lock out those who live there: a SYN that was seen 0.75..3.5 s
- * ago has been sent by a real client again, and is answered, up to a budget of its own,
+ * A network over its limit must not lock out those who live there: a client who has been verified
+ * is still answered, up to a small share of that limit for each; and a SYN that was seen 0.75..3.5
+ * s ago has been sent by a real client again, and is answered, up to a budget of its own,
  * LEASE_SYNS_AGAIN. Only refused SYNs are remembered.
  *
- * guard_source and guard_network are where a source that is known would be let off. Pure. One
- * thread, the owner's. */
+ * Pure. One thread, the owner's. */
 #ifndef DROPGATE_DATAPLANE_ADMIT_GUARD_H
 #define DROPGATE_DATAPLANE_ADMIT_GUARD_H
 
@@ -39,7 +39,8 @@
 #include "dataplane/admit/seen.h"
 
 enum {
-    GUARD_SPARE = 8, /* the part of a limit that is not looked after */
+    GUARD_SPARE = 8,  /* the part of a limit that is not looked after */
+    GUARD_KNOWN = 64, /* the part of a network's limit that each verified client has beside it */
     /* Sets of cells. A flood of as many random keys as a processor can count, ten million in a
      * second, takes 2,500 of a count of sources, which is a small part of what one may send, so
      * that table can stay in the nearest cache; and 300 of a count of networks. */
@@ -132,6 +133,13 @@ static inline bool guard_network(struct guard *guard, uint64_t network)
     if (ours <= guard->network_spare || ours > limit)
         return ours <= limit;
     return guard_network_of_all(guard, network, ours);
+}
+
+/** Counts one more SYN of a verified client, by its source's hash, whose network is over its limit;
+ * false when it is one too many. */
+static inline bool guard_known(struct guard *guard, uint64_t source)
+{
+    return frequent_add(&guard->sources, ~source) <= guard->network_rate / GUARD_KNOWN + 1;
 }
 
 /** The hash of a SYN: `client` is a keyed hash of its address and port. */

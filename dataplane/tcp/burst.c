@@ -321,6 +321,15 @@ static __attribute__((noinline)) enum verdict judge_source(struct shard *shard,
     return verdict;
 }
 
+/* A SYN from a network over its limit whose source has been verified: that one is answered. */
+static __attribute__((noinline)) bool is_known(struct shard *shard, const struct burst *burst,
+                                               const struct frame *frames, const struct syn *syn)
+{
+    bool v4;
+    const struct addr source = source_of(burst, frames, syn, &v4);
+    return clients_know(shard->clients, &source) && guard_known(&shard->guard, syn->source);
+}
+
 static void judge_burst(struct shard *shard, struct burst *burst, struct frame *frames)
 {
     if (__builtin_expect(burst->asks, false))
@@ -333,6 +342,8 @@ static void judge_burst(struct shard *shard, struct burst *burst, struct frame *
             verdict = judge_source(shard, burst, frames, syn, &flags);
         if (verdict == VERDICT_FORWARDED)
             verdict = outside_judge(shard, syn->source, syn->network, flags);
+        if (verdict == VERDICT_REFLECTION_RATE && is_known(shard, burst, frames, syn))
+            verdict = VERDICT_FORWARDED;
         if (verdict == VERDICT_REFLECTION_RATE && syn->lane != SYN_LANE_NONE)
             leave_lane(shard, burst, &frames[syn->number], syn);
         if (syn->lane != SYN_LANE_NONE)

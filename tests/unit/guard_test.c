@@ -208,6 +208,23 @@ static void the_second_try_of_a_client_in_a_flooded_network_is_answered(void **s
     wire_close(w, &shopper, FROM_CLIENT);
 }
 
+/* Who has been here is answered at once, as often as anybody opens connections, and not as often as
+ * a flood to one victim would want it. */
+static void a_verified_client_of_a_flooded_network_is_answered_at_once(void **state)
+{
+    struct wire *w = limited(state, 0, RATE);
+    struct wire_talk shopper = client_of(w, 1, 200, 1);
+    wire_open(w, &shopper);
+    wire_close(w, &shopper, FROM_CLIENT);
+    wire_step(w, 5000);
+    flood_network(w, 1);
+    const struct wire_talk next = client_of(w, 1, 200, 2), other = client_of(w, 1, 201, 2);
+    for (uint32_t i = 0; i < RATE; i++)
+        assert_int_equal(send_syn(w, &next),
+                         i < RATE / GUARD_KNOWN + 1 ? VERDICT_SYN_COOKIE : VERDICT_REFLECTION_RATE);
+    assert_int_equal(send_syn(w, &other), VERDICT_REFLECTION_RATE);
+}
+
 static void second_tries_come_from_a_budget_of_their_own(void **state)
 {
     enum { SHOPPERS = 20, BUDGET = 7 };
@@ -385,6 +402,7 @@ int main(void)
         WIRE_TEST(a_connection_does_not_count),
         WIRE_TEST(pitfall_19_a_flood_to_a_second_network_is_seen_at_once),
         WIRE_TEST(the_second_try_of_a_client_in_a_flooded_network_is_answered),
+        WIRE_TEST(a_verified_client_of_a_flooded_network_is_answered_at_once),
         WIRE_TEST(second_tries_come_from_a_budget_of_their_own),
         WIRE_TEST(a_burst_is_judged_packet_by_packet),
         WIRE_TEST(a_network_has_one_limit_at_two_workers),
