@@ -28,7 +28,8 @@ enum {
     RTO_INSIDE_MS = 200, /* of our FIN, doubled each time, as deliver.c's */
     RESENDS_INSIDE = 5,
     RTO_MS = 500, /* of the answer, likewise; RFC 6298 begins with 1 s, for more than a segment */
-    UNREAD_MS = 10000
+    UNREAD_MS = 10000,
+    UNREAD_BYTE_MS = 32 /* that a byte of the answer adds: who takes 30 per second may finish */
 };
 
 static bool alone(const struct flow *flow)
@@ -56,6 +57,15 @@ static bool client_told(const struct flow *flow)
 static void arm(struct shard *shard, const struct flow *flow, uint32_t delay_ms)
 {
     wheel_set(shard->wheel, flow_index(shard->flows, flow), delay_ms);
+}
+
+/* The same, but not beyond so much patience with the client. */
+static void arm_within(struct shard *shard, const struct flow *flow, uint32_t delay_ms,
+                       uint32_t patient)
+{
+    const uint32_t gone = (uint32_t)shard->now_ms - flow->scan.refused.since_ms;
+    const uint32_t left = gone < patient ? patient - gone : 0;
+    arm(shard, flow, delay_ms < left ? delay_ms : left);
 }
 
 /* ---- without a flow ---- */
@@ -345,17 +355,30 @@ static void linger(struct shard *shard, struct flow *flow)
     arm(shard, flow, shard->policy.limits->linger_ms);
 }
 
+/* The client, which had acknowledged `acked`, has come nearer to its end. Its time begins anew when
+ * it has what was before the answer (that is timed as slow.h says), and when it has the answer;
+ * between the two a byte now and then extends nothing. */
+static void comes_nearer(const struct shard *shard, struct flow *flow, uint32_t acked)
+{
+    struct refused *refused = refused_of(flow);
+    const uint32_t now = (uint32_t)shard->now_ms, gone = now - refused->since_ms;
+    const uint32_t earned = (flow->from_client.acked - acked) * UNREAD_BYTE_MS;
+    const bool within = !seq_before(acked, refused->at) && !client_told(flow);
+    refused->since_ms = within && earned < gone ? refused->since_ms + earned : now;
+}
+
 /* The client of a flow in REFUSED, which had acknowledged `acked`, has said something new. */
 static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t acked)
 {
     struct refused *refused = refused_of(flow);
     const struct side *backend = &flow->from_backend;
     if (flow->from_client.acked != acked) {
-        refused->since_ms = (uint32_t)shard->now_ms;
+        comes_nearer(shard, flow, acked);
         refused->tries = backend_told(flow) ? 0 : refused->tries;
         /* While its backend sends what it lacks, nothing puts off the look at how fast it reads. */
         if (!seq_before(flow->from_client.acked, refused->at))
-            arm(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS);
+            arm_within(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS,
+                       UNREAD_MS);
     }
     /* There was no room for all of it, and is more now. */
     if (backend->end != refused->until && seq_before(backend->end, backend->limit))
@@ -608,9 +631,8 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
     if (!client_told(flow) && !reads)
         send_answer(shard, flow, NULL, true);
     else if (client_told(flow) && backend_told(flow)) {
-        arm(shard, flow, patient - gone);
+        arm_within(shard, flow, patient, patient);
         return;
     }
-    uint32_t again = (uint32_t)RTO_MS << refused->tries;
-    arm(shard, flow, again < patient - gone ? again : patient - gone);
+    arm_within(shard, flow, (uint32_t)RTO_MS << refused->tries, patient);
 }

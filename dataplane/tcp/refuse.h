@@ -20,7 +20,8 @@ struct refused {
     uint32_t at;       /* FLOW_REFUSED: where it begins, behind all that the backend has said */
     uint32_t until;    /* before it is sent: the client's bytes up to here are to come first. Then:
                           behind it and our FIN */
-    uint32_t since_ms; /* when the client has last come nearer to its end */
+    uint32_t since_ms; /* when the client has last come nearer to its end; of the answer itself, a
+                          byte brings this forward only by so much */
     uint32_t clock;    /* FLOW_REFUSED: the highest TSval that the client may have */
     uint16_t retry_after_s;
     uint8_t tries; /* of what is being sent again */

@@ -966,6 +966,45 @@ static void and_also_behind_the_backends_end(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+/* The refusal itself has a time of its own, which a byte now and then does not extend. */
+static void a_client_that_hardly_reads_its_refusal_is_reset(void **state)
+{
+    static const uint32_t steps[] = {9000, 400, 100};
+    struct wire *w = wire_of(state);
+    for (uint32_t i = 0; i < 3; i++) {
+        w->shard->requests = 0;
+        struct wire_talk t = pipelined(w);
+        leaves(w, &t, "");
+        told(w, &t, t.client.next);
+        const uint64_t begun_ms = w->now_ms;
+        reads_byte_by_byte(w, &t, steps[i], 4 * UNREAD_MS);
+        assert_in_range(w->now_ms - begun_ms, UNREAD_MS - 100, 3 * UNREAD_MS);
+        assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], i + 1);
+        wire_expect_tables(w, 0, 0);
+        wire_forget_frames(w);
+    }
+}
+
+static void one_that_reads_it_in_small_parts_over_a_long_way_has_the_time(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    t.client.scale = COOKIE_NO_SCALE;
+    wire_handshake(w, &t);
+    t.client.window = 100;
+    from_client(w, &t, TCP_PSH, NO, VERDICT_RULE_RATE);
+    for (bool last = false; !last;) {
+        const struct wire_segment part = wire_out(w, OUTSIDE);
+        last = (part.flags & TCP_FIN) != 0;
+        wire_wait(w, 3000);
+        wire_forget_frames(w);
+        t.client.expects = part.seq + part.length + (uint32_t)last;
+        from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    }
+    wire_wait(w, UNREAD_MS - 500);
+    goes(w, &t);
+}
+
 static void one_that_waits_long_for_its_backend_is_not(void **state)
 {
     struct wire *w = wire_of(state);
@@ -1290,6 +1329,8 @@ int main(void)
         TEST(a_flood_while_its_backend_answers_is_dropped),
         TEST(a_client_that_hardly_reads_earlier_answers_is_slow),
         TEST(and_also_behind_the_backends_end),
+        TEST(a_client_that_hardly_reads_its_refusal_is_reset),
+        TEST(one_that_reads_it_in_small_parts_over_a_long_way_has_the_time),
         TEST(one_that_waits_long_for_its_backend_is_not),
         TEST(a_lost_fin_is_sent_to_the_backend_again),
         TEST(a_backend_that_does_not_hear_it_ends_the_connection),
