@@ -56,7 +56,7 @@ static int64_t size_before(const struct feed_plan *plan, const struct feed_spec 
     struct feed_file copy;
     char why[FEED_WHY];
     if (plan == NULL || plan->state_dir[0] == '\0' ||
-        feed_copy_read(plan->state_dir, spec->name, spec->size_max, &copy, why) != 0)
+        feed_copy_read(plan->state_dir, spec->name, spec->kind, spec->size_max, &copy, why) != 0)
         return -1;
     int64_t size = copy.size;
     feed_file_free(&copy);

@@ -17,7 +17,7 @@
 
 #include "common/replace_file.h"
 
-enum { HEAD_MAX = 256 };
+enum { HEAD_MAX = 256, KIND_MAX = 16 };
 
 static void hash_of(const void *bytes, size_t length, uint8_t out[FEED_HASH])
 {
@@ -156,16 +156,17 @@ static int write_all(int fd, const char *bytes, size_t length)
     return 0;
 }
 
-int feed_copy_save(const char *directory, const char *name, const struct feed_file *file,
-                   int64_t size)
+int feed_copy_save(const char *directory, const char *name, enum list_kind kind,
+                   const struct feed_file *file, int64_t size)
 {
     struct replacement replacement;
     char path[PATH_MAX], line[HEAD_MAX / 2], head[HEAD_MAX], sum[FEED_HASH_TEXT];
     int error = copy_path(path, directory, name);
-    int line_length = snprintf(line, sizeof line, "written_ms=%" PRId64 " entries=%" PRId64 "\n",
-                               file->written_ms, size);
+    int line_length =
+        snprintf(line, sizeof line, "written_ms=%" PRId64 " entries=%" PRId64 " kind=%s\n",
+                 file->written_ms, size, list_kind_name(kind));
     sum_of(line, (size_t)line_length, file->bytes, file->length, sum);
-    int head_length = snprintf(head, sizeof head, "dropgate feed 1 sha256=%s\n%s", sum, line);
+    int head_length = snprintf(head, sizeof head, "dropgate feed 2 sha256=%s\n%s", sum, line);
     if (error == 0)
         error = replace_begin(&replacement, path, 0600);
     if (error != 0)
@@ -179,8 +180,9 @@ int feed_copy_save(const char *directory, const char *name, const struct feed_fi
     return error;
 }
 
-/* Takes the two lines off; false if they are not as they were written. */
-static bool open_copy(struct feed_file *file)
+/* Takes the two lines off, and says as what kind it was taken (empty: it does not say); false if
+ * they are not as they were written. */
+static bool open_copy(struct feed_file *file, char kind[KIND_MAX])
 {
     char head[HEAD_MAX], sum[FEED_HASH_TEXT], seen[FEED_HASH_TEXT];
     const char *end = file->bytes + file->length;
@@ -191,8 +193,13 @@ static bool open_copy(struct feed_file *file)
     size_t length = (size_t)(second + 1 - file->bytes);
     memcpy(head, file->bytes, length);
     head[length] = '\0';
-    if (sscanf(head, "dropgate feed 1 sha256=%64[0-9a-f]\nwritten_ms=%" SCNd64 " entries=%" SCNd64,
-               sum, &file->written_ms, &file->size) != 3)
+    int version;
+    kind[0] = '\0';
+    int said = sscanf(head,
+                      "dropgate feed %1d sha256=%64[0-9a-f]\nwritten_ms=%" SCNd64
+                      " entries=%" SCNd64 " kind=%15[a-z]",
+                      &version, sum, &file->written_ms, &file->size, kind);
+    if (!(said == 5 && version == 2) && !(said == 4 && version == 1))
         return false;
     sum_of(first + 1, (size_t)(second - first), second + 1, (size_t)(end - second - 1), seen);
     file->bytes += length;
@@ -200,10 +207,25 @@ static bool open_copy(struct feed_file *file)
     return strcmp(sum, seen) == 0;
 }
 
-int feed_copy_read(const char *directory, const char *name, size_t most, struct feed_file *out,
-                   char why[FEED_WHY])
+/* A copy of the first format does not say its kind. It is not used at all: whoever guesses may
+ * allow what was denied. The next file that is taken replaces it; until then the feed is as after
+ * its first start. */
+static bool is_of_kind(const char *said, enum list_kind kind, char why[FEED_WHY])
 {
-    char path[PATH_MAX];
+    if (strcmp(said, list_kind_name(kind)) == 0)
+        return true;
+    if (said[0] == '\0')
+        snprintf(why, FEED_WHY, "it does not say as what kind it was taken");
+    else
+        snprintf(why, FEED_WHY, "it was taken as %s, and the feed is to be %s", said,
+                 list_kind_name(kind));
+    return false;
+}
+
+int feed_copy_read(const char *directory, const char *name, enum list_kind kind, size_t most,
+                   struct feed_file *out, char why[FEED_WHY])
+{
+    char path[PATH_MAX], said[KIND_MAX];
     int error = copy_path(path, directory, name);
     *out = (struct feed_file){0};
     if (error != 0)
@@ -211,10 +233,14 @@ int feed_copy_read(const char *directory, const char *name, size_t most, struct 
     error = read_file(path, most + HEAD_MAX, out, why);
     if (error != 0)
         return error;
-    if (!open_copy(out)) {
+    if (!open_copy(out, said)) {
         feed_file_free(out);
         snprintf(why, FEED_WHY, "its checksum is wrong");
         return -EBADMSG;
+    }
+    if (!is_of_kind(said, kind, why)) {
+        feed_file_free(out);
+        return -EINVAL;
     }
     hash_of(out->bytes, out->length, out->hash);
     return 0;

@@ -3,8 +3,8 @@
  *
  * A feed's file in memory, and its last good copy in the state directory: DIRECTORY/NAME.feed, the
  * file's own bytes behind two lines with a checksum and what must be remembered of it. A copy is
- * replaced as a whole and believed only if its checksum is right. Blocks; never waits for a FIFO's
- * writer. Any thread but a worker's. */
+ * replaced as a whole, and believed only if its checksum is right and it was taken as the kind that
+ * is asked for. Blocks; never waits for a FIFO's writer. Any thread but a worker's. */
 #ifndef DROPGATE_DATAPLANE_OPS_FEED_FILE_H
 #define DROPGATE_DATAPLANE_OPS_FEED_FILE_H
 
@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dataplane/admit/lists.h"
 #include "dataplane/ops/feed.h"
 
 enum { FEED_HASH = 32, FEED_HASH_TEXT = 2 * FEED_HASH + 1 };
@@ -29,14 +30,15 @@ struct feed_file {
  * (FEED_WHY bytes), in words that follow its name. */
 int feed_file_read(const char *path, size_t most, struct feed_file *out, char why[FEED_WHY]);
 
-/** Makes `file` the last good copy of the feed. Returns 0 or -errno. */
-int feed_copy_save(const char *directory, const char *name, const struct feed_file *file,
-                   int64_t size);
+/** Makes `file`, taken as that kind, the last good copy of the feed. Returns 0 or -errno. */
+int feed_copy_save(const char *directory, const char *name, enum list_kind kind,
+                   const struct feed_file *file, int64_t size);
 
-/** Reads the last good copy; -ENOENT: there is none; -EBADMSG: its checksum or its first lines are
- * wrong. */
-int feed_copy_read(const char *directory, const char *name, size_t most, struct feed_file *out,
-                   char why[FEED_WHY]);
+/** Reads the last good copy, if it was taken as `kind`. Returns 0 or -errno, with the reason in
+ * `why`; -ENOENT: there is none; -EBADMSG: its checksum or its first lines are wrong; -EINVAL: it
+ * was taken as another kind, or does not say as which. */
+int feed_copy_read(const char *directory, const char *name, enum list_kind kind, size_t most,
+                   struct feed_file *out, char why[FEED_WHY]);
 
 void feed_file_free(struct feed_file *file);
 

@@ -24,7 +24,8 @@ struct one {
     struct feed feed;    /* what it says: kept only if entries of it end */
     struct feed_set set; /* what is in use */
     uint8_t hash[FEED_HASH];
-    uint32_t taken; /* contents so far */
+    uint32_t taken;  /* contents so far */
+    const char *was; /* the kind with which the last content was given up; NULL: none was */
     struct feed_status status;
 };
 
@@ -161,6 +162,7 @@ static void use(struct one *one, const struct feed_file *file, struct feed_trial
     const struct feed_left_out *left = &trial->left_out;
     empty(one);
     one->taken++;
+    one->was = NULL;
     one->set = trial->set;
     memcpy(one->hash, file->hash, FEED_HASH);
     status->used = true;
@@ -194,6 +196,20 @@ static void note_failure(struct one *one, enum feed_state state, const char *why
 {
     one->status.state = state;
     snprintf(one->status.why, FEED_WHY, "%s", why);
+}
+
+/* Why there is no last good one, if there might have been. `copy` is what is wrong with that on
+ * disk; empty: nothing. */
+static void note_absence(struct one *one, const char *copy)
+{
+    size_t length = strlen(one->status.why);
+    char *end = one->status.why + length;
+    if (one->status.used)
+        return;
+    if (one->was != NULL)
+        snprintf(end, FEED_WHY - length, "; what was in force as %s went with that kind", one->was);
+    else if (copy[0] != '\0')
+        snprintf(end, FEED_WHY - length, "; its last good copy: %s", copy);
 }
 
 static void tell_failure(const struct one *one)
@@ -251,8 +267,8 @@ static void save_copy(const struct feeds *feeds, const struct one *one,
 {
     if (!keeps_copies(feeds))
         return;
-    int error =
-        feed_copy_save(feeds->plan->state_dir, one->spec.name, file, (int64_t)one->status.entries);
+    int error = feed_copy_save(feeds->plan->state_dir, one->spec.name, one->spec.kind, file,
+                               (int64_t)one->status.entries);
     if (error != 0)
         log_error(
             "feed_copy",
@@ -261,19 +277,23 @@ static void save_copy(const struct feeds *feeds, const struct one *one,
             one->spec.name, feeds->plan->state_dir, strerror(-error));
 }
 
-/* After a start: the copy of the run before, if there is one that can be believed. */
-static bool find_copy(const struct feeds *feeds, const struct one *one, struct feed_file *copy)
+/* After a start, or when the kind has changed: the copy of what was last taken as this kind, if
+ * there is one that can be believed. */
+static bool find_copy(const struct feeds *feeds, const struct one *one, struct feed_file *copy,
+                      char why[FEED_WHY])
 {
-    char why[FEED_WHY];
+    why[0] = '\0';
     *copy = (struct feed_file){.size = -1};
     if (one->status.used || !keeps_copies(feeds))
         return false;
-    int error =
-        feed_copy_read(feeds->plan->state_dir, one->spec.name, one->spec.size_max, copy, why);
+    int error = feed_copy_read(feeds->plan->state_dir, one->spec.name, one->spec.kind,
+                               one->spec.size_max, copy, why);
     if (error == 0)
         return true;
     copy->size = -1;
-    if (error != -ENOENT)
+    if (error == -ENOENT)
+        why[0] = '\0';
+    else
         log_error("feed_copy", "feed %s: its last good copy in %s cannot be used: %s",
                   one->spec.name, feeds->plan->state_dir, why);
     return false;
@@ -319,7 +339,8 @@ static void judge_file(struct feeds *feeds, struct one *one, const struct feed_f
     feed_trial_free(&trial);
 }
 
-/* What was only observed, or of another kind, is to deny now. */
+/* What was only observed, or of another kind, is to deny now. Clients may have come whom its file,
+ * or the copy of it, would deny. */
 static bool comes_to_force(const struct feed_spec *before, const struct feed_spec *spec)
 {
     return denies(spec) && !denies(before);
@@ -328,8 +349,7 @@ static bool comes_to_force(const struct feed_spec *before, const struct feed_spe
 /* Whether the content in use would be read, cleaned and judged as before. */
 static bool judged_alike(const struct feed_spec *before, const struct feed_spec *spec)
 {
-    return before->kind == spec->kind && before->format == spec->format &&
-           !comes_to_force(before, spec);
+    return before->format == spec->format && !comes_to_force(before, spec);
 }
 
 /* Times that are left begin anew with a newer file. */
@@ -344,8 +364,8 @@ static bool is_in_use(const struct one *one, const struct feed_file *file)
 static void look(struct feeds *feeds, struct one *one, bool stale)
 {
     struct feed_file file, copy;
-    char why[FEED_WHY];
-    bool has_copy = find_copy(feeds, one, &copy);
+    char why[FEED_WHY], why_no_copy[FEED_WHY];
+    bool has_copy = find_copy(feeds, one, &copy, why_no_copy);
     int64_t before = one->status.used ? (int64_t)one->status.entries : copy.size;
     int error = feed_file_read(one->spec.file, one->spec.size_max, &file, why);
     one->status.looked_ms = unix_ms();
@@ -365,10 +385,11 @@ static void look(struct feeds *feeds, struct one *one, bool stale)
     if (has_copy && !one->status.used)
         use_copy(feeds, one, &copy);
     feed_file_free(&copy);
+    note_absence(one, why_no_copy);
     tell_failure(one);
 }
 
-/* What stays in use although it was cleaned with other addresses, or for another kind, in mind. */
+/* What stays in use although it was cleaned with other addresses in mind. */
 static void clean_again(const struct feeds *feeds, struct one *one)
 {
     const struct feed_plan *plan = feeds->plan;
@@ -422,15 +443,31 @@ static bool differs(const struct one *before, const struct one *one)
            before->spec.mode != one->spec.mode;
 }
 
+/* What was taken as one kind is no last good content of another: a million denied prefixes would be
+ * allowed, or partners denied, for as long as no file is taken. */
+static void give_up(struct one *one, enum list_kind kind)
+{
+    if (one->status.used) {
+        one->was = list_kind_name(one->spec.kind);
+        log_warn("feed_kind", "feed %s: was %s and is to be %s: what it had is given up",
+                 one->spec.name, one->was, list_kind_name(kind));
+    }
+    empty(one);
+    one->status = (struct feed_status){0};
+}
+
 static void renew(struct feeds *feeds, const struct feed_spec *spec, bool ours_changed,
                   struct one *one)
 {
     bool known = move_one(feeds, spec->name, one);
     bool stale = known && (ours_changed || !judged_alike(&one->spec, spec));
     struct one before = *one;
+    if (known && one->spec.kind != spec->kind)
+        give_up(one, spec->kind);
     set_spec(one, spec);
     look(feeds, one, stale);
-    if (known && comes_to_force(&before.spec, spec) && one->taken == before.taken)
+    if (known && comes_to_force(&before.spec, spec) && one->status.used &&
+        one->status.state != FEED_IN_FORCE)
         one->spec.mode = one->status.mode = LIST_OBSERVE; /* until a file has been judged for it */
     feeds->changed |= !known || differs(&before, one);
     if (stale && one->taken == before.taken) {

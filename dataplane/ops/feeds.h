@@ -4,8 +4,9 @@
  * The feeds of a running gateway: their files are read, judged and built into the part of policy
  * that admit/lists.h looks up in. Each feed for itself, all or nothing: one whose file is missing,
  * refused or held back keeps its last good content, while the others load. That content outlives a
- * restart as a copy in [gateway] state_dir. Entries with a time of their own are taken out within a
- * minute of its end.
+ * restart as a copy in [gateway] state_dir. It serves as the kind that it was taken as, or not at
+ * all: a feed whose kind changes is empty until a file is taken as the new one. Entries with a time
+ * of their own are taken out within a minute of its end.
  *
  * The control thread says what is wanted and when; reading and building happen on the builder
  * thread (at the start: before any other thread). Telemetry reads a copy of what is known, under a

@@ -413,12 +413,132 @@ static void what_allowed_clients_does_not_deny_them_before_it_has_been_judged(vo
     assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_ALLOWED);
     for (int i = 0; i < 2; i++) {
         load(r, BAD);
-        is_said(r, "bad", FEED_WAITS, 1, "would deny 20 of 20 clients");
-        assert_int_equal(flags_of(r, "198.51.100.3"), LISTED_OBSERVED);
+        is_said(r, "bad", FEED_WAITS, 0, "would deny 20 of 20 clients");
+        assert_int_equal(flags_of(r, "198.51.100.3"), 0);
     }
     load(r, BAD "clients = 100\n");
     is_said(r, "bad", FEED_IN_FORCE, 1, "");
     assert_true(denied(r, "198.51.100.3"));
+}
+
+/* ---- kinds ---- */
+
+static void of_kind(char out[64], const char *kind)
+{
+    snprintf(out, 64, BAD "kind = %s\nshare = 1\n", kind);
+}
+
+/* Those files, after which a feed of the same kind would go on with the last good one. */
+static const struct {
+    const char *text; /* NULL: there is no file */
+    enum feed_state state;
+} not_taken[] = {{"20.0.0.0/8\n22.0.0.0/8\n24.0.0.0/8\n", FEED_WAITS},
+                 {"<html>\n", FEED_BAD},
+                 {NULL, FEED_UNREADABLE}};
+
+static void put_or_take_away(const struct rig *r, const char *name, const char *text)
+{
+    if (text != NULL)
+        put(r, name, text);
+    else
+        take_away(r, name);
+}
+
+static void nothing_is_in_force(const struct rig *r, enum feed_state state, const char *why)
+{
+    is_said(r, "bad", state, 0, why);
+    struct feed_status status = status_of(r, "bad");
+    assert_false(status.used);
+    assert_int_equal(status.prefixes + status.v4_addresses, 0);
+    assert_int_equal(flags_of(r, "192.0.2.18"), 0);
+}
+
+static void what_was_taken_as_one_kind_never_serves_as_another(void **state)
+{
+    struct rig *r = *state;
+    static const char *const kinds[] = {"deny", "allow", "shared", "proxies"};
+    for (size_t from = 0; from < 4; from++)
+        for (size_t to = 0; to < 4; to++)
+            for (size_t i = 0; i < 3 && from != to; i++) {
+                char before[64], after[64], why[64];
+                of_kind(before, kinds[from]);
+                of_kind(after, kinds[to]);
+                snprintf(why, sizeof why, "what was in force as %s", kinds[from]);
+                put_addresses(r, "bad", 10);
+                start(r, before);
+                assert_int_not_equal(flags_of(r, "192.0.2.18"), 0);
+                put_or_take_away(r, "bad", not_taken[i].text);
+                for (int again = 0; again < 2; again++) {
+                    load(r, after);
+                    nothing_is_in_force(r, not_taken[i].state, why);
+                    assert_int_equal(status_of(r, "bad").mode, LIST_ENFORCE);
+                }
+                end(r);
+                take_away(r, "state/bad.feed");
+            }
+    start(r, "");
+}
+
+static void the_first_file_of_a_kind_is_compared_with_none_of_another(void **state)
+{
+    struct rig *r = *state;
+    put_addresses(r, "bad", 10);
+    start(r, BAD);
+    put(r, "bad", "198.51.100.1\n");
+    load(r, BAD);
+    is_said(r, "bad", FEED_WAITS, 10, "changed by more than 50 %");
+    load(r, BAD "kind = allow\n");
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    assert_int_equal(flags_of(r, "192.0.2.18"), 0);
+    assert_int_equal(flags_of(r, "198.51.100.1"), LISTED_ALLOWED);
+    put_addresses(r, "bad", 10);
+    load(r, BAD "kind = allow\n");
+    is_said(r, "bad", FEED_WAITS, 1, "changed by more than 50 %");
+}
+
+static void after_a_restart_a_copy_of_another_kind_is_as_good_as_none(void **state)
+{
+    struct rig *r = *state;
+    put_addresses(r, "bad", 10);
+    start(r, BAD);
+    for (size_t i = 0; i < 3; i++) {
+        end(r);
+        put_or_take_away(r, "bad", not_taken[i].text);
+        start(r, BAD "kind = allow\nshare = 1\n");
+        nothing_is_in_force(r, not_taken[i].state, "it was taken as deny");
+    }
+    end(r);
+    start(r, BAD);
+    is_said(r, "bad", FEED_UNREADABLE, 10, "");
+    assert_true(denied(r, "192.0.2.18"));
+    end(r);
+    put(r, "bad", "198.51.100.1\n");
+    start(r, BAD "kind = allow\n");
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    end(r);
+    start(r, BAD);
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    assert_true(denied(r, "198.51.100.1"));
+}
+
+static void the_former_kind_finds_its_copy_again(void **state)
+{
+    struct rig *r = *state;
+    put_addresses(r, "bad", 10);
+    start(r, BAD);
+    take_away(r, "bad");
+    load(r, BAD "kind = shared\n");
+    assert_int_equal(flags_of(r, "192.0.2.18"), 0);
+    load(r, BAD);
+    is_said(r, "bad", FEED_UNREADABLE, 10, "No such file");
+    assert_int_equal(flags_of(r, "192.0.2.18"), LISTED_OBSERVED); /* clients have come since */
+    put_addresses(r, "bad", 4);
+    load(r, BAD);
+    is_said(r, "bad", FEED_WAITS, 10, "4 entries, and the last good one had 10");
+    put_addresses(r, "bad", 11);
+    load(r, BAD);
+    is_said(r, "bad", FEED_IN_FORCE, 11, "");
+    assert_true(denied(r, "192.0.2.18"));
 }
 
 static void our_own_addresses_are_left_out_also_of_what_stays(void **state)
@@ -488,7 +608,7 @@ static void a_copy_with_any_byte_changed_is_not_believed(void **state)
         fputc(byte ^ 1, file);
         fflush(file);
         snprintf(path, sizeof path, "%s/state", r->dir);
-        if (feed_copy_read(path, "bad", 4096, &copy, why) != -EBADMSG)
+        if (feed_copy_read(path, "bad", LIST_DENY, 4096, &copy, why) != -EBADMSG)
             fail_msg("byte %d", i);
         fseek(file, i, SEEK_SET);
         fputc(byte, file);
@@ -498,6 +618,38 @@ static void a_copy_with_any_byte_changed_is_not_believed(void **state)
     assert_true(length > 80);
     start(r, BAD);
     is_said(r, "bad", FEED_UNREADABLE, 2, "");
+}
+
+/* As gateways wrote them that did not say the kind. */
+static void put_first_format(const struct rig *r, const char *bytes)
+{
+    char path[128], text[ROOM], sum[FEED_HASH_TEXT], wrong[FEED_WHY];
+    struct feed_file file;
+    snprintf(text, sizeof text, "written_ms=1795341600000 entries=10\n%s", bytes);
+    put(r, "summed", text);
+    snprintf(path, sizeof path, "%s/summed", r->dir);
+    assert_int_equal(feed_file_read(path, sizeof text, &file, wrong), 0);
+    feed_hash_print(file.hash, sum);
+    feed_file_free(&file);
+    snprintf(text, sizeof text,
+             "dropgate feed 1 sha256=%s\nwritten_ms=1795341600000 entries=10\n%s", sum, bytes);
+    put(r, "state/bad.feed", text);
+}
+
+static void a_copy_that_does_not_say_its_kind_is_not_used_as_any(void **state)
+{
+    struct rig *r = *state;
+    put_first_format(r, "192.0.2.18\n");
+    start(r, BAD);
+    nothing_is_in_force(r, FEED_UNREADABLE, "does not say as what kind it was taken");
+    put(r, "bad", "192.0.2.18\n"); /* not compared with it either */
+    load(r, BAD);
+    is_said(r, "bad", FEED_IN_FORCE, 1, "");
+    end(r);
+    take_away(r, "bad");
+    start(r, BAD);
+    is_said(r, "bad", FEED_UNREADABLE, 1, "");
+    assert_true(denied(r, "192.0.2.18"));
 }
 
 static void a_state_directory_that_is_missing_costs_the_copy_only(void **state)
@@ -562,6 +714,7 @@ static void a_check_says_what_would_become_of_a_file_and_does_nothing(void **sta
     assert_int_equal(check(r, "bad", BAD, said), FEED_CHECK_NOT_TAKEN);
     assert_non_null(strstr(said, "would hold it back: 3 entries, and the last good one had 10"));
     assert_int_equal(check(r, "bad", NULL, said), FEED_CHECK_GOOD);
+    assert_int_equal(check(r, "bad", BAD "kind = allow\n", said), FEED_CHECK_GOOD);
     put(r, "new", "10.0.0.0/8\n198.18.128.2\n192.0.2.1\n");
     assert_int_equal(check(r, "new", BAD, said), FEED_CHECK_GOOD);
     assert_non_null(
@@ -618,10 +771,15 @@ int main(void)
         TEST(clients_who_are_there_are_not_denied_in_numbers),
         TEST(what_was_only_observed_is_not_enforced_while_its_file_cannot_be_judged),
         TEST(what_allowed_clients_does_not_deny_them_before_it_has_been_judged),
+        TEST(what_was_taken_as_one_kind_never_serves_as_another),
+        TEST(the_first_file_of_a_kind_is_compared_with_none_of_another),
+        TEST(after_a_restart_a_copy_of_another_kind_is_as_good_as_none),
+        TEST(the_former_kind_finds_its_copy_again),
         TEST(our_own_addresses_are_left_out_also_of_what_stays),
         TEST(after_a_restart_the_last_good_copy_takes_the_place_of_a_missing_file),
         TEST(after_a_restart_a_file_is_compared_with_the_last_good_copy),
         TEST(a_copy_with_any_byte_changed_is_not_believed),
+        TEST(a_copy_that_does_not_say_its_kind_is_not_used_as_any),
         TEST(a_state_directory_that_is_missing_costs_the_copy_only),
         TEST(entries_are_taken_out_when_their_time_is_over),
         TEST(a_check_says_what_would_become_of_a_file_and_does_nothing),
