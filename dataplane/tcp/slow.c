@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * One clock and one mark per flow. Whom a stand-still is put down to: a body that does not come is
- * the client's doing only while the backend has room for it; an answer that is not taken only if
- * some of it lies there, or there is no room for more. In doubt it is nobody's. */
+ * One clock and one mark per flow. Whom a stand-still is put down to: a head or a body that does
+ * not come is the client's doing only while the backend has room for it; an answer that is not
+ * taken only if some of it lies there, or there is no room for more. In doubt it is nobody's. */
 #include "dataplane/tcp/slow.h"
 
 #include "dataplane/tcp/flow.h"
@@ -58,6 +58,13 @@ static bool backend_full(const struct flow *flow)
     return closed(&flow->from_client, &flow->from_backend, flow->from_backend.acked);
 }
 
+/* Whether the client has to wait for it before it can go on with a head, of which nothing is sent
+ * beyond the window. */
+static bool head_waits(const struct flow *flow)
+{
+    return closed(&flow->from_client, &flow->from_backend, flow->scan.next);
+}
+
 static enum http1_part part_of(const struct flow *flow, bool http)
 {
     if (!http || flow->after_last || states_client_ended(flow->state))
@@ -98,7 +105,8 @@ static bool goes_on(const struct flow *flow, bool http)
     if (!timed(flow))
         return false;
     switch (phase) {
-    case SLOW_HEAD: return part == HTTP1_IN_HEAD && head_start(flow) == flow->phase_mark;
+    case SLOW_HEAD: /* one that had to wait has its time from now on */
+        return part == HTTP1_IN_HEAD && head_start(flow) == flow->phase_mark && !head_waits(flow);
     case SLOW_BODY: return part == HTTP1_IN_BODY && !(draining && backend_full(flow));
     case SLOW_DRAIN: return draining;
     default:

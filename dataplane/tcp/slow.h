@@ -18,7 +18,8 @@
  *
  * What remains open: room that a client has given and takes back (a shrunk window, RFC 9293 section
  * 3.8.6) is not known here, so who does that and has acknowledged everything is idle, not a slow
- * reader; and a backend that falls silent in the middle of an answer leaves its client idle. */
+ * reader; a backend that falls silent in the middle of an answer leaves its client idle; and behind
+ * one that never has room for it half a head may wait for as long as both ends say anything. */
 #ifndef DROPGATE_DATAPLANE_TCP_SLOW_H
 #define DROPGATE_DATAPLANE_TCP_SLOW_H
 

@@ -145,6 +145,36 @@ static void a_head_that_ends_in_time_makes_room_for_the_next(void **state)
     expect_reset(w, &t, VERDICT_SLOW_HEAD);
 }
 
+/* As of one that pipelines requests to a backend that has been stopped, whether or not the kernel
+ * of that still acknowledges. */
+static void a_head_that_the_backend_has_no_room_for_is_not_its_clients_fault(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (int silent = 0; silent < 2; silent++) {
+        struct wire_talk t = answered(w);
+        struct flow *flow = flow_find_outside(
+            w->shard->flows, flow_hash(w->shard->flows, &t.client.at.addr, t.client.at.port),
+            &t.client.at.addr, t.client.at.port, t.service);
+        const uint16_t open = t.server.window;
+        flow->from_client.limit = t.client.next + 9;
+        t.server.window = 0;
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, "GET / HTT");
+        for (int i = 0; i < 18; i++) {
+            if (!silent)
+                wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+            wire_wait(w, 10 * SECOND);
+        }
+        assert_int_equal(evictions(w), silent);
+        assert_int_equal(counted(w, VERDICT_STRIKE), silent);
+        t.server.window = open;
+        wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+        assert_in_range(wait_for_frame(w, MINUTE), 0, 20 * SECOND + SLOW_UNIT_MS);
+        assert_int_equal(counted(w, VERDICT_SLOW_HEAD), silent + 1);
+        assert_int_equal(counted(w, VERDICT_STRIKE), silent + 1);
+        wire_forget_frames(w);
+    }
+}
+
 /* ---- bodies ---- */
 
 static void an_upload_at_2_kb_per_second_is_left_alone(void **state)
@@ -554,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SLOW_TEST(a_later_head_that_drips_is_reset_in_time),
         SLOW_TEST(a_head_that_ends_in_time_makes_room_for_the_next),
+        SLOW_TEST(a_head_that_the_backend_has_no_room_for_is_not_its_clients_fault),
         SLOW_TEST(an_upload_at_2_kb_per_second_is_left_alone),
         SLOW_TEST(an_upload_through_a_tunnel_is_left_alone),
         SLOW_TEST(a_body_that_drips_is_reset_behind_a_window),
