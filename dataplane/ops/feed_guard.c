@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { V4 = 96 };
 
@@ -24,22 +25,74 @@ static const struct prefix reserved[] = {
 };
 /* clang-format on */
 
+/* ---- in order ---- */
+
+/* That of a set: IPv4 first, then by bytes. */
+static int order(const struct addr *a, const struct addr *b)
+{
+    int v6 = !addr_is_v4(a) - !addr_is_v4(b);
+    return v6 != 0 ? v6 : memcmp(a, b, sizeof *a);
+}
+
+/* Of prefixes in order, none within another: the first that begins behind `a`, or `count`. */
+static size_t first_behind(const struct prefix *prefixes, size_t count, const struct addr *a)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (order(&prefixes[middle].base, a) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int by_base(const void *a, const void *b)
+{
+    const struct prefix *x = a, *y = b;
+    int bases = order(&x->base, &y->base);
+    return bases != 0 ? bases : x->length - y->length;
+}
+
+size_t feed_sort_ours(struct prefix *ours, size_t count)
+{
+    size_t kept = 0;
+    if (count > 0)
+        qsort(ours, count, sizeof *ours, by_base);
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || !prefix_contains(&ours[kept - 1], &ours[i].base))
+            ours[kept++] = ours[i];
+    return kept;
+}
+
+/* With one that holds its first address, which can only be the last before it, or with one that
+ * begins within it. */
+static bool overlaps_ours(const struct prefix *prefix, const struct prefix *ours, size_t count)
+{
+    size_t next = first_behind(ours, count, &prefix->base);
+    return (next > 0 && prefix_contains(&ours[next - 1], &prefix->base)) ||
+           (next < count && prefix_contains(prefix, &ours[next].base));
+}
+
+/* ---- what is left out ---- */
+
+static bool too_short(const struct prefix *prefix)
+{
+    return prefix->length < (addr_is_v4(&prefix->base) ? V4 + FEED_SHORTEST_V4 : FEED_SHORTEST_V6);
+}
+
 static bool overlap(const struct prefix *a, const struct prefix *b)
 {
     return a->length <= b->length ? prefix_contains(a, &b->base) : prefix_contains(b, &a->base);
 }
 
-static bool overlaps_any(const struct prefix *prefix, const struct prefix *others, size_t count)
+static bool overlaps_reserved(const struct prefix *prefix)
 {
-    for (size_t i = 0; i < count; i++)
-        if (overlap(prefix, &others[i]))
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        if (overlap(prefix, &reserved[i]))
             return true;
     return false;
-}
-
-static bool too_short(const struct prefix *prefix)
-{
-    return prefix->length < (addr_is_v4(&prefix->base) ? V4 + FEED_SHORTEST_V4 : FEED_SHORTEST_V6);
 }
 
 static bool note(uint64_t *count, struct prefix *first, const struct prefix *prefix)
@@ -54,9 +107,9 @@ static bool is_left_out(const struct prefix *prefix, const struct prefix *ours, 
 {
     if (too_short(prefix))
         return note(&out->too_short, &out->first_short, prefix);
-    if (overlaps_any(prefix, ours, ours_count))
+    if (overlaps_ours(prefix, ours, ours_count))
         return note(&out->ours, &out->first_ours, prefix);
-    if (overlaps_any(prefix, reserved, sizeof reserved / sizeof reserved[0]))
+    if (overlaps_reserved(prefix))
         return note(&out->reserved, &out->first_reserved, prefix);
     return false;
 }
@@ -136,24 +189,10 @@ enum feed_judgement feed_judge(const struct feed_facts *facts, const struct feed
 
 /* ---- who would be denied ---- */
 
-/* In the order of a set: IPv4 first, then by bytes. */
-static int order(const struct addr *a, const struct addr *b)
-{
-    int v6 = !addr_is_v4(a) - !addr_is_v4(b);
-    return v6 != 0 ? v6 : memcmp(a, b, sizeof *a);
-}
-
 static bool holds(const struct feed_set *set, const struct addr *a)
 {
-    size_t low = 0, high = set->count; /* the first prefix that begins behind `a` */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (order(&set->prefix[middle].base, a) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low > 0 && prefix_contains(&set->prefix[low - 1], a);
+    size_t next = first_behind(set->prefix, set->count, a);
+    return next > 0 && prefix_contains(&set->prefix[next - 1], a);
 }
 
 uint64_t feed_set_holds(const struct feed_set *set, const struct addr *addresses, size_t count)

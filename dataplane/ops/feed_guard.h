@@ -27,10 +27,14 @@ struct feed_left_out {
     struct prefix first_short, first_ours, first_reserved;
 };
 
+/** Puts what is our own (addresses, backends, networks behind the gateway) in order, and drops what
+ * lies within another of them. Returns how many are left. */
+size_t feed_sort_ours(struct prefix *ours, size_t count);
+
 /** Takes out of the `count` prefixes, and returns how many are left, in their order: those that are
- * too short; those that overlap with one of `ours` (own addresses, backends, networks behind the
- * gateway); those that overlap with private (RFC 1918, RFC 6598, RFC 4193), link-local or loopback
- * addresses. Adds to what `out` counts. */
+ * too short; those that overlap with one of `ours`, as feed_sort_ours leaves them; those that
+ * overlap with private (RFC 1918, RFC 6598, RFC 4193), link-local or loopback addresses. Adds to
+ * what `out` counts. */
 size_t feed_leave_out(struct prefix *prefixes, size_t count, const struct prefix *ours,
                       size_t ours_count, struct feed_left_out *out);
 

@@ -121,7 +121,7 @@ struct feed_plan *settings_feeds(const struct settings *s)
     struct prefix *behind = (void *)((char *)plan->spec + specs);
     copy_text(plan->state_dir, sizeof plan->state_dir, s->gateway.state_dir);
     plan->ours = behind;
-    plan->ours_count = list_ours(s, behind);
+    plan->ours_count = feed_sort_ours(behind, list_ours(s, behind));
     plan->count = s->feeds.count;
     for (size_t i = 0; i < plan->count; i++)
         fill_spec(&plan->spec[i], &feeds_of(s)[i]);

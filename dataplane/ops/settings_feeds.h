@@ -59,7 +59,7 @@ struct feed_spec {
 struct feed_plan {
     char state_dir[256]; /* empty: no copies are kept */
     const struct prefix
-        *ours; /* what no denylist may block: our addresses, our networks, backends */
+        *ours; /* what no denylist may block: our addresses, our networks, backends; sorted */
     size_t ours_count;
     size_t count;
     struct feed_spec spec[];

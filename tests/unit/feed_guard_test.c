@@ -14,6 +14,8 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "tests/unit/random.h"
+
 static char why[FEED_WHY];
 
 static struct prefix prefix_of(const char *text)
@@ -27,11 +29,11 @@ static struct prefix prefix_of(const char *text)
 /* Whether the prefix stays in a denylist of somebody who owns these. */
 static bool stays(const char *text, struct feed_left_out *out)
 {
-    const struct prefix ours[] = {prefix_of("198.18.0.80"), prefix_of("198.18.128.0/24"),
-                                  prefix_of("2001:db8::80"), prefix_of("2001:db8:0:1::/64")};
+    struct prefix ours[] = {prefix_of("2001:db8:0:1::/64"), prefix_of("198.18.128.0/24"),
+                            prefix_of("2001:db8::80"), prefix_of("198.18.0.80")};
     struct prefix p = prefix_of(text);
     *out = (struct feed_left_out){0};
-    return feed_leave_out(&p, 1, ours, 4, out) == 1;
+    return feed_leave_out(&p, 1, ours, feed_sort_ours(ours, 4), out) == 1;
 }
 
 static void too_short_prefixes_are_left_out(void **state)
@@ -63,6 +65,62 @@ static void what_overlaps_with_our_own_is_left_out_whichever_is_wider(void **sta
     assert_true(stays("198.18.0.81", &out));
     assert_true(stays("198.18.129.0/24", &out));
     assert_true(stays("2001:db8:0:2::/64", &out));
+}
+
+static bool overlap(const struct prefix *a, const struct prefix *b)
+{
+    return prefix_contains(a, &b->base) || prefix_contains(b, &a->base);
+}
+
+/* In a space so small that they meet: at the end of each family, and on either side of the mapped
+ * form of IPv4, which lies within IPv6 bit for bit. */
+static struct prefix random_prefix(struct random *seed)
+{
+    static const struct {
+        const char *form;
+        unsigned shortest;
+    } spaces[] = {{"255.255.255.%u/%u", 24},
+                  {"1.0.0.%u/%u", 24},
+                  {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:%x/%u", 120},
+                  {"::1:0:0:%x/%u", 120},
+                  {"::fffe:ffff:%x/%u", 120},
+                  {"::ff%02x:0:0/%u", 88}};
+    char text[ADDR_TEXT];
+    uint32_t space = random_below(seed, 6), host = random_below(seed, 255);
+    snprintf(text, sizeof text, spaces[space].form, host,
+             spaces[space].shortest + random_below(seed, 9));
+    return prefix_of(text);
+}
+
+static void own_addresses_are_found_as_if_each_were_looked_at(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 5000, MOST = 24 };
+    struct random seed = {1};
+    uint64_t found = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct prefix ours[MOST], sorted[MOST], p[MOST], left[MOST];
+        struct feed_left_out out = {0};
+        size_t count = random_below(&seed, MOST + 1), wanted = 0;
+        for (size_t i = 0; i < count; i++)
+            sorted[i] = ours[i] =
+                random_below(&seed, 32) == 0 ? prefix_of("::/64") : random_prefix(&seed);
+        for (size_t i = 0; i < MOST; i++) {
+            bool meets = false;
+            p[i] = random_prefix(&seed);
+            for (size_t k = 0; k < count; k++)
+                meets |= overlap(&p[i], &ours[k]);
+            if (!meets)
+                left[wanted++] = p[i];
+        }
+        size_t distinct = feed_sort_ours(sorted, count);
+        assert_in_range(distinct, count > 0, count);
+        assert_int_equal(feed_leave_out(p, MOST, sorted, distinct, &out), wanted);
+        assert_memory_equal(p, left, wanted * sizeof left[0]);
+        assert_int_equal(out.ours, MOST - wanted);
+        found += out.ours;
+    }
+    assert_in_range(found, ROUNDS, ROUNDS * MOST - ROUNDS);
 }
 
 static void private_link_local_and_loopback_addresses_are_left_out(void **state)
@@ -232,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_short_prefixes_are_left_out),
         cmocka_unit_test(what_overlaps_with_our_own_is_left_out_whichever_is_wider),
+        cmocka_unit_test(own_addresses_are_found_as_if_each_were_looked_at),
         cmocka_unit_test(private_link_local_and_loopback_addresses_are_left_out),
         cmocka_unit_test(the_rest_of_the_feed_stays_in_its_order),
         cmocka_unit_test(entries_with_a_time_are_left_out_as_well),
