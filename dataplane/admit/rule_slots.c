@@ -112,7 +112,7 @@ int rule_slots_find(struct rule_slots *slots, const char *name)
         return -ENOSPC;
     struct rule_slot *slot = &slots->slot[found];
     strcpy(slot->name, name); /* it fits: see above */
-    slot->use = SLOT_LEAVING; /* until it is held */
+    slot->use = SLOT_FOUND;
     slot->before = sum(slots, found);
     say_used(slots, found);
     return (int)found;
@@ -124,30 +124,54 @@ static bool settled(const struct lease_pool *pool)
     return lease_pool_lent(pool) == 0;
 }
 
-/* A rate that begins has its whole bucket to begin with. */
+/* A rate that begins has its whole bucket to begin with. One that ends is lent on. */
 static void set_rate(struct rule_slot *slot, const struct rule *rule, uint64_t now_ms)
 {
+    slot->limited = rule->per_second != 0;
+    if (!slot->limited)
+        return;
     if (slot->per_second == 0 && settled(&slot->pool)) {
         slot->pool.credit = (int64_t)rule->burst * 1000;
         slot->pool.refilled_ms = now_ms;
     }
     slot->per_second = rule->per_second;
-    slot->burst = rule->per_second != 0 ? rule->burst : 0;
+    slot->burst = rule->burst;
+}
+
+/* Nobody has it from now on. What was only found has never been anybody's. */
+static void vacate(struct rule_slot *slot)
+{
+    slot->limited = false;
+    if (slot->use == SLOT_HELD)
+        slot->use = SLOT_LEAVING;
+    else if (slot->use == SLOT_FOUND)
+        slot->use = SLOT_FREE;
 }
 
 void rule_slots_hold(struct rule_slots *slots, const struct rules *rules)
 {
     for (uint32_t i = 0; i < slots->used; i++)
-        if (slots->slot[i].use == SLOT_HELD)
-            slots->slot[i].use = SLOT_LEAVING;
+        vacate(&slots->slot[i]);
     for (size_t i = 0; rules != NULL && i < rules_count(rules); i++) {
         const struct rule *rule = rules_at(rules, i);
         slots->slot[rule->slot].use = SLOT_HELD;
         set_rate(&slots->slot[rule->slot], rule, slots->now_ms);
     }
     for (uint32_t i = 0; i < slots->used; i++)
-        if (slots->slot[i].use == SLOT_LEAVING)
-            slots->slot[i].per_second = slots->slot[i].burst = 0;
+        slots->waiting |= slots->slot[i].use == SLOT_LEAVING ||
+                          (slots->slot[i].per_second != 0 && !slots->slot[i].limited);
+}
+
+void rule_slots_let_go(struct rule_slots *slots)
+{
+    for (uint32_t i = 0; i < slots->used; i++) {
+        struct rule_slot *slot = &slots->slot[i];
+        if (!slot->limited)
+            slot->per_second = slot->burst = 0;
+        if (slot->use == SLOT_LEAVING)
+            slot->use = SLOT_LEFT;
+    }
+    slots->waiting = false;
 }
 
 void rule_slots_run(struct rule_slots *slots, uint64_t now_ms)
@@ -158,7 +182,7 @@ void rule_slots_run(struct rule_slots *slots, uint64_t now_ms)
         bool idle = slot->per_second == 0 && settled(&slot->pool);
         if (!idle)
             lease_pool_run(&slot->pool, slot->per_second, slot->burst, now_ms);
-        else if (slot->use == SLOT_LEAVING)
+        else if (slot->use == SLOT_LEFT)
             slot->use = SLOT_FREE;
     }
 }

@@ -4,8 +4,10 @@
  * What is kept of rules beside the rules themselves: rates that hold for all workers together, and
  * counters. A rule has a slot, by its name, for as long as a rule of that name is in force, so it
  * keeps its rate and its counts when rules are read again. A worker has an account for each slot;
- * its events are lent by the control thread (admit/lease.h). The slot of a rule that has gone is
- * given to another only when no worker holds any of its events. Pure. */
+ * its events are lent by the control thread (admit/lease.h). Workers may have the rules of before
+ * for a while after new ones were handed over, so the slot and the rate of a rule that has gone
+ * stay until all have the new ones; the slot is given to another only when, besides, no worker
+ * holds any of its events. Pure. */
 #ifndef DROPGATE_DATAPLANE_ADMIT_RULE_SLOTS_H
 #define DROPGATE_DATAPLANE_ADMIT_RULE_SLOTS_H
 
@@ -53,7 +55,15 @@ static inline void rule_accounts_begin(struct rule_accounts *accounts)
 /** A rule's slot, as the control thread knows it. */
 struct rule_slot {
     char name[64];
-    enum { SLOT_FREE, SLOT_HELD, SLOT_LEAVING } use;
+    enum {
+        SLOT_FREE,
+        SLOT_FOUND,   /* for a rule that is being made */
+        SLOT_HELD,    /* by a rule of the last set */
+        SLOT_LEAVING, /* its rule has gone, but workers may still have it */
+        SLOT_LEFT,    /* they have not, but may hold events */
+    } use;
+    bool limited; /* its rule in the last set has a rate; if not, the one before is lent until no
+                     worker has a rule with a rate any more: it would refuse everybody */
     uint32_t per_second, burst;
     struct rule_counts before; /* of those who had it earlier */
     struct lease_pool pool;
@@ -62,6 +72,7 @@ struct rule_slot {
 struct rule_slots {
     uint32_t count, workers, used;
     uint64_t now_ms; /* of the last round */
+    bool waiting;    /* for rule_slots_let_go */
     struct rule_slot *slot;
     struct lease_share *shares;
     struct rule_accounts *worker[LEASE_WORKERS];
@@ -82,10 +93,15 @@ int rule_slots_add(struct rule_slots *slots, struct rule_accounts *accounts);
  * within a moment when rules have just gone. Keeps nothing: only rule_slots_hold does. */
 int rule_slots_find(struct rule_slots *slots, const char *name);
 
-/** These rules are in force from now on (NULL: none), by their slots: their rates are lent, and
- * slots of others are vacated. Also takes back what rule_slots_find gave for rules that are not in
- * force after all. */
+/** These rules are to be in force (NULL: none), by their slots: their rates are lent from the next
+ * round on, instead of any before. A rule that has gone, or has no rate any more, leaves what it
+ * had as it was. Also takes back what rule_slots_find gave for rules that are not to be in force
+ * after all. Before workers get the rules, and however often before rule_slots_let_go. */
 void rule_slots_hold(struct rule_slots *slots, const struct rules *rules);
+
+/** No worker has any but the rules that were held last: rates and slots of others end. To be called
+ * when that is so and `waiting` is set. */
+void rule_slots_let_go(struct rule_slots *slots);
 
 /** One round of lending; every few milliseconds. */
 void rule_slots_run(struct rule_slots *slots, uint64_t now_ms);

@@ -601,11 +601,19 @@ void upkeep_keep_rules(struct upkeep *upkeep)
     rule_slots_hold(&upkeep->rule_slots, upkeep->rules);
 }
 
+/* Workers have the rules of before until the builder has come to those that it was given. */
+static void lend_rules(struct upkeep *upkeep, uint64_t now)
+{
+    if (upkeep->rule_slots.waiting && builder_idle(upkeep->builder))
+        rule_slots_let_go(&upkeep->rule_slots);
+    rule_slots_run(&upkeep->rule_slots, now);
+}
+
 void upkeep_run(struct upkeep *upkeep)
 {
     uint64_t now = worker_clock_ms();
     lender_run(&upkeep->lender, upkeep->limits->per_second, now);
-    rule_slots_run(&upkeep->rule_slots, now);
+    lend_rules(upkeep, now);
     quota_pool_run(&upkeep->connections, upkeep->limits->clients.all_connections);
     for (uint32_t i = 0; i < upkeep->worker_count; i++)
         take_messages(upkeep, &upkeep->workers[i], now);

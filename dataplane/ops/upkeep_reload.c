@@ -192,6 +192,13 @@ static int try(struct upkeep *next, const struct services *before, const struct 
     return 0;
 }
 
+/* A rate that begins has been lent when the first worker sees its rule. */
+static void lend_to(struct upkeep *upkeep, const struct rules *rules)
+{
+    rule_slots_hold(&upkeep->rule_slots, rules);
+    rule_slots_run(&upkeep->rule_slots, upkeep->rule_slots.now_ms);
+}
+
 int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct policy *parts,
                   int (*last)(struct upkeep *upkeep, const struct settings *settings),
                   char why[CONF_WHY])
@@ -202,15 +209,18 @@ int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct
         error = try(&next, upkeep->services, settings, parts, why);
     if (error == 0 && last != NULL && (error = last(upkeep, settings)) != 0)
         refuse(error, why, "the key of the cookies cannot be read");
-    if (error == 0 && (error = builder_publish_all(upkeep->builder, parts)) != 0)
+    if (error == 0)
+        lend_to(upkeep, next.rules);
+    if (error == 0 && (error = builder_publish_all(upkeep->builder, parts)) != 0) {
         refuse(error, why, "memory is short");
+        upkeep_keep_rules(upkeep);
+    }
     if (error != 0) {
         builder_free_all(parts);
         forget_copy(&next);
         return error;
     }
     keep(upkeep, &next);
-    upkeep_keep_rules(upkeep);
     return 0;
 }
 

@@ -127,7 +127,7 @@ static int teardown(void **state)
     return error;
 }
 
-/* Reloads with that file, and waits until what follows from it is in force. */
+/* Reloads with that file, and waits until what follows from it is in force, as upkeep_run does. */
 static int reload_with(struct rig *r, const char *text)
 {
     write_file(r, text);
@@ -137,6 +137,7 @@ static int reload_with(struct rig *r, const char *text)
     builder_stop(r->upkeep.builder);
     r->upkeep.builder = builder_start(&r->slot);
     assert_non_null(r->upkeep.builder);
+    rule_slots_let_go(&r->upkeep.rule_slots);
     return error;
 }
 

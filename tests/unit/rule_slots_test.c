@@ -49,8 +49,9 @@ struct wanted {
     uint32_t per_second, burst;
 };
 
-/* A reload with these rules, as the control thread does it. Returns 0 or -ENOSPC. */
-static int reload(struct rig *r, const struct wanted *wanted, size_t count)
+/* A reload with these rules, as the control thread does it; workers have those of before, too.
+ * Returns 0 or -ENOSPC. */
+static int hand_over(struct rig *r, const struct wanted *wanted, size_t count)
 {
     struct rule_source sources[MOST] = {0};
     int slot = 0;
@@ -68,6 +69,14 @@ static int reload(struct rig *r, const struct wanted *wanted, size_t count)
     }
     rule_slots_hold(&r->slots, r->rules);
     return slot < 0 ? slot : 0;
+}
+
+/* The same, until no worker has the rules of before. */
+static int reload(struct rig *r, const struct wanted *wanted, size_t count)
+{
+    int error = hand_over(r, wanted, count);
+    rule_slots_let_go(&r->slots);
+    return error;
 }
 
 /* The control thread's round, and each worker's burst. */
@@ -90,14 +99,19 @@ static const struct rule *rule_of(const struct rig *r, const char *name)
     return NULL;
 }
 
-static uint32_t ask(struct rig *r, const char *name, uint32_t worker, uint32_t times)
+static uint32_t ask_at(struct rig *r, uint32_t slot, uint32_t worker, uint32_t times)
 {
-    struct rule_account *account = &r->worker[worker].account[rule_of(r, name)->slot];
+    struct rule_account *account = &r->worker[worker].account[slot];
     uint32_t got = 0;
     for (; times > 0; times--)
         got += lease_take(&account->lease, 1);
     account->counts.passed += got;
     return got;
+}
+
+static uint32_t ask(struct rig *r, const char *name, uint32_t worker, uint32_t times)
+{
+    return ask_at(r, rule_of(r, name)->slot, worker, times);
 }
 
 static uint64_t passed(const struct rig *r, const char *name)
@@ -252,6 +266,86 @@ static void a_rate_may_be_taken_away_and_given_again(void **state)
     close_rig(&r);
 }
 
+static void who_has_gone_is_lent_to_as_long_as_a_worker_has_it(void **state)
+{
+    (void)state;
+    struct rig r;
+    open_rig(&r, 1);
+    reload(&r, (const struct wanted[]){{"a", 1000, 1000}}, 1);
+    rounds(&r, 2);
+    const uint32_t of_a = rule_of(&r, "a")->slot;
+    assert_int_equal(hand_over(&r, (const struct wanted[]){{"b", 1000, 1000}}, 1), 0);
+    for (int i = 0; i < 300; i++) { /* more than a bucket */
+        rounds(&r, 1);
+        assert_true(ask_at(&r, of_a, 0, 4) == 4 && ask(&r, "b", 1, 4) == 4);
+        assert_true(r.slots.waiting);
+        assert_int_equal(hand_over(&r, (const struct wanted[]){{"c", 1, 1}}, 1), -ENOSPC);
+    }
+    rule_slots_let_go(&r.slots);
+    assert_false(r.slots.waiting);
+    rounds(&r, 3);
+    assert_int_equal(ask_at(&r, of_a, 0, 1), 0);
+    assert_int_equal(ask(&r, "b", 1, 4), 4);
+    assert_int_equal(hand_over(&r, (const struct wanted[]){{"c", 1, 1}}, 1), 0);
+    assert_int_equal(rule_of(&r, "c")->slot, of_a);
+    close_rig(&r);
+}
+
+static void without_a_rate_it_has_its_slot_as_long_as_a_worker_has_it(void **state)
+{
+    (void)state;
+    struct rig r;
+    open_rig(&r, 1);
+    reload(&r, (const struct wanted[]){{"a", 0, 0}}, 1);
+    const uint32_t of_a = rule_of(&r, "a")->slot;
+    assert_int_equal(hand_over(&r, NULL, 0), 0);
+    rounds(&r, 3);
+    assert_int_equal(hand_over(&r, (const struct wanted[]){{"b", 0, 0}}, 1), 0);
+    assert_true(rule_of(&r, "b")->slot != of_a);
+    rounds(&r, 3);
+    assert_int_equal(hand_over(&r, (const struct wanted[]){{"a", 0, 0}}, 1), 0);
+    assert_int_equal(rule_of(&r, "a")->slot, of_a); /* it comes back to it */
+    close_rig(&r);
+}
+
+/* With reloads in a row: workers may have any of these sets. */
+static void whatever_set_a_worker_has_its_rate_is_lent_and_the_newest_counts(void **state)
+{
+    (void)state;
+    static const uint32_t rates[][2] = {{100, 100}, {0, 100}, {0, 100}, {700, 700},
+                                        {20, 20},   {0, 20},  {50, 50}};
+    struct rig r;
+    open_rig(&r, 2);
+    reload(&r, (const struct wanted[]){{"a", 0, 0}}, 1);
+    const struct rule_slot *slot = &r.slots.slot[rule_of(&r, "a")->slot];
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        hand_over(&r, (const struct wanted[]){{"a", rates[i][0], rates[i][0]}}, 1);
+        rounds(&r, 1);
+        assert_int_equal(slot->per_second, rates[i][1]);
+    }
+    hand_over(&r, (const struct wanted[]){{"a", 0, 0}}, 1);
+    assert_int_equal(slot->per_second, 50);
+    rule_slots_let_go(&r.slots);
+    assert_int_equal(slot->per_second, 0);
+    close_rig(&r);
+}
+
+static void what_was_never_held_is_free_at_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    char name[8];
+    open_rig(&r, 1);
+    reload(&r, (const struct wanted[]){{"a", 10, 10}}, 1);
+    for (int i = 0; i < 10; i++) { /* workers have the rules of before all the time */
+        snprintf(name, sizeof name, "n%d", i);
+        assert_true(rule_slots_find(&r.slots, name) >= 0);
+        rule_slots_hold(&r.slots, r.rules);
+    }
+    assert_false(r.slots.waiting);
+    close_rig(&r);
+}
+
 static void slots_are_as_many_as_there_is_room_for(void **state)
 {
     (void)state;
@@ -281,6 +375,10 @@ int main(void)
         cmocka_unit_test(a_slot_is_not_given_away_while_a_worker_may_take_of_it),
         cmocka_unit_test(what_was_found_and_not_held_is_free_again),
         cmocka_unit_test(a_rate_may_be_taken_away_and_given_again),
+        cmocka_unit_test(who_has_gone_is_lent_to_as_long_as_a_worker_has_it),
+        cmocka_unit_test(without_a_rate_it_has_its_slot_as_long_as_a_worker_has_it),
+        cmocka_unit_test(whatever_set_a_worker_has_its_rate_is_lent_and_the_newest_counts),
+        cmocka_unit_test(what_was_never_held_is_free_at_once),
         cmocka_unit_test(slots_are_as_many_as_there_is_room_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

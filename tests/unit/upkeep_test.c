@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 // clang-format off
@@ -17,18 +18,23 @@
 // clang-format on
 
 #include "dataplane/ops/settings.h"
+#include "dataplane/ops/settings_rules.h"
 
-static const char configuration[] = "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"
-                                    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
-                                    "[backend one]\naddress = 198.18.128.2:8080\n"
-                                    "[backend two]\naddress = 198.18.128.3:8080\n"
-                                    "[backend three]\naddress = 198.18.128.4:8080\n"
-                                    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n"
-                                    "[service both]\nlisten = 198.18.0.80:81\n"
-                                    "backends = two, three\nall_down = try\n";
+#define CONFIGURATION                                             \
+    "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n"  \
+    "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n" \
+    "[backend one]\naddress = 198.18.128.2:8080\n"                \
+    "[backend two]\naddress = 198.18.128.3:8080\n"                \
+    "[backend three]\naddress = 198.18.128.4:8080\n"              \
+    "[service shop]\nlisten = 198.18.0.80:80\nbackends = one\n"   \
+    "[service both]\nlisten = 198.18.0.80:81\n"                   \
+    "backends = two, three\nall_down = try\n"
+
+static const char configuration[] = CONFIGURATION;
 
 static struct rte_mempool *pool;
 static struct rte_ring *messages, *commands;
+static bool busy; /* the builder is kept so */
 
 struct rig {
     struct policy_slot policy;
@@ -89,6 +95,7 @@ static int teardown(void **state)
 {
     struct rig *r = *state;
     struct command command;
+    __atomic_store_n(&busy, false, __ATOMIC_RELAXED);
     if (r->upkeep.builder != NULL)
         builder_stop(r->upkeep.builder);
     upkeep_end(&r->upkeep);
@@ -453,6 +460,85 @@ static void pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing(vo
     assert_int_equal(close(fd) | unlink(path), 0);
 }
 
+/* ---- rules that change while the builder is busy ---- */
+
+static void wait_for_test(void *argument)
+{
+    (void)argument;
+    while (__atomic_load_n(&busy, __ATOMIC_RELAXED))
+        usleep(1000);
+}
+
+static void keep_builder_busy(struct rig *r)
+{
+    __atomic_store_n(&busy, true, __ATOMIC_RELAXED);
+    assert_int_equal(builder_call(r->upkeep.builder, wait_for_test, NULL), 0);
+}
+
+static void await_builder(struct rig *r)
+{
+    __atomic_store_n(&busy, false, __ATOMIC_RELAXED);
+    builder_stop(r->upkeep.builder);
+    r->upkeep.builder = builder_start(&r->policy);
+    assert_non_null(r->upkeep.builder);
+}
+
+static void reload_rules(struct rig *r, const char *text)
+{
+    char why[CONF_WHY];
+    int error = 0;
+    struct settings *settings =
+        conf_load_memory(&SETTINGS_SCHEMA, "upkeep", text, strlen(text), why);
+    assert_non_null(settings);
+    struct policy parts = {.rules = settings_rules(settings, &r->upkeep.rule_slots, &error)};
+    assert_int_equal(error, 0);
+    assert_int_equal(upkeep_reload(&r->upkeep, settings, &parts, NULL, why), 0);
+    conf_free(&SETTINGS_SCHEMA, settings);
+}
+
+/* What a worker may take of a slot that it still has a rule for, after each of some rounds. */
+static uint32_t take_of(struct rig *r, uint32_t slot, int rounds)
+{
+    uint32_t got = 0;
+    while (rounds-- > 0) {
+        upkeep_run(&r->upkeep);
+        rule_accounts_begin(&r->shard.rules);
+        got += lease_take(&r->shard.rules.account[slot].lease, 1);
+    }
+    return got;
+}
+
+static void rules_keep_rate_and_slot_until_those_after_them_are_in_force(void **state)
+{
+    enum { RULES = 8, ROUNDS = 20 };
+    struct rig *r = *state;
+    assert_int_equal(rule_accounts_init(&r->shard.rules, rule_slots_for(RULES)), 0);
+    assert_int_equal(upkeep_rule_slots(&r->upkeep, RULES), 0);
+    assert_int_equal(upkeep_lend(&r->upkeep), 0);
+    reload_rules(r, CONFIGURATION "[rule a]\nadmit_per_second = 100000\n"
+                                  "[rule b]\nadmit_per_second = 100000\n");
+    const uint32_t of_a = rules_at(r->upkeep.rules, 0)->slot;
+    const uint32_t of_b = rules_at(r->upkeep.rules, 1)->slot;
+    keep_builder_busy(r);
+    reload_rules(r, CONFIGURATION "[rule a]\n");
+    assert_int_equal(take_of(r, of_a, ROUNDS), ROUNDS);
+    assert_int_equal(take_of(r, of_b, ROUNDS), ROUNDS);
+    reload_rules(r, CONFIGURATION "[rule c]\nadmit_per_second = 100000\n");
+    const uint32_t of_c = rules_at(r->upkeep.rules, 0)->slot;
+    assert_true(of_c != of_a && of_c != of_b);
+    /* Nor does it wait for a round: a worker may have its rule before. */
+    assert_true(r->shard.rules.account[of_c].lease.lent != 0);
+    assert_int_equal(take_of(r, of_a, ROUNDS), ROUNDS);
+    assert_int_equal(take_of(r, of_b, ROUNDS), ROUNDS);
+    await_builder(r);
+    take_of(r, of_c, 4); /* what was lent is called back */
+    assert_int_equal(r->upkeep.rule_slots.slot[of_a].use, SLOT_FREE);
+    assert_int_equal(r->upkeep.rule_slots.slot[of_b].use, SLOT_FREE);
+    assert_int_equal(take_of(r, of_a, ROUNDS), 0);
+    assert_int_equal(take_of(r, of_c, ROUNDS), ROUNDS);
+    rule_accounts_end(&r->shard.rules);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -475,6 +561,7 @@ int main(void)
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
+        TEST(rules_keep_rate_and_slot_until_those_after_them_are_in_force),
         TEST(pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing),
     };
     return cmocka_run_group_tests(tests, start_dpdk, NULL);
