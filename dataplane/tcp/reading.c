@@ -142,7 +142,7 @@ struct held_entry *reading_room(struct shard *shard, struct flow *flow, uint32_t
 /* ---- ends ---- */
 
 /* Told in the client's own protocol, and closed. Its bytes are acknowledged: it waits for an
- * answer, not for us. */
+ * answer, not for us. Of that nothing is kept, so who has lost it is reset when it asks again. */
 static enum verdict refuse_name(struct shard *shard, struct frame *frame, struct flow *flow)
 {
     flow->owned_end = reading_front(flow, held_at(shard->held, flow->held));
@@ -151,7 +151,7 @@ static enum verdict refuse_name(struct shard *shard, struct frame *frame, struct
     shard_replace(frame, OUTSIDE, &alert);
     flow->from_client.end = flow->owned_end;
     flow->from_backend.end += alert.length + 1U;
-    flow_end(shard, flow, false);
+    flow_end(shard, flow, true);
     return VERDICT_TLS_NAME;
 }
 

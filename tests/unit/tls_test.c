@@ -152,6 +152,29 @@ static void a_name_that_is_not_served_is_told_so(void **state)
     names_free(names);
 }
 
+/* Its first segment comes again because our acknowledgement of it was lost, too: no replay. */
+static void a_client_that_loses_the_alert_is_reset_and_has_no_strike(void **state)
+{
+    struct wire *w = wire_of(state);
+    char *const others[] = {"other.example"};
+    struct names *names = names_new(others, 1);
+    const struct built hello = built_hello();
+    struct wire_talk t = begin(w, SERVICE_TLS, names);
+    assert_int_equal(send_bytes(w, &t, hello.bytes, 0, 50), VERDICT_READING);
+    assert_int_equal(send_bytes(w, &t, hello.bytes, 50, hello.length - 50), VERDICT_TLS_NAME);
+    wire_forget_frames(w);
+    assert_int_equal(send_bytes(w, &t, hello.bytes, 0, 50), VERDICT_TOMBSTONE_DROP);
+    wire_quiet(w); /* it could have been on its way for long */
+    wire_wait(w, 1000);
+    assert_int_equal(send_bytes(w, &t, hello.bytes, 0, 50), VERDICT_MISS_RESET);
+    const struct wire_segment reset = wire_out(w, OUTSIDE);
+    assert_int_equal(reset.flags, TCP_RST);
+    assert_int_equal(reset.seq, t.client.expects);
+    assert_int_equal(w->shard->verdicts[VERDICT_STRIKE], 0);
+    wire_expect_tables(w, 0, 0);
+    names_free(names);
+}
+
 static void a_name_on_the_list_is_served(void **state)
 {
     struct wire *w = wire_of(state);
@@ -236,6 +259,7 @@ int main(void)
         WIRE_TEST(pitfall_23_a_hellos_second_segment_may_overtake_the_first),
         WIRE_TEST(what_is_no_hello_is_reset),
         WIRE_TEST(a_name_that_is_not_served_is_told_so),
+        WIRE_TEST(a_client_that_loses_the_alert_is_reset_and_has_no_strike),
         WIRE_TEST(a_name_on_the_list_is_served),
         WIRE_TEST(clients_are_counted_by_their_fingerprint),
         WIRE_TEST(nothing_is_read_behind_the_hello),
