@@ -165,7 +165,8 @@ static enum verdict refuse(struct shard *shard, struct flow *flow, enum verdict 
     return verdict;
 }
 
-/* The client has said all that it will, and it is no request. Closed as it asks for it. */
+/* The client has said all that it will, and it is no request. Closed as it asks for it; who has
+ * lost that is reset, likewise. */
 static enum verdict close_unfinished(struct shard *shard, struct frame *frame, struct flow *flow)
 {
     flow->owned_end = flow->from_client.fin;
@@ -174,7 +175,7 @@ static enum verdict close_unfinished(struct shard *shard, struct frame *frame, s
     shard_replace(frame, OUTSIDE, &fin);
     flow->from_client.end = flow->from_client.fin;
     flow->from_backend.end++;
-    flow_end(shard, flow, false);
+    flow_end(shard, flow, true);
     return VERDICT_HEAD_INCOMPLETE;
 }
 

@@ -277,6 +277,9 @@ static void a_client_that_closes_before_its_head_is_whole_is_closed_in_answer(vo
         assert_int_equal(answer.seq, t.cookie + 1);
         assert_int_equal(answer.ack, fin.seq + fin.length + 1);
         assert_int_equal(answer.options.tsval, t.client.echo);
+        if (with < 2) /* again, should both answers be lost: no replay */
+            assert_int_equal(send_piece(w, &t, wire_request, 0, 10), VERDICT_TOMBSTONE_DROP);
+        assert_int_equal(w->shard->verdicts[VERDICT_STRIKE], 0);
         wire_quiet(w);
         wire_expect_tables(w, 0, 0);
     }
