@@ -13,6 +13,7 @@ struct number {
     uint64_t since_ms; /* it rests */
     uint8_t state;     /* enum number_state */
     bool new_owner;
+    bool was_leaving; /* already before numbers_begin */
 };
 
 struct numbers {
@@ -79,6 +80,7 @@ bool numbers_begin(struct numbers *numbers, uint64_t now_ms, uint64_t rest_ms)
     for (uint32_t i = 0; i < numbers->room; i++) {
         struct number *number = &numbers->number[i];
         number->new_owner = false;
+        number->was_leaving = number->state == NUMBER_LEAVING;
         if (number->state == NUMBER_TAKEN)
             number->state = NUMBER_LEAVING;
         else if (number->state == NUMBER_RESTING && now_ms - number->since_ms >= rest_ms)
@@ -129,6 +131,11 @@ enum number_state numbers_state(const struct numbers *numbers, uint32_t number)
 bool numbers_new_owner(const struct numbers *numbers, uint32_t number)
 {
     return numbers->number[number].new_owner;
+}
+
+bool numbers_returned(const struct numbers *numbers, uint32_t number)
+{
+    return numbers->number[number].was_leaving && numbers->number[number].state == NUMBER_TAKEN;
 }
 
 uint32_t numbers_end(const struct numbers *numbers)

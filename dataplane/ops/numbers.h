@@ -38,6 +38,10 @@ int numbers_find(const struct numbers *numbers, const struct endpoint *endpoint)
 enum number_state numbers_state(const struct numbers *numbers, uint32_t number);
 bool numbers_new_owner(const struct numbers *numbers, uint32_t number);
 
+/** Whether numbers_take has given it back, since numbers_begin, to its owner who was leaving: what
+ * was kept up meanwhile is right, what was not is too old. */
+bool numbers_returned(const struct numbers *numbers, uint32_t number);
+
 /** Behind the highest number that is taken or leaves. */
 uint32_t numbers_end(const struct numbers *numbers);
 

@@ -120,18 +120,35 @@ static bool is_routed_anew(const struct services *before, const struct services 
            !addr_equal(&before->backend[backend].next_hop, &services->backend[backend].next_hop);
 }
 
-/* Who has come is unknown. */
+/* What its next hop is, which is asked for as long as flows use it. */
+static struct backend_state next_hop_alone(const struct backend_state *state)
+{
+    return (struct backend_state){.mac = state->mac,
+                                  .resolved = state->resolved,
+                                  .confirmed_ms = state->confirmed_ms,
+                                  .asked_ms = state->asked_ms};
+}
+
+static void meet(struct upkeep *next, uint32_t backend, const struct backend_state *known)
+{
+    next->backends[backend] = *known;
+    health_init(&next->backends[backend].well, read_clock(CLOCK_REALTIME));
+    next->health[backend] = HEALTH_UNKNOWN;
+}
+
+/* Who has come is unknown; so is who has come back, for it was not probed while it was leaving. */
 static void greet(struct upkeep *next, const struct services *before)
 {
     const struct services *services = next->services;
-    for (uint32_t i = 0; i < services->backend_count; i++)
-        if (numbers_new_owner(next->backend_numbers, i)) {
-            next->backends[i] = (struct backend_state){.resolved = false};
-            health_init(&next->backends[i].well, read_clock(CLOCK_REALTIME));
-            next->health[i] = HEALTH_UNKNOWN;
-        } else if (is_routed_anew(before, services, i)) {
+    for (uint32_t i = 0; i < services->backend_count; i++) {
+        const struct backend_state nothing = {.resolved = false};
+        const struct backend_state next_hop = next_hop_alone(&next->backends[i]);
+        bool comes = numbers_new_owner(next->backend_numbers, i);
+        if (comes || numbers_returned(next->backend_numbers, i))
+            meet(next, i, comes ? &nothing : &next_hop);
+        if (!comes && is_routed_anew(before, services, i))
             upkeep_ask_anew(&next->backends[i]);
-        }
+    }
     for (uint32_t i = 0; i < services->count; i++)
         if (numbers_new_owner(next->service_numbers, i))
             upkeep_first_offer(next, i);

@@ -50,7 +50,7 @@ static void numbers_are_given_in_order_and_kept(void **state)
     assert_true(numbers_begin(numbers, 0, REST));
     assert_int_equal(take(numbers, 2), 2); /* in whatever order they stand in the file */
     assert_int_equal(take(numbers, 0), 0);
-    assert_false(numbers_new_owner(numbers, 2));
+    assert_false(numbers_new_owner(numbers, 2) || numbers_returned(numbers, 2));
     assert_int_equal(numbers_state(numbers, 0), NUMBER_TAKEN);
     assert_int_equal(numbers_state(numbers, 1), NUMBER_LEAVING);
     assert_int_equal(numbers_count(numbers, NUMBER_LEAVING), 2);
@@ -65,9 +65,14 @@ static void who_comes_back_while_it_leaves_is_the_same(void **state)
     assert_true(numbers_begin(numbers, 0, REST));
     take(numbers, 0);
     assert_true(numbers_begin(numbers, 1, REST));
+    assert_false(numbers_returned(numbers, 1));
     assert_int_equal(take(numbers, 1), 1);
     assert_false(numbers_new_owner(numbers, 1));
+    assert_true(numbers_returned(numbers, 1));
     assert_int_equal(numbers_state(numbers, 0), NUMBER_LEAVING);
+    assert_true(numbers_begin(numbers, 2, REST));
+    take(numbers, 1);
+    assert_false(numbers_returned(numbers, 1)); /* that was the time before */
 }
 
 static void a_number_rests_before_it_is_anothers(void **state)
@@ -100,6 +105,7 @@ static void who_comes_back_from_rest_gets_its_number_but_is_new(void **state)
     assert_true(numbers_begin(numbers, 1, REST));
     assert_int_equal(take(numbers, 1), 1);
     assert_true(numbers_new_owner(numbers, 1));
+    assert_false(numbers_returned(numbers, 1));
 }
 
 static void a_copy_may_be_thrown_away(void **state)

@@ -381,19 +381,47 @@ static void a_removed_service_is_found_by_its_flows_alone(void **state)
     assert_int_equal(services(r)->count, 1);
 }
 
-static void who_comes_back_before_that_is_as_if_never_gone(void **state)
+static struct backend_state well_known(void)
+{
+    struct backend_state state = {
+        .mac = {{2, 0, 0, 0, 0, 9}},
+        .resolved = true,
+        .confirmed_ms = 1000,
+        .answering = true,
+        .learned = true,
+        .options = {.mss = 1400, .window_scale = 7, .sack_ok = true, .timestamps = true},
+        .mute = true};
+    state.well.health = HEALTH_UP;
+    return state;
+}
+
+static void
+who_comes_back_before_that_has_its_number_and_is_unknown_until_it_is_probed(void **state)
 {
     struct rig *r = *state;
     assert_int_equal(reload_with(r, PORTS ONE TWO SHOP_OF("one, two")), 0);
     open_flow(r, 0, 1);
-    r->upkeep.backends[1].resolved = true;
-    r->upkeep.health[1] = HEALTH_UP;
+    for (int i = 0; i < 2; i++) {
+        r->upkeep.backends[i] = well_known();
+        r->upkeep.health[i] = HEALTH_UP;
+    }
     assert_int_equal(reload_with(r, PORTS ONE SHOP_OF("one")), 0);
     look(r);
     assert_int_equal(reload_with(r, PORTS ONE TWO SHOP_OF("one, two")), 0);
+    const struct backend_state *back = &r->upkeep.backends[1];
     assert_int_equal(services(r)->backend[1].presence, PRESENT);
-    assert_int_equal(r->upkeep.health[1], HEALTH_UP);
+    assert_int_equal(r->upkeep.health[1], HEALTH_UNKNOWN);
+    assert_int_equal(back->well.reason, REASON_UNPROBED);
+    assert_false(back->learned || back->answering || back->mute);
+    assert_int_equal(used(r), 1); /* as any who comes */
+    assert_true(r->slot.row->neighbors->backend[1].known);
+    assert_int_equal(r->slot.row->neighbors->backend[1].mac.bytes[5], 9);
+    assert_int_equal(back->confirmed_ms, 1000);
+    assert_true(r->upkeep.backends[0].learned && r->upkeep.health[0] == HEALTH_UP);
+    /* Alone, it is used, and nothing is promised that it may not keep. */
+    assert_int_equal(reload_with(r, PORTS TWO SHOP_OF("two")), 0);
     assert_int_equal(used(r), 2);
+    assert_false(r->slot.row->offers->offer[0].sack);
 }
 
 /* What was counted before a reload says nothing of who leaves since. */
@@ -543,7 +571,7 @@ int main(void)
         TEST(who_stays_is_remembered_and_who_comes_is_unknown),
         TEST(a_removed_backend_keeps_its_number_until_its_last_flow_has_ended),
         TEST(a_removed_service_is_found_by_its_flows_alone),
-        TEST(who_comes_back_before_that_is_as_if_never_gone),
+        TEST(who_comes_back_before_that_has_its_number_and_is_unknown_until_it_is_probed),
         TEST(a_count_that_was_begun_before_is_not_believed),
         cmocka_unit_test_setup_teardown(more_than_there_is_room_for_is_refused_by_name, setup_small,
                                         teardown),
