@@ -170,6 +170,8 @@ static void send_answer(struct shard *shard, struct flow *flow, struct frame *fr
     const uint32_t length = write_answer(flow, bytes);
     const uint32_t from = seq_before(client->acked, refused->at) ? refused->at : client->acked;
     int32_t room = (int32_t)(backend->limit - from);
+    if (from - refused->at > length) /* it has all of it */
+        return;
     if (room <= 0 && !(probe && from == client->acked))
         return;
     const uint32_t most = room <= 0 ? 1 : (uint32_t)room, left = length - (from - refused->at);
@@ -381,7 +383,7 @@ static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, u
                        UNREAD_MS);
     }
     /* There was no room for all of it, and is more now. */
-    if (backend->end != refused->until && seq_before(backend->end, backend->limit))
+    if (refused->told && backend->end != refused->until && seq_before(backend->end, backend->limit))
         send_answer(shard, flow, frame->to == PORT_NONE ? frame : NULL, false);
 }
 

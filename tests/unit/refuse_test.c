@@ -421,6 +421,22 @@ static void a_body_on_its_way_is_waited_for(void **state)
     goes(w, &t);
 }
 
+/* Room that it gives meanwhile asks for nothing. */
+static void a_window_that_opens_before_the_body_has_come_changes_nothing(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n01234", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    t.client.window++;
+    from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
+    wire_quiet(w);
+    from_client(w, &t, 0, "56789", VERDICT_REFUSAL_TAKEN);
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    goes(w, &t);
+}
+
 static void a_body_that_does_not_come_is_waited_for_as_long_as_a_head(void **state)
 {
     struct wire *w = wire_of(state);
@@ -1303,6 +1319,7 @@ int main(void)
         TEST(what_is_not_http_is_refused_by_a_reset),
         TEST(a_head_in_pieces_is_refused_when_it_is_complete),
         TEST(a_body_on_its_way_is_waited_for),
+        TEST(a_window_that_opens_before_the_body_has_come_changes_nothing),
         TEST(a_body_that_does_not_come_is_waited_for_as_long_as_a_head),
         TEST(a_body_that_has_to_be_asked_for_is_not_waited_for),
         TEST(what_follows_a_last_request_needs_a_flow),
