@@ -17,14 +17,22 @@ static uint32_t unit(const struct flow *flow)
     return flight < LEAST ? LEAST : UINT32_C(2) << (31 - __builtin_clz(flight));
 }
 
-void excess_forgive(struct flow *flow, const struct window_segment *s)
+void excess_forgive(struct flow *flow, uint32_t sent, uint32_t acked)
 {
-    uint32_t sent = s->seq + s->length - flow->from_client.end;
-    uint32_t acked = s->ack - flow->from_client.acked;
-    uint32_t moved = (int32_t)sent > (int32_t)acked ? sent : acked;
-    uint32_t forgiven = (int32_t)moved > 0 ? moved / EXCESS_FORGIVEN_BYTES : 0;
-    forgiven += EXCESS_FORGIVEN;
+    uint32_t moved = sent > acked ? sent : acked;
+    uint32_t forgiven = EXCESS_FORGIVEN + moved / EXCESS_FORGIVEN_BYTES;
     flow->excess = (uint8_t)(flow->excess > forgiven ? flow->excess - forgiven : 0);
+}
+
+void excess_accept(struct flow *flow, const struct window_segment *s)
+{
+    if (!excess_moves(flow, s))
+        return;
+    int32_t sent = (int32_t)(s->seq + s->length - flow->from_client.end);
+    int32_t acked = (int32_t)(s->ack - flow->from_client.acked);
+    /* Behind a hole it is as far ahead as it likes. */
+    uint32_t new = sent < 0 ? 0 : (uint32_t)sent < s->length ? (uint32_t)sent : s->length;
+    excess_forgive(flow, new, acked < 0 ? 0 : (uint32_t)acked);
 }
 
 bool excess_count(struct flow *flow, uint64_t random, uint64_t now_ms)

@@ -9,9 +9,9 @@
  * How many are honest depends on what is under way: each segment that arrives behind a hole is
  * answered by one duplicate. So one in some is counted, of the more the more there is in flight: it
  * takes over a thousand to fill the count, and some ten times as many as there can be segments of
- * full size. A client's segment that moves something takes EXCESS_FORGIVEN off, and one more for
- * each EXCESS_FORGIVEN_BYTES that it moves; a backend's data, to which there will be an answer,
- * one; and time one per EXCESS_LEAK_MS. A flood passes at some 60 per second then.
+ * full size. A client's segment that moves something, and is accepted, takes EXCESS_FORGIVEN off,
+ * and one more for each EXCESS_FORGIVEN_BYTES that it moves; a backend's data, to which there will
+ * be an answer, one; and time one per EXCESS_LEAK_MS. A flood passes at some 60 per second then.
  *
  * A client that acknowledges what was never sent (an optimistic ACK, which makes a sender go
  * faster than its path) is dropped by window_check; a run of these is abuse. A single one is not:
@@ -45,10 +45,15 @@ static inline bool excess_moves(const struct flow *flow, const struct window_seg
            seq_before(backend->limit, s->ack + s->window);
 }
 
-/** It does: the count goes down. */
-void excess_forgive(struct flow *flow, const struct window_segment *segment);
+/** A client's segment goes on, and is about to be noted: if it moves anything, the count goes down.
+ * Not before that is certain: of what is dropped nothing is noted, so it could come again for ever.
+ */
+void excess_accept(struct flow *flow, const struct window_segment *segment);
 
-/** It does not: whether it is one too many. `random`: 64 bits that the client cannot know. */
+/** The same of one that has moved so many bytes, each way. */
+void excess_forgive(struct flow *flow, uint32_t sent, uint32_t acked);
+
+/** It moves nothing: whether it is one too many. `random`: 64 bits that the client cannot know. */
 bool excess_count(struct flow *flow, uint64_t random, uint64_t now_ms);
 
 /** A segment that window_check has refused as VERDICT_ACK_UNSENT. Returns whether its client is to

@@ -265,23 +265,35 @@ enum verdict forward_check(const struct shard *shard, const struct flow *flow, e
     return check(shard, flow, from, segment);
 }
 
-enum verdict forward_limit_excess(struct shard *shard, struct flow *flow,
-                                  const struct window_segment *segment, enum verdict verdict)
+void forward_note_unsent(struct shard *shard, struct flow *flow,
+                         const struct window_segment *segment)
 {
-    if (verdict == VERDICT_ACK_UNSENT && excess_unsent(flow, segment))
+    if (excess_unsent(flow, segment))
         flow_strike(shard, flow, STRIKE_OPTIMISTIC_ACK);
-    if (verdict != VERDICT_FORWARDED)
-        return verdict;
-    if (excess_moves(flow, segment)) {
-        if (flow->excess != 0) /* as good as never */
-            excess_forgive(flow, segment);
-        return VERDICT_FORWARDED;
-    }
+}
+
+enum verdict forward_limit_excess(struct shard *shard, struct flow *flow)
+{
     if (!excess_count(flow, shard_random(shard), shard->now_ms))
         return VERDICT_FORWARDED;
     if (!shard->policy.limits->excess_observe)
         return VERDICT_EXCESS;
     shard_count(shard, VERDICT_EXCESS_OBSERVED);
+    return VERDICT_FORWARDED;
+}
+
+/* What is left of a segment behind the last request, of which so many bytes were discarded. Where
+ * there was a hole none were, and it only seemed to move something. */
+static enum verdict weigh_surplus(struct shard *shard, struct flow *flow,
+                                  const struct window_segment *segment, uint32_t discarded,
+                                  bool counted)
+{
+    if (discarded != 0)
+        excess_forgive(flow, discarded, 0);
+    else if (excess_moves(flow, segment))
+        excess_accept(flow, segment);
+    else if (!counted)
+        return forward_limit_excess(shard, flow);
     return VERDICT_FORWARDED;
 }
 
@@ -304,15 +316,22 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     struct side *mine = from == FROM_CLIENT ? &flow->from_client : &flow->from_backend;
     struct side *other = from == FROM_CLIENT ? &flow->from_backend : &flow->from_client;
     struct window_segment segment = flow_segment(flow, packet, &options, from);
-    if (flow->after_last && from == FROM_CLIENT)
-        surplus_strip(flow, &segment);
-    enum verdict verdict = check(shard, flow, from, &segment);
     const bool client = from == FROM_CLIENT;
-    if (client &&
-        (verdict != VERDICT_FORWARDED || flow->excess != 0 || !excess_moves(flow, &segment)))
-        verdict = forward_limit_excess(shard, flow, &segment, verdict);
-    else if (!client && flow->excess != 0 && segment.length != 0)
+    uint32_t discarded = 0;
+    if (flow->after_last && client) {
+        surplus_strip(flow, &segment);
+        discarded = surplus_count(flow);
+    }
+    enum verdict verdict = check(shard, flow, from, &segment);
+    bool counted = false;
+    if (client && verdict == VERDICT_ACK_UNSENT) {
+        forward_note_unsent(shard, flow, &segment);
+    } else if (client && verdict == VERDICT_FORWARDED && !excess_moves(flow, &segment)) {
+        counted = true;
+        verdict = forward_limit_excess(shard, flow);
+    } else if (!client && flow->excess != 0 && segment.length != 0) {
         flow->excess--; /* there will be an answer to it */
+    }
     if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
@@ -336,8 +355,14 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     switch (next.action) {
     case ACTION_FORWARD:
         if (surplus) {
+            discarded = surplus_count(flow) - discarded;
+            verdict = weigh_surplus(shard, flow, &segment, discarded, counted);
+            if (verdict != VERDICT_FORWARDED)
+                return verdict;
             verdict = pass_surplus(shard, frame, packet, flow, &segment, options.tsecr);
         } else {
+            if (client && flow->excess != 0) /* as good as never */
+                excess_accept(flow, &segment);
             window_note(mine, other, &segment);
             verdict = pass(shard, frame, packet, flow, from, &segment);
         }

@@ -22,6 +22,7 @@
  * then sees a connection that ends within a head: the purchase service and nginx close it without a
  * word. One that answers even that (400) has its answer pass in front of the refusal, because where
  * one answer ends and another begins only a reader of answers could tell. */
+#include "dataplane/tcp/excess.h"
 #include "dataplane/tcp/shard.h"
 
 enum {
@@ -395,9 +396,15 @@ static enum verdict take(struct shard *shard, struct frame *frame, const struct 
     const uint32_t acked = flow->from_client.acked;
     const bool asks = whole.length != 0 || (whole.flags & TCP_FIN) ||
                       seq_before(whole.seq, flow_acknowledged(flow));
-    const bool was_over = refuse_is_over(flow);
+    const bool was_over = refuse_is_over(flow), had_fin = flow->held_fin;
+    const uint32_t discarded = surplus_count(flow);
     bool news = note_client(flow, segment), first = false;
     discard(flow, &whole);
+    /* By what was taken: behind a hole a segment only seems to move something. */
+    if (news || surplus_count(flow) != discarded || flow->held_fin != had_fin)
+        excess_forgive(flow, surplus_count(flow) - discarded, flow->from_client.acked - acked);
+    else if (forward_limit_excess(shard, flow) != VERDICT_FORWARDED)
+        return VERDICT_EXCESS;
     note_clock(flow, tsecr);
     memcpy(flow->client_mac.bytes, frame->bytes + 6, sizeof flow->client_mac);
     bool passed = pass_rest(shard, frame, packet, flow, acked, news);
@@ -430,7 +437,8 @@ enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
     struct window_segment segment = flow_segment(flow, packet, &options, FROM_CLIENT);
     surplus_strip(flow, &segment);
     enum verdict verdict = forward_check(shard, flow, FROM_CLIENT, &segment);
-    verdict = forward_limit_excess(shard, flow, &segment, verdict);
+    if (verdict == VERDICT_ACK_UNSENT)
+        forward_note_unsent(shard, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
     enum segment_class class = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;

@@ -388,11 +388,12 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
  * window that we have announced. */
 enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
                            const struct window_segment *segment);
-/** What forward_check says of a client's segment, or EXCESS: it moves nothing, and is one more of
- * these than an honest stack has to send (tcp/excess.h). Strikes for optimistic acknowledgements.
- */
-enum verdict forward_limit_excess(struct shard *shard, struct flow *flow,
-                                  const struct window_segment *segment, enum verdict verdict);
+/** A client's segment is ACK_UNSENT by forward_check. Strikes for a run of these (tcp/excess.h). */
+void forward_note_unsent(struct shard *shard, struct flow *flow,
+                         const struct window_segment *segment);
+/** A client's segment moves nothing: FORWARDED, or EXCESS if it is one more of these than an honest
+ * stack has to send (tcp/excess.h). */
+enum verdict forward_limit_excess(struct shard *shard, struct flow *flow);
 /** The flow has closed and only lingers: from now on it goes when there is no room for another. */
 void forward_note_closed(struct shard *shard, struct flow *flow);
 /** Translates a packet of an open flow and marks its frame to be sent to the other end. */

@@ -18,6 +18,7 @@
 enum { BURST = 4 * 255, FLOOD = 20 * BURST, SECOND = 1000 };
 
 static char block[1449];
+static const char last_request[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 static struct wire_talk open_talk(struct wire *w)
 {
@@ -62,6 +63,98 @@ static void a_flood_of_old_data_is_dropped(void **state)
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, block);
     wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
     assert_in_range(flood(w, &old, FLOOD), BURST / 2, 2 * BURST);
+}
+
+/* The kept-alive connection of `request`, which its backend has. */
+static struct wire_talk open_http(struct wire *w, const char *request)
+{
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, request);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    wire_quiet(w);
+    return t;
+}
+
+static void what_is_dropped_buys_nothing(void **state)
+{
+    enum { ROUNDS = 20, AHEAD = 9000 };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_http(w, wire_request);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "G");
+    gap.seq += AHEAD;
+    uint32_t passed = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        passed += flood(w, &ack, FLOOD / ROUNDS);
+        assert_int_equal(wire_send(w, &gap, FROM_CLIENT), VERDICT_SCAN_GAP);
+        wire_quiet(w);
+    }
+    assert_in_range(passed, BURST / 2, 2 * BURST);
+}
+
+static void a_byte_behind_a_hole_is_one_byte(void **state)
+{
+    enum { ROUNDS = 6, AHEAD = 9000 };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_talk(w);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    struct wire_segment body = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
+    uint32_t passed = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        passed += flood(w, &ack, FLOOD / ROUNDS);
+        body.seq += AHEAD;
+        assert_int_equal(flood(w, &body, 1), 1);
+    }
+    assert_in_range(passed, BURST / 2, 2 * (BURST + ROUNDS * 4 * 8));
+}
+
+/* Copies of a segment behind the last request arrive, `each_ms` apart; returns how many of them
+ * were answered. */
+static uint32_t flood_behind(struct wire *w, const struct wire_segment *segment, uint32_t count,
+                             uint32_t each_ms)
+{
+    uint32_t answered = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const enum verdict verdict = wire_send(w, segment, FROM_CLIENT);
+        assert_true(verdict == VERDICT_AFTER_LAST || verdict == VERDICT_EXCESS);
+        assert_int_equal(wire_pending(w), verdict == VERDICT_AFTER_LAST);
+        answered += verdict == VERDICT_AFTER_LAST;
+        wire_forget_frames(w);
+        wire_wait(w, each_ms);
+    }
+    return answered;
+}
+
+static void behind_a_hole_after_the_last_request_neither(void **state)
+{
+    enum { ROUNDS = 20, AHEAD = 9000 };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_http(w, last_request);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
+    gap.seq += AHEAD;
+    uint32_t passed = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        passed += flood(w, &ack, FLOOD / ROUNDS);
+        flood_behind(w, &gap, 1, 0);
+    }
+    assert_in_range(passed, BURST / 2, 2 * BURST);
+}
+
+static void a_flood_behind_a_hole_after_the_last_request_is_dropped(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_http(w, last_request);
+    struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
+    gap.seq++;
+    assert_in_range(flood_behind(w, &gap, FLOOD, 0), BURST / 2, 2 * BURST);
+    for (uint16_t i = 0; i < FLOOD / 10; i++) { /* what is new is answered for ever */
+        const struct wire_segment next = wire_data(&t, FROM_CLIENT, TCP_ACK, "n");
+        assert_int_equal(flood_behind(w, &next, 1, 0), 1);
+        t.client.next++;
+    }
 }
 
 static void moving_a_little_buys_little(void **state)
@@ -237,6 +330,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WIRE_TEST(a_flood_of_duplicate_acknowledgements_is_dropped),
         WIRE_TEST(a_flood_of_old_data_is_dropped),
+        WIRE_TEST(what_is_dropped_buys_nothing),
+        WIRE_TEST(a_byte_behind_a_hole_is_one_byte),
+        WIRE_TEST(behind_a_hole_after_the_last_request_neither),
+        WIRE_TEST(a_flood_behind_a_hole_after_the_last_request_is_dropped),
         WIRE_TEST(moving_a_little_buys_little),
         WIRE_TEST(with_time_some_pass_again),
         WIRE_TEST(the_backend_is_not_limited),

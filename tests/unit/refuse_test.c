@@ -912,18 +912,30 @@ static void a_client_that_does_not_close_is_reset_ten_seconds_later(void **state
     assert_int_equal(w->shard->verdicts[VERDICT_REFUSAL_UNREAD], 1);
 }
 
+enum { FLOOD = 20000, MOST = 2 * 4 * 255 }; /* one in four is counted, up to 255 */
+
+/* So many copies of a client's segment arrive, `each_ms` apart; returns how many were taken. */
+static uint32_t flood(struct wire *w, const struct wire_segment *segment, uint32_t count,
+                      uint32_t each_ms)
+{
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const enum verdict verdict = wire_send(w, segment, FROM_CLIENT);
+        assert_true(verdict == VERDICT_REFUSAL_TAKEN || verdict == VERDICT_EXCESS);
+        taken += verdict == VERDICT_REFUSAL_TAKEN;
+        wire_forget_frames(w);
+        wire_wait(w, each_ms);
+    }
+    return taken;
+}
+
 static void a_flood_while_its_backend_answers_is_dropped(void **state)
 {
-    enum { FLOOD = 20000, MOST = 2 * 4 * 255 }; /* one in four is counted, up to 255 */
     struct wire *w = wire_of(state);
     struct wire_talk t = pipelined(w);
     says(w, &t, ANSWER, t.client.next);
     const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
-    uint32_t passed = 0;
-    for (uint32_t i = 0; i < FLOOD; i++) {
-        passed += wire_send(w, &ack, FROM_CLIENT) == VERDICT_REFUSAL_TAKEN;
-        wire_forget_frames(w);
-    }
+    const uint32_t passed = flood(w, &ack, FLOOD, 0);
     assert_in_range(passed, 100, MOST);
     assert_int_equal(w->shard->verdicts[VERDICT_EXCESS], FLOOD - passed);
     says(w, &t, ANSWER, t.client.next);
@@ -934,6 +946,35 @@ static void a_flood_while_its_backend_answers_is_dropped(void **state)
     reads(w, &t, &reply);
     fin_acked(w, &t);
     goes(w, &t);
+}
+
+static void what_lies_behind_a_hole_buys_no_more_of_it(void **state)
+{
+    enum { ROUNDS = 20, AHEAD = 9000 };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    says(w, &t, ANSWER, t.client.next);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
+    gap.seq += AHEAD;
+    uint32_t passed = 0;
+    for (int i = 0; i < ROUNDS; i++)
+        passed += flood(w, &ack, FLOOD / ROUNDS, 0) + flood(w, &gap, 1, 0);
+    assert_in_range(passed, 100, MOST);
+}
+
+static void a_flood_behind_a_hole_is_dropped_too(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    says(w, &t, ANSWER, t.client.next);
+    struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
+    gap.seq++;
+    assert_in_range(flood(w, &gap, FLOOD, 0), 100, MOST);
+    for (uint32_t i = 0; i < FLOOD / 10; i++) { /* what is new is taken for ever */
+        from_client(w, &t, 0, "n", VERDICT_REFUSAL_TAKEN);
+        wire_forget_frames(w);
+    }
 }
 
 /* Takes some of what has come, a byte at each step, for so long. */
@@ -1344,6 +1385,8 @@ int main(void)
         TEST(a_lost_refusal_is_sent_again_and_reset_after_ten_seconds),
         TEST(a_client_that_does_not_close_is_reset_ten_seconds_later),
         TEST(a_flood_while_its_backend_answers_is_dropped),
+        TEST(what_lies_behind_a_hole_buys_no_more_of_it),
+        TEST(a_flood_behind_a_hole_is_dropped_too),
         TEST(a_client_that_hardly_reads_earlier_answers_is_slow),
         TEST(and_also_behind_the_backends_end),
         TEST(a_client_that_hardly_reads_its_refusal_is_reset),
