@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Copyright (c) 2026, the Dropgate authors
  *
- * One count of 8 bits per flow. */
+ * One count of 8 bits per flow, and one of time, in units of EXCESS_LEAK_MS. The latter comes round
+ * in 16 s: what is silent for longer may have less forgiven than its due, never more. */
 #include "dataplane/tcp/excess.h"
 
 /* A count for each 32 KiB in flight, and at least LEAST: in that there may be a thousand segments,
@@ -37,8 +38,11 @@ void excess_accept(struct flow *flow, const struct window_segment *s)
 
 bool excess_count(struct flow *flow, uint64_t random, uint64_t now_ms)
 {
-    uint32_t leaked = ((uint32_t)now_ms - flow->last_ms) / EXCESS_LEAK_MS;
+    /* By a clock of its own: not every packet that is answered moves last_ms. */
+    const uint8_t now = (uint8_t)(now_ms / EXCESS_LEAK_MS);
+    const uint32_t leaked = (uint8_t)(now - flow->leaked_at);
     uint32_t count = flow->excess > leaked ? flow->excess - leaked : 0;
+    flow->leaked_at = now;
     flow->excess = (uint8_t)count;
     if (count == EXCESS_FULL)
         return true;

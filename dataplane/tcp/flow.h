@@ -28,10 +28,13 @@ struct flow {
     struct addr client;
     uint32_t next; /* in a bucket's overflow or the free list: 1 + index, 0 = end */
     uint16_t client_port;
-    uint16_t service;      /* index into the policy's services */
-    uint16_t backend;      /* index into the policy's backends, or BACKEND_NONE */
-    uint8_t state;         /* enum flow_state */
-    uint8_t tries;         /* SYNs sent to the backend */
+    uint16_t service; /* index into the policy's services */
+    uint16_t backend; /* index into the policy's backends, or BACKEND_NONE */
+    uint8_t state;    /* enum flow_state */
+    union {
+        uint8_t tries;     /* opening: SYNs sent to the backend */
+        uint8_t leaked_at; /* from then on: when `excess` has last leaked (tcp/excess.h) */
+    };
     bool timestamps : 1;   /* agreed */
     bool sack : 1;         /* agreed */
     bool scaling : 1;      /* agreed */

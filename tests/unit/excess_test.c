@@ -181,6 +181,35 @@ static void with_time_some_pass_again(void **state)
     assert_in_range(flood(w, &ack, FLOOD), 20, 120);
 }
 
+/* Nothing else comes of the connection meanwhile: its backend thinks. */
+static void and_no_more_than_some_while_nothing_else_comes(void **state)
+{
+    enum { STEP = 1, SECONDS = FLOOD * STEP / SECOND };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_http(w, last_request);
+    const struct wire_segment more = wire_data(&t, FROM_CLIENT, TCP_ACK, "m");
+    assert_in_range(flood_behind(w, &more, FLOOD, STEP), BURST / 2 + SECONDS * 20,
+                    2 * BURST + SECONDS * 120);
+}
+
+static void nor_once_the_connection_has_closed(void **state)
+{
+    enum { STEP = 1, COUNT = 8000, SECONDS = COUNT * STEP / SECOND };
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_talk(w);
+    w->limits.linger_ms = 2 * COUNT * STEP;
+    wire_begin(w);
+    wire_close(w, &t, FROM_CLIENT);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    uint32_t passed = 0;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        passed += flood(w, &ack, 1);
+        wire_wait(w, STEP);
+    }
+    wire_expect_tables(w, 1, 0);
+    assert_in_range(passed, BURST / 2 + SECONDS * 20, 2 * BURST + SECONDS * 120);
+}
+
 static void the_backend_is_not_limited(void **state)
 {
     struct wire *w = wire_of(state);
@@ -336,6 +365,8 @@ int main(void)
         WIRE_TEST(a_flood_behind_a_hole_after_the_last_request_is_dropped),
         WIRE_TEST(moving_a_little_buys_little),
         WIRE_TEST(with_time_some_pass_again),
+        WIRE_TEST(and_no_more_than_some_while_nothing_else_comes),
+        WIRE_TEST(nor_once_the_connection_has_closed),
         WIRE_TEST(the_backend_is_not_limited),
         WIRE_TEST(what_is_observed_is_counted_and_passes),
         WIRE_TEST(a_keep_alive_each_second_passes_for_ever),

@@ -977,6 +977,39 @@ static void a_flood_behind_a_hole_is_dropped_too(void **state)
     }
 }
 
+enum { STEP_MS = 1, COUNT = 8000, SECONDS = COUNT * STEP_MS / 1000 };
+
+/* Nothing else comes meanwhile. In each second some 60 are as good as honest. */
+static void expect_limited(struct wire *w, const struct wire_segment *segment)
+{
+    assert_in_range(flood(w, segment, COUNT, STEP_MS), 100 + SECONDS * 20, MOST + SECONDS * 120);
+    wire_expect_tables(w, 1, 0);
+}
+
+static void and_so_is_a_flood_on_a_refused_body(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = begun(w);
+    const struct wire_segment once =
+        from_client(w, &t, 0, NO_POST "Content-Length: 10\r\n\r\n01234", VERDICT_RULE_RATE);
+    acknowledged(w, &t, t.client.next);
+    expect_limited(w, &once);
+}
+
+static void and_one_by_a_client_that_has_its_answer(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    leaves(w, &t, ANSWER);
+    assert_int_equal(wire_out(w, OUTSIDE).length, ANSWER_LENGTH);
+    t.client.expects += ANSWER_LENGTH;
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    reads(w, &t, &reply);
+    const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    wire_forget_frames(w);
+    expect_limited(w, &ack);
+}
+
 /* Takes some of what has come, a byte at each step, for so long. */
 static void reads_byte_by_byte(struct wire *w, struct wire_talk *t, uint32_t step_ms, uint32_t ms)
 {
@@ -1387,6 +1420,8 @@ int main(void)
         TEST(a_flood_while_its_backend_answers_is_dropped),
         TEST(what_lies_behind_a_hole_buys_no_more_of_it),
         TEST(a_flood_behind_a_hole_is_dropped_too),
+        TEST(and_so_is_a_flood_on_a_refused_body),
+        TEST(and_one_by_a_client_that_has_its_answer),
         TEST(a_client_that_hardly_reads_earlier_answers_is_slow),
         TEST(and_also_behind_the_backends_end),
         TEST(a_client_that_hardly_reads_its_refusal_is_reset),
