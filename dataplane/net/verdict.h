@@ -103,7 +103,7 @@
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
     V(ACK_COVERED,        "ack_covered",          "a backend's acknowledgement of bytes that the gateway has acknowledged itself: noted, not passed on") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
-    V(SCAN_GAP,           "scan_gap",             "out of order while a request head is being read; the client sends it again") \
+    V(SCAN_GAP,           "scan_gap",             "holds or follows a request head, and bytes before it are missing; the client sends it again") \
     V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection: acknowledged and discarded") \
     V(AFTER_LAST_RESET,   "after_last_reset",     "more of that than anyone can have sent unaware, and all was answered: reset") \
     V(REFUSAL_TAKEN,      "refusal_taken",        "of a connection whose request was refused: noted, acknowledged, discarded; nobody else gets it") \

@@ -56,7 +56,9 @@ struct flow {
     uint32_t client_isn;
     uint32_t held;      /* entry in the slab of held requests, or HELD_NONE */
     uint32_t owned_end; /* behind the highest byte of the client's that we acknowledged ourselves:
-                           up to there it is ours to deliver, or (surplus.h) was discarded */
+                           up to there it is ours to deliver, or (surplus.h) was discarded. HTTP,
+                           between these two: the backend was sent all from there to scan.next in
+                           order; if it has not acknowledged that much, there may be a hole below */
     uint32_t sent;      /* when we answered its SYN, as in cookie_sent */
     /* 128 */
     struct wheel_node timer;

@@ -25,6 +25,13 @@ static void cut(struct reading *r, uint32_t seq, uint32_t length, bool fin)
     r->segment->flags = r->shorter->flags;
 }
 
+/* Whether the backend has to take all of it, if it has what lies before. */
+static bool must_take(const struct flow *flow, const struct window_segment *s)
+{
+    return window_newest(&flow->from_client, s, flow->timestamps, flow->newest) &&
+           !seq_before(flow->from_client.limit, s->seq + s->length);
+}
+
 /* What is read must also arrive, or else a client could have one copy read and another executed. So
  * it must be as new as all that went before, and within the backend's window. */
 static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
@@ -42,6 +49,38 @@ static enum verdict hold_to_window(struct reading *r, const struct flow *flow)
     else
         cut(r, s->seq, limit - s->seq, false);
     return VERDICT_FORWARDED;
+}
+
+/* Body bytes go on unread and in any order. Behind a hole, or what the backend may refuse, it is
+ * noted how much that has to acknowledge before anything is read again; while held bytes are being
+ * delivered there is no place to note it. */
+static enum verdict pass_body(struct flow *flow, const struct window_segment *s)
+{
+    const uint32_t end = s->seq + s->length;
+    const bool hole = seq_before(flow->scan.next, s->seq);
+    uint32_t head;
+    if (flow->delivering && hole)
+        return VERDICT_SCAN_GAP;
+    if (!flow->delivering && seq_before(flow->scan.next, end)) {
+        if (!must_take(flow, s))
+            flow->owned_end = end;
+        else if (hole)
+            flow->owned_end = s->seq;
+    }
+    return scan_segment(&flow->scan, s->seq, NULL, s->length, &head);
+}
+
+/* Whether the backend may lack bytes before a segment at `seq`. It would keep the segment for
+ * later, and take another copy of it, unread here, with those bytes. */
+static bool may_lack(const struct shard *shard, const struct flow *flow, uint32_t seq)
+{
+    const uint32_t acked = flow->from_backend.acked;
+    if (!seq_before(acked, seq))
+        return false;
+    if (!flow->delivering)
+        return seq_before(acked, flow->owned_end);
+    const struct held_entry *entry = held_at(shard->held, flow->held);
+    return seq_before(entry->sent, reading_front(flow, entry));
 }
 
 /* Nothing of this segment goes on, nor anything behind it. */
@@ -253,7 +292,6 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
 {
     struct reading r = {frame, packet, shorter, segment};
     enum verdict verdict = VERDICT_FORWARDED;
-    uint32_t head;
     const uint32_t end = segment->seq + segment->length;
     bool empty = segment->length == 0 && !(segment->flags & (TCP_SYN | TCP_FIN | TCP_RST));
     bool changed = segment->seq != (*packet)->seq || segment->length != (*packet)->length;
@@ -267,13 +305,19 @@ enum verdict requests_read(struct shard *shard, struct frame *frame, const struc
         return exchange(shard, flow, segment);
     const bool last = flow->after_last;
     const bool reads = last ? seq_before(flow->scan.next, end) : scan_reads(&flow->scan, end);
-    if (reads)
+    if (!last && !flow->delivering && !seq_before(flow->from_backend.acked, flow->owned_end))
+        flow->owned_end = flow->from_backend.acked; /* or it would lie too far back one day */
+    if (reads || (flow->delivering && seq_before(flow->scan.next, end)))
         verdict = hold_to_window(&r, flow);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
-    if (!last)
-        verdict = reads ? read_heads(shard, flow, &r)
-                        : scan_segment(&flow->scan, segment->seq, NULL, segment->length, &head);
+    if (!last) {
+        if (!scan_reads(&flow->scan, segment->seq + segment->length))
+            verdict = pass_body(flow, segment);
+        else
+            verdict = may_lack(shard, flow, segment->seq) ? VERDICT_SCAN_GAP
+                                                          : read_heads(shard, flow, &r);
+    }
     switch (verdict) {
     case VERDICT_FORWARDED:
         if (!seq_before(flow->scan.next, segment->seq + segment->length))

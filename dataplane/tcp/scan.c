@@ -2,7 +2,8 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * Sequence numbers around the parser. A body is passed over by arithmetic: what was skipped comes
- * later, below the scan point, and passes unread like all that is below. */
+ * later, below the scan point, and passes unread like all that is below. So nothing that has to be
+ * read is read over a hole, also one of body bytes alone: what fills that could go on beyond it. */
 #include "dataplane/tcp/scan.h"
 
 void scan_begin(struct scan *scan, uint32_t first)
@@ -66,10 +67,5 @@ enum verdict scan_segment(struct scan *scan, uint32_t seq, const uint8_t *bytes,
     }
     if (ahead <= 0)
         return read_bytes(scan, bytes + -(int64_t)ahead, (uint32_t)beyond, head);
-    if ((uint64_t)ahead <= body) { /* the body ends in here */
-        http1_data_pass(&scan->parser, (uint64_t)ahead);
-        scan->next = seq;
-        return read_bytes(scan, bytes, length, head);
-    }
     return scan_ended(scan) ? VERDICT_AFTER_LAST : VERDICT_SCAN_GAP;
 }

@@ -8,10 +8,13 @@
  * What remains open, and why: bytes below the scan point pass without a look, because a backend
  * that has lost the first copy must get the second, and to compare the two would need the bytes of
  * the first. So who sends other bytes the second time gets those executed, if the backend never saw
- * the first. Nobody outside can bring that about by himself, because only a segment that the
- * backend has to take moves the scan on (see requests.c): it takes real loss behind the gateway.
- * What it could win is requests that are not counted here; the control service checks each itself,
- * and no two clients share a connection to a backend. */
+ * the first. That must not be in a client's hand: what is read is held to what the backend has to
+ * take, and joins without a hole what it has or was sent before (requests.c); only body bytes,
+ * which mean nothing here, may differ. It takes loss behind the gateway then: on the way (also of
+ * what is too large for it), or by a backend that has no memory left for what its window allows, to
+ * which its clients may have added. What is won so are requests that no rule and no rate here has
+ * seen; the control service checks each itself, other backends must not rely on rules alone. No two
+ * clients share a connection to a backend. */
 #ifndef DROPGATE_DATAPLANE_TCP_SCAN_H
 #define DROPGATE_DATAPLANE_TCP_SCAN_H
 
@@ -42,8 +45,10 @@ void scan_begin(struct scan *scan, uint32_t first);
  * FIN without data behind a hole is asked about with a length of 0.
  * VERDICT_FORWARDED: may pass. Bytes at and behind `next` afterwards, if there are any, follow the
  *   connection's last request ("Connection: close", HTTP/1.0): they are nobody's (surplus.h).
- * SCAN_GAP: begins behind `next` while a head or a chunk's frame is being read: to be dropped, the
- *   client sends it again. Within a known body it is no gap: all up to its end passes unread.
+ * SCAN_GAP: begins behind `next` and would have to be read: to be dropped, the client sends it
+ *   again. What ends within a known body passes unread, and `next` goes over the hole: then the
+ *   caller has nothing read before that is filled, since who fills it may send all up to `next`
+ *   once more.
  * AFTER_LAST: lies as a whole behind the last request, and behind a hole there.
  * HEAD_MALFORMED, REQUEST_MALFORMED (the first head; all that follows it): the connection is to be
  *   reset.

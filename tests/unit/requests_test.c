@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 // clang-format off
@@ -15,8 +16,9 @@
 
 #include "tests/unit/wire.h"
 
-#define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-#define POST "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+#define GET     "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define POST    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+#define CHUNKED "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 /* An open connection between two requests; the first is counted. */
 static struct wire_talk open_idle(struct wire *w)
@@ -92,19 +94,182 @@ static void a_head_that_leaves_a_hole_is_dropped_and_comes_again(void **state)
     assert_int_equal(w->shard->requests, 2);
 }
 
+/* The backend acknowledges all up to where the client has come. */
+static void acknowledge_all(struct wire *w, struct wire_talk *t)
+{
+    t->server.expects = t->client.next;
+    wire_pass(w, t, FROM_BACKEND, TCP_ACK, "");
+}
+
+/* A segment that begins that far behind the client's next byte. */
+static struct wire_segment ahead(struct wire_talk *t, uint32_t by, const char *text)
+{
+    struct wire_segment s = client_data(t, text);
+    s.seq += by;
+    return s;
+}
+
+static void expect_passed(struct wire *w, const struct wire_segment *s)
+{
+    assert_int_equal(wire_send(w, s, FROM_CLIENT), VERDICT_FORWARDED);
+    const struct wire_segment seen = wire_out(w, INSIDE);
+    assert_int_equal(seen.length, s->length);
+    assert_memory_equal(seen.payload, s->payload, s->length);
+    wire_quiet(w);
+}
+
 static void a_body_passes_over_a_hole(void **state)
 {
     struct wire *w = wire_of(state);
     struct wire_talk t = open_idle(w);
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, POST);
-    struct wire_segment early = client_data(&t, "56789");
-    early.seq += 5;
-    assert_int_equal(wire_send(w, &early, FROM_CLIENT), VERDICT_FORWARDED);
-    assert_int_equal(wire_out(w, INSIDE).length, 5);
+    const struct wire_segment early = ahead(&t, 5, "56789");
+    expect_passed(w, &early);
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "01234");
     t.client.next += 5;
+    acknowledge_all(w, &t);
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
     assert_int_equal(w->shard->requests, 3);
+}
+
+/* A backend keeps what lies behind a hole, and drops it for a segment that fills the hole and goes
+ * on: were it read, another request than that would be executed. */
+static void no_head_is_read_over_a_hole_in_a_body(void **state)
+{
+    static const struct {
+        const char *begun, *rest;
+        uint32_t left;
+    } bodies[] = {{POST "012345", "6789", 4}, {CHUNKED "4\r\n", "data\r\n0\r\n\r\n", 4}};
+    struct wire *w = wire_of(state);
+    for (size_t i = 0; i < 2; i++) {
+        char text[200];
+        w->shard->requests = 0;
+        struct wire_talk t = open_idle(w);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, bodies[i].begun);
+        snprintf(text, sizeof text, "%s%s", bodies[i].rest, GET);
+        struct wire_segment s = ahead(&t, 3, text + 3);
+        expect_dropped(w, &s, VERDICT_SCAN_GAP);
+        s = ahead(&t, bodies[i].left, text + bodies[i].left);
+        expect_dropped(w, &s, VERDICT_SCAN_GAP);
+        assert_int_equal(w->shard->requests, 2);
+        s = ahead(&t, 0, text);
+        expect_passed(w, &s);
+        assert_int_equal(w->shard->requests, 3);
+    }
+}
+
+/* The same with a hole that body bytes alone have left. That it was filled only the backend can
+ * say, or a segment that begins with what the backend still lacks. */
+static void nothing_is_read_before_a_hole_in_a_body_is_filled(void **state)
+{
+    static const struct {
+        const char *begun, *rest;
+    } bodies[] = {{POST, "0123456789" GET}, {CHUNKED "a\r\n", "0123456789\r\n0\r\n\r\n" GET}};
+    struct wire *w = wire_of(state);
+    for (unsigned kind = 0; kind < 6; kind++) {
+        const char *rest = bodies[kind & 1].rest;
+        w->shard->requests = 0;
+        struct wire_talk t = open_idle(w);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, bodies[kind & 1].begun);
+        acknowledge_all(w, &t);
+        struct wire_segment s = ahead(&t, 5, "56789");
+        expect_passed(w, &s);
+        s = ahead(&t, 10, rest + 10);
+        expect_dropped(w, &s, VERDICT_SCAN_GAP);
+        s = ahead(&t, 1, rest + 1);
+        expect_dropped(w, &s, VERDICT_SCAN_GAP);
+        assert_int_equal(w->shard->requests, 2);
+        if (kind >= 4) {
+            s = ahead(&t, 0, rest);
+            expect_passed(w, &s);
+            assert_int_equal(w->shard->requests, 3);
+            continue;
+        }
+        if (kind >= 2) {
+            wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "01234");
+            s = ahead(&t, 5, rest + 10);
+            expect_dropped(w, &s, VERDICT_SCAN_GAP);
+            t.client.next += 5;
+        } else {
+            wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "0123456789");
+        }
+        acknowledge_all(w, &t);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, rest + 10);
+        assert_int_equal(w->shard->requests, 3);
+    }
+}
+
+/* What was sent on in order behind it need not be acknowledged as well: an upload goes on. */
+static void a_hole_that_is_filled_holds_up_nothing_behind_it(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = open_idle(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, POST);
+    struct wire_segment s = ahead(&t, 3, "345");
+    expect_passed(w, &s);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "012");
+    t.client.next += 3;
+    acknowledge_all(w, &t);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "6789");
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
+    assert_int_equal(w->shard->requests, 4);
+}
+
+/* Body bytes that the backend refuses leave a hole as well, though they came in order. */
+static void nothing_is_read_behind_a_body_that_the_backend_may_refuse(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (unsigned kind = 0; kind < 3; kind++) {
+        w->shard->requests = 0;
+        struct wire_talk t = open_idle(w);
+        wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "HTTP/1.1 204 No Content\r\n\r\n");
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, POST);
+        struct wire_segment body = client_data(&t, "0123456789");
+        struct wire_segment later = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+        if (kind == 0)
+            body.ack--;
+        else if (kind == 1)
+            body.options.timestamps = false;
+        else
+            body.options.tsval -= 2;
+        later.options.tsval += kind == 2 ? 1 : 0;
+        assert_int_equal(wire_send(w, &later, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_forget_frames(w);
+        expect_passed(w, &body);
+        t.client.clock += 10;
+        const struct wire_segment head = ahead(&t, 10, GET);
+        expect_dropped(w, &head, VERDICT_SCAN_GAP);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "0123456789");
+        acknowledge_all(w, &t);
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, GET);
+        assert_int_equal(w->shard->requests, 3);
+    }
+}
+
+static void nothing_is_read_behind_held_bytes_that_were_not_sent_yet(void **state)
+{
+    char request[1100];
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: a\r\nX: %0*d\r\n\r\n", 1000, 7);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, request);
+    t.server.mss = 48; /* ten segments are the most at once */
+    const struct wire_segment first = wire_accept(w, &t);
+    assert_true(first.length < 48);
+    wire_forget_frames(w);
+    struct wire_segment head = client_data(&t, GET);
+    expect_dropped(w, &head, VERDICT_SCAN_GAP);
+    for (unsigned i = 0; i < 2; i++) {
+        t.server.expects = first.seq + (i + 1) * 10 * first.length;
+        const struct wire_segment ack = wire_segment(&t, FROM_BACKEND, TCP_ACK);
+        wire_send(w, &ack, FROM_BACKEND);
+        wire_forget_frames(w);
+    }
+    head = client_data(&t, GET);
+    expect_passed(w, &head); /* now they all are under way */
+    assert_int_equal(w->shard->requests, 2);
 }
 
 /* Linux refuses data with an acknowledgement that is too old (RFC 5961 section 5.2). Were it read
@@ -243,6 +408,12 @@ static void within_a_body_the_probe_passes_as_it_is(void **state)
     const struct wire_segment probe = client_data(&t, "0");
     assert_int_equal(wire_send(w, &probe, FROM_CLIENT), VERDICT_FORWARDED);
     assert_int_equal(wire_out(w, INSIDE).length, 1);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, ""); /* opens the window, but has refused the byte */
+    struct wire_segment rest = ahead(&t, 1, "123456789" GET);
+    expect_dropped(w, &rest, VERDICT_SCAN_GAP);
+    rest = ahead(&t, 0, "0123456789" GET);
+    expect_passed(w, &rest);
+    assert_int_equal(w->shard->requests, 3);
 }
 
 /* Ours was larger, and the client may use it; but one copy would be read, and another executed. */
@@ -417,6 +588,11 @@ int main(void)
         WIRE_TEST(a_body_that_waits_for_100_continue_passes),
         WIRE_TEST(a_head_that_leaves_a_hole_is_dropped_and_comes_again),
         WIRE_TEST(a_body_passes_over_a_hole),
+        WIRE_TEST(no_head_is_read_over_a_hole_in_a_body),
+        WIRE_TEST(nothing_is_read_before_a_hole_in_a_body_is_filled),
+        WIRE_TEST(a_hole_that_is_filled_holds_up_nothing_behind_it),
+        WIRE_TEST(nothing_is_read_behind_a_body_that_the_backend_may_refuse),
+        WIRE_TEST(nothing_is_read_behind_held_bytes_that_were_not_sent_yet),
         WIRE_TEST(a_head_with_an_old_acknowledgement_is_not_read),
         WIRE_TEST(a_head_with_an_old_timestamp_is_not_read),
         WIRE_TEST(a_reset_within_the_window_does_not_age_what_follows),
