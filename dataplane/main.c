@@ -271,21 +271,40 @@ static uint32_t flows_open(const struct gateway *gateway)
 static void reload_all(struct gateway *gateway)
 {
     reload_run(&gateway->reload);
-    feeds_load(gateway->feeds, gateway->upkeep.builder,
+    feeds_load(gateway->feeds, gateway->upkeep.reader, gateway->upkeep.builder,
                settings_feeds(reload_settings(&gateway->reload)));
+}
+
+/* The reader first: it may still have something for the builder. */
+static void stop_builders(struct upkeep *upkeep)
+{
+    if (upkeep->reader != NULL)
+        builder_stop(upkeep->reader);
+    builder_stop(upkeep->builder);
+}
+
+static int start_builders(struct upkeep *upkeep)
+{
+    upkeep->builder = builder_start(upkeep->slot);
+    if (upkeep->builder == NULL)
+        return -ENOMEM;
+    upkeep->reader = builder_start_reader();
+    if (upkeep->reader != NULL)
+        return 0;
+    stop_builders(upkeep);
+    return -ENOMEM;
 }
 
 static int run(struct gateway *gateway)
 {
     const struct timespec pause = {.tv_nsec = UPKEEP_NS};
-    struct builder *builder = builder_start(&gateway->policy);
-    if (builder == NULL)
-        return -ENOMEM;
-    gateway->upkeep.builder = builder;
+    int error = start_builders(&gateway->upkeep);
+    if (error != 0)
+        return error;
     lock_memory();
-    int error = launch(gateway);
+    error = launch(gateway);
     if (error != 0) {
-        builder_stop(builder);
+        stop_builders(&gateway->upkeep);
         return error;
     }
     log_info("started", "%u addresses served by %u backends, %u workers",
@@ -299,7 +318,7 @@ static int run(struct gateway *gateway)
         nanosleep(&pause, NULL);
     }
     rte_eal_mp_wait_lcore();
-    builder_stop(builder);
+    stop_builders(&gateway->upkeep);
     log_info("stopped", "ended by a signal, %u flows were open", flows_open(gateway));
     return 0;
 }

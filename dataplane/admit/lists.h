@@ -7,7 +7,7 @@
  *   shared   many users behind one address: higher limits, no bans for rate
  *   proxies  speak for many clients: no limits per client
  * Within a feed prefixes merge. Across feeds an address has the set of all feeds that it lies in,
- * so that each feed keeps its own counters and mode. A part is built aside, on the builder thread,
+ * so that each feed keeps its own counters and mode. A part is built aside, on the reader thread,
  * and never changed; NULL, and a look-up that costs nothing, while there is no feed. */
 #ifndef DROPGATE_DATAPLANE_ADMIT_LISTS_H
 #define DROPGATE_DATAPLANE_ADMIT_LISTS_H
@@ -77,7 +77,7 @@ struct lists_hits {
  * replace: feeds of the same name keep their slots, and so their counters. Returns 0, -ENOMEM,
  * -EINVAL (a name, kind or mode that is none), -EEXIST (a name twice) or -E2BIG (more than
  * LISTS_FEEDS feeds, or they overlap in more ways than are told apart); `*out` is NULL then.
- * Builder thread; some tenths of a second for a million prefixes. */
+ * Reader thread; some tenths of a second for a million prefixes. */
 int lists_build(const struct lists_source *sources, size_t count, const struct lists *previous,
                 uint16_t generation, struct lists **out);
 

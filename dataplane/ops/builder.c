@@ -184,7 +184,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-struct builder *builder_start(struct policy_slot *slot)
+static struct builder *start(struct policy_slot *slot, const char *name)
 {
     struct builder *builder = calloc(1, sizeof *builder);
     if (builder == NULL)
@@ -197,8 +197,18 @@ struct builder *builder_start(struct policy_slot *slot)
         free(builder);
         return NULL;
     }
-    pthread_setname_np(builder->thread, "dg-builder");
+    pthread_setname_np(builder->thread, name);
     return builder;
+}
+
+struct builder *builder_start(struct policy_slot *slot)
+{
+    return start(slot, "dg-builder");
+}
+
+struct builder *builder_start_reader(void)
+{
+    return start(NULL, "dg-reader");
 }
 
 static int hand_over(struct builder *builder, const struct job *what)

@@ -33,6 +33,11 @@ const struct policy *builder_first_row(const struct policy *parts);
  * memory or threads are short. */
 struct builder *builder_start(struct policy_slot *slot);
 
+/** Starts a thread beside that of a builder, for calls that take seconds, or wait for a disk: the
+ * builder's own queue does not wait for them. Only for builder_call; what is called publishes by
+ * the builder. To be stopped before the builder is. NULL when memory or threads are short. */
+struct builder *builder_start_reader(void);
+
 /** Hands over a finished part, which the builder owns from here on. The swap happens soon, in the
  * order of the calls. Control thread, and what builder_build and builder_call call. Returns 0, or
  * -ENOMEM (the part is then still the caller's). */

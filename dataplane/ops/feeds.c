@@ -18,7 +18,7 @@
 
 enum { LAPSE_MS = 60 * 1000, CLIENTS_COUNTED = 1 << 18, WHEN = 32 };
 
-/* A feed as it is. builder: rw */
+/* A feed as it is. reader: rw */
 struct one {
     struct feed_spec spec;
     struct feed feed;    /* what it says: kept only if entries of it end */
@@ -35,9 +35,9 @@ struct feeds {
     pthread_mutex_t lock;
     struct feed_status statuses[LISTS_FEEDS]; /* what telemetry reads, under the lock */
     size_t status_count;
-    int64_t lapse_ms; /* when entries are to be taken out. builder: w, control: rw */
+    int64_t lapse_ms; /* when entries are to be taken out. reader: w, control: rw */
     bool any;         /* there has ever been a feed. control: rw */
-    /* builder: rw */
+    /* reader: rw */
     struct feed_plan *plan;
     struct one *one;
     size_t count;
@@ -47,11 +47,11 @@ struct feeds {
     size_t seen_count;
 };
 
-/* What the builder is handed. */
+/* What the reader is handed. */
 struct job {
     struct feeds *feeds;
-    struct builder *builder;
-    struct feed_plan *plan; /* NULL: only what has lapsed is taken out */
+    struct builder *builder; /* gets the part */
+    struct feed_plan *plan;  /* NULL: only what has lapsed is taken out */
 };
 
 static int64_t unix_ms(void)
@@ -622,12 +622,13 @@ static void do_job(void *argument)
     log_error("no_memory", "lists could not be published; those before stay in force");
 }
 
-static int hand_over(struct feeds *feeds, struct builder *builder, struct feed_plan *plan)
+static int hand_over(struct feeds *feeds, struct builder *reader, struct builder *builder,
+                     struct feed_plan *plan)
 {
     struct job *job = malloc(sizeof *job);
     if (job != NULL) {
         *job = (struct job){feeds, builder, plan};
-        if (builder_call(builder, do_job, job) == 0)
+        if (builder_call(reader, do_job, job) == 0)
             return 0;
     }
     free(job);
@@ -636,7 +637,8 @@ static int hand_over(struct feeds *feeds, struct builder *builder, struct feed_p
     return -ENOMEM;
 }
 
-int feeds_load(struct feeds *feeds, struct builder *builder, struct feed_plan *plan)
+int feeds_load(struct feeds *feeds, struct builder *reader, struct builder *builder,
+               struct feed_plan *plan)
 {
     if (plan == NULL) {
         log_error("no_memory", "feeds could not be read; the lists before stay in force");
@@ -647,15 +649,15 @@ int feeds_load(struct feeds *feeds, struct builder *builder, struct feed_plan *p
         return 0;
     }
     feeds->any = true;
-    return hand_over(feeds, builder, plan);
+    return hand_over(feeds, reader, builder, plan);
 }
 
-void feeds_run(struct feeds *feeds, struct builder *builder)
+void feeds_run(struct feeds *feeds, struct builder *reader, struct builder *builder)
 {
     if (unix_ms() < __atomic_load_n(&feeds->lapse_ms, __ATOMIC_RELAXED))
         return;
     __atomic_store_n(&feeds->lapse_ms, unix_ms() + LAPSE_MS, __ATOMIC_RELAXED);
-    hand_over(feeds, builder, NULL);
+    hand_over(feeds, reader, builder, NULL);
 }
 
 bool feeds_status(struct feeds *feeds, size_t index, struct feed_status *out)

@@ -8,9 +8,10 @@
  * all: a feed whose kind changes is empty until a file is taken as the new one. Entries with a time
  * of their own are taken out within a minute of its end.
  *
- * The control thread says what is wanted and when; reading and building happen on the builder
- * thread (at the start: before any other thread). Telemetry reads a copy of what is known, under a
- * lock. */
+ * The control thread says what is wanted and when; reading and building happen on a thread of
+ * their own (at the start: before any other thread), always the same one. It hands finished parts
+ * to the builder, so the rest of policy waits for no file. Telemetry reads a copy of what is known,
+ * under a lock. */
 #ifndef DROPGATE_DATAPLANE_OPS_FEEDS_H
 #define DROPGATE_DATAPLANE_OPS_FEEDS_H
 
@@ -56,26 +57,28 @@ struct feed_status {
 };
 
 /** Copies at most `room` clients that have connections open into `out`, once per connection;
- * returns how many. Builder thread. */
+ * returns how many. The reader. */
 typedef size_t feeds_clients(void *context, struct addr *out, size_t room);
 
 /** None yet. `clients` (may be NULL: nobody is counted) is asked when a denylist is judged. NULL
  * when memory is short. */
 struct feeds *feeds_new(feeds_clients *clients, void *context);
 
-/** NULL is nothing. The part in force is the policy's. After the builder has ended. */
+/** NULL is nothing. The part in force is the policy's. After the reader has ended. */
 void feeds_free(struct feeds *feeds);
 
 /** Reads the files of the plan, which it owns from here on, and builds the first part. NULL when
  * there are no feeds, or memory is short: then the log says so. Before the builder starts. */
 struct lists *feeds_start(struct feeds *feeds, struct feed_plan *plan);
 
-/** Has the builder do the same, and publish the part. `plan` (NULL: memory was short) is owned from
- * here on. Control thread. Returns 0, or -ENOMEM: all stays as it is. */
-int feeds_load(struct feeds *feeds, struct builder *builder, struct feed_plan *plan);
+/** Has the reader (builder_start_reader) do the same, and the builder publish the part. `plan`
+ * (NULL: memory was short) is owned from here on. Control thread. Returns 0, or -ENOMEM: all stays
+ * as it is. */
+int feeds_load(struct feeds *feeds, struct builder *reader, struct builder *builder,
+               struct feed_plan *plan);
 
 /** Once per round of the control thread: has entries taken out whose time is over. */
-void feeds_run(struct feeds *feeds, struct builder *builder);
+void feeds_run(struct feeds *feeds, struct builder *reader, struct builder *builder);
 
 /** What is known of the feed at `index`; false behind the last. Any thread but a worker's. */
 bool feeds_status(struct feeds *feeds, size_t index, struct feed_status *out);

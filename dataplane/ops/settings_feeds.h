@@ -2,7 +2,7 @@
  * Copyright (c) 2026, the Dropgate authors
  *
  * The rows of [feed NAME], and what is made of them: a plan, in which nothing points into the
- * settings that it came from. Main, control and builder thread. */
+ * settings that it came from. Main, control and reader thread. */
 #ifndef DROPGATE_DATAPLANE_OPS_SETTINGS_FEEDS_H
 #define DROPGATE_DATAPLANE_OPS_SETTINGS_FEEDS_H
 

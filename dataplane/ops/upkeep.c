@@ -621,7 +621,7 @@ void upkeep_run(struct upkeep *upkeep)
     rebalance(upkeep);
     roll_keys(upkeep);
     if (upkeep->feeds != NULL)
-        feeds_run(upkeep->feeds, upkeep->builder);
+        feeds_run(upkeep->feeds, upkeep->reader, upkeep->builder);
 }
 
 void upkeep_end(struct upkeep *upkeep)

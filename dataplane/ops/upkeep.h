@@ -42,6 +42,7 @@ struct upkeep {
     const struct limits *limits;
     const struct rules *rules;
     struct builder *builder;
+    struct builder *reader; /* of feeds; may be NULL without them */
     struct worker *workers;
     uint32_t worker_count;
     struct lender lender; /* of the budgets */

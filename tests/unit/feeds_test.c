@@ -33,6 +33,7 @@ struct rig {
     struct policy_slot slot;
     struct addr clients[64];
     size_t client_count;
+    bool slow; /* whoever judges waits */
 };
 
 static void put(const struct rig *r, const char *name, const char *text)
@@ -95,6 +96,8 @@ static size_t clients_of(void *context, struct addr *out, size_t room)
 {
     const struct rig *r = context;
     assert_true(room >= 64);
+    while (__atomic_load_n(&r->slow, __ATOMIC_RELAXED))
+        usleep(1000);
     memcpy(out, r->clients, sizeof r->clients);
     return r->client_count;
 }
@@ -112,8 +115,10 @@ static void start(struct rig *r, const char *feeds)
 static void load(struct rig *r, const char *feeds)
 {
     struct builder *builder = builder_start(&r->slot);
-    assert_non_null(builder);
-    assert_int_equal(feeds_load(r->feeds, builder, plan_of(r, feeds)), 0);
+    struct builder *reader = builder_start_reader();
+    assert_true(builder != NULL && reader != NULL);
+    assert_int_equal(feeds_load(r->feeds, reader, builder, plan_of(r, feeds)), 0);
+    builder_stop(reader);
     builder_stop(builder);
 }
 
@@ -755,6 +760,37 @@ static void settings_that_make_no_sense_are_refused_by_their_line(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- beside the rest of policy ---- */
+
+static bool is_published(const struct rig *r, struct builder *builder, void *limits)
+{
+    enum { PATIENCE_MS = 2000 };
+    assert_int_equal(builder_publish(builder, PART_LIMITS, limits), 0);
+    for (int ms = 0; ms < PATIENCE_MS && !builder_idle(builder); ms++)
+        usleep(1000);
+    return builder_idle(builder) && r->slot.row->limits == limits;
+}
+
+static void while_a_feed_is_read_the_builder_does_its_work(void **state)
+{
+    struct rig *r = *state;
+    put(r, "bad", "192.0.2.0/24\n");
+    start(r, "");
+    struct builder *builder = builder_start(&r->slot), *reader = builder_start_reader();
+    assert_true(builder != NULL && reader != NULL);
+    __atomic_store_n(&r->slow, true, __ATOMIC_RELAXED);
+    assert_int_equal(feeds_load(r->feeds, reader, builder, plan_of(r, BAD)), 0);
+    assert_int_equal(feeds_load(r->feeds, reader, builder, plan_of(r, BAD)), 0);
+    const bool published = is_published(r, builder, calloc(1, sizeof(struct limits)));
+    const bool idle = builder_idle(reader);
+    __atomic_store_n(&r->slow, false, __ATOMIC_RELAXED);
+    builder_stop(reader);
+    builder_stop(builder);
+    assert_true(published);
+    assert_false(idle);
+    assert_true(denied(r, "192.0.2.1"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -784,6 +820,7 @@ int main(void)
         TEST(entries_are_taken_out_when_their_time_is_over),
         TEST(a_check_says_what_would_become_of_a_file_and_does_nothing),
         TEST(settings_that_make_no_sense_are_refused_by_their_line),
+        TEST(while_a_feed_is_read_the_builder_does_its_work),
     };
     return cmocka_run_group_tests_name("feeds", tests, NULL, NULL);
 }
