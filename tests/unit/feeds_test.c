@@ -96,7 +96,7 @@ static size_t clients_of(void *context, struct addr *out, size_t room)
 {
     const struct rig *r = context;
     assert_true(room >= 64);
-    while (__atomic_load_n(&r->slow, __ATOMIC_RELAXED))
+    while (__atomic_load_n(&r->slow, __ATOMIC_ACQUIRE))
         usleep(1000);
     memcpy(out, r->clients, sizeof r->clients);
     return r->client_count;
@@ -783,7 +783,7 @@ static void while_a_feed_is_read_the_builder_does_its_work(void **state)
     assert_int_equal(feeds_load(r->feeds, reader, builder, plan_of(r, BAD)), 0);
     const bool published = is_published(r, builder, calloc(1, sizeof(struct limits)));
     const bool idle = builder_idle(reader);
-    __atomic_store_n(&r->slow, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->slow, false, __ATOMIC_RELEASE);
     builder_stop(reader);
     builder_stop(builder);
     assert_true(published);
