@@ -37,8 +37,8 @@ void path_begin(struct path *path, const char *raw, size_t length);
  * next call. The same may come twice. Readings: percent-encoding left alone, decoded but for
  * slashes (%2F), decoded, decoded twice, and decoded with backslashes as slashes and parameters
  * (";x=y") dropped, behind the decoding or before it (as servlet containers do: there an encoded
- * slash in a parameter goes with it); each of them as it is, with several slashes as one, with dot segments resolved
- * (RFC 3986 section 5.2.4), and with both in either order. */
+ * slash in a parameter goes with it); each of them as it is, with several slashes as one, with dot
+ * segments resolved (RFC 3986 section 5.2.4), and with both in either order. */
 bool path_next(struct path *path, const char **text, size_t *length);
 
 #endif
