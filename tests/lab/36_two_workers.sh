@@ -17,9 +17,11 @@ bring_up() { # bring_up WORKERS CORES: ready when the backends of the transfers 
     start_dataplane "$LAB_DIR/workers.conf" || fail "the gateway starts with $1 workers"
 }
 
+# The hash that chooses a worker is linear: each bit of an address decides by itself, under a key that is another one at
+# each start. So the clients differ by a bit each, and all but never share a worker.
 move() { # the digests of what twelve clients move both ways, one after the other
     local client
-    for client in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    for client in 1 2 4 8 16 32 64 128 256 512 1024 2048; do
         client "$TRANSFER" get --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
             --bytes 2000000 --client "$client"
         client "$TRANSFER" put --to "$VIP4:$TRANSFER_PORT" --to "[$VIP6]:$TRANSFER_PORT" \
@@ -51,7 +53,7 @@ expect_equal "two workers move the same bytes" "$(<"$LAB_DIR/workers-1.moved")" 
 expect_equal "all 24 transfers arrived whole" 24 "$(grep -c true "$LAB_DIR/workers-2.moved")"
 expect_equal "and count the same verdicts" "$(<"$LAB_DIR/workers-1.verdicts")" "$(<"$LAB_DIR/workers-2.verdicts")"
 for worker in 0 1; do
-    expect_at_least "worker $worker opened connections" 4 "$(telemetry "/dropgate/verdicts,$worker" | jq .opened)"
+    expect_at_least "worker $worker opened connections" 1 "$(telemetry "/dropgate/verdicts,$worker" | jq .opened)"
     expect_at_least "worker $worker was handed frames" 100 "$(telemetry "/dropgate/worker,$worker" | jq .taken)"
 done
 expect_equal "nothing was lost between them" 0 "$(verdict handover_full)"
