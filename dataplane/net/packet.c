@@ -269,13 +269,9 @@ static inline bool usual_options(const uint8_t *at, uint32_t length, bool syn,
     return true;
 }
 
-bool packet_options(const uint8_t *frame, const struct packet *packet, struct tcp_options *out)
+static __attribute__((noinline)) bool any_options(const uint8_t *frame, const struct packet *packet,
+                                                  bool syn, struct tcp_options *out)
 {
-    bool syn = packet->flags & TCP_SYN;
-    *out = (struct tcp_options){.window_scale = 15};
-    if (usual_options(frame + packet->l4 + TCP_HEADER,
-                      (uint32_t)(packet->payload - packet->l4) - TCP_HEADER, syn, out))
-        return true;
     /* The iterator is shared with the translator, which writes; reading alone does not. */
     uint8_t *bytes = (uint8_t *)frame;
     struct tcp_option_iterator it = {bytes + packet->l4 + TCP_HEADER, bytes + packet->payload,
@@ -285,4 +281,14 @@ bool packet_options(const uint8_t *frame, const struct packet *packet, struct tc
         if (!note_option(&o, syn, out))
             return false;
     return !it.bad;
+}
+
+inline bool packet_options(const uint8_t *frame, const struct packet *packet,
+                           struct tcp_options *out)
+{
+    bool syn = packet->flags & TCP_SYN;
+    *out = (struct tcp_options){.window_scale = 15};
+    return usual_options(frame + packet->l4 + TCP_HEADER,
+                         (uint32_t)(packet->payload - packet->l4) - TCP_HEADER, syn, out) ||
+           any_options(frame, packet, syn, out);
 }

@@ -186,9 +186,9 @@ static bool keeps(const struct flow *flow, const struct packet *packet, enum dir
 }
 
 /* A segment that has been noted. */
-static enum verdict pass(struct shard *shard, struct frame *frame, const struct packet *packet,
-                         struct flow *flow, enum direction from,
-                         const struct window_segment *segment)
+static inline __attribute__((always_inline)) enum verdict
+pass(struct shard *shard, struct frame *frame, const struct packet *packet, struct flow *flow,
+     enum direction from, const struct window_segment *segment)
 {
     bool delivering = flow->delivering && from == FROM_BACKEND;
     enum verdict verdict = VERDICT_FORWARDED;
@@ -243,6 +243,17 @@ static enum verdict pass_surplus(struct shard *shard, struct frame *frame,
 
 /* A client that still uses our window has done nothing wrong, though its backend's be smaller: that
  * will say so, or requests_read holds the segment to it. */
+static __attribute__((noinline)) enum verdict check_granted(const struct shard *shard,
+                                                            const struct flow *flow,
+                                                            const struct window_segment *segment)
+{
+    struct side promised = flow->from_client;
+    promised.limit = flow_granted(shard, flow);
+    if (promised.limit - flow->from_client.limit > promised.limit - flow->client_isn)
+        return VERDICT_OUT_OF_WINDOW; /* the backend has granted more since */
+    return window_check(&promised, &flow->from_backend, segment);
+}
+
 static inline __attribute__((always_inline)) enum verdict
 check(const struct shard *shard, const struct flow *flow, enum direction from,
       const struct window_segment *segment)
@@ -250,13 +261,17 @@ check(const struct shard *shard, const struct flow *flow, enum direction from,
     if (from == FROM_BACKEND)
         return window_check(&flow->from_backend, &flow->from_client, segment);
     enum verdict verdict = window_check(&flow->from_client, &flow->from_backend, segment);
-    if (verdict != VERDICT_OUT_OF_WINDOW)
-        return verdict;
-    struct side promised = flow->from_client;
-    promised.limit = flow_granted(shard, flow);
-    if (promised.limit - flow->from_client.limit > promised.limit - flow->client_isn)
-        return verdict; /* the backend has granted more since */
-    return window_check(&promised, &flow->from_backend, segment);
+    return verdict == VERDICT_OUT_OF_WINDOW ? check_granted(shard, flow, segment) : verdict;
+}
+
+static inline __attribute__((always_inline)) enum segment_class
+classify(const struct flow *flow, enum direction from, const struct window_segment *segment)
+{
+    if (from == FROM_CLIENT)
+        return window_class(&flow->from_client, &flow->from_backend, segment,
+                            states_backend_ended(flow->state));
+    return window_class(&flow->from_backend, &flow->from_client, segment,
+                        states_client_ended(flow->state));
 }
 
 enum verdict forward_check(const struct shard *shard, const struct flow *flow, enum direction from,
@@ -307,32 +322,58 @@ static inline bool says_nothing(const struct flow *flow, const struct packet *pa
            !seq_before(flow->from_client.end, segment->seq);
 }
 
-enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
-                            struct flow *flow, enum direction from)
+/* Whether the segment fits, and is not one too many that moves nothing: then it was `counted`. */
+static inline __attribute__((always_inline)) enum verdict
+weigh(struct shard *shard, struct flow *flow, enum direction from,
+      const struct window_segment *segment, bool *counted)
 {
+    enum verdict verdict = check(shard, flow, from, segment);
+    if (from == FROM_BACKEND) {
+        if (flow->excess != 0 && segment->length != 0)
+            flow->excess--; /* there will be an answer to it */
+        return verdict;
+    }
+    if (verdict == VERDICT_ACK_UNSENT)
+        forward_note_unsent(shard, flow, segment);
+    if (verdict != VERDICT_FORWARDED || excess_moves(flow, segment))
+        return verdict;
+    *counted = true;
+    return forward_limit_excess(shard, flow);
+}
+
+/* The table lets it through. */
+static inline __attribute__((always_inline)) enum verdict
+let_through(struct shard *shard, struct frame *frame, const struct packet *packet,
+            struct flow *flow, enum direction from, const struct window_segment *segment)
+{
+    if (from == FROM_BACKEND) {
+        window_note(&flow->from_backend, &flow->from_client, segment);
+    } else {
+        if (flow->excess != 0) /* as good as never */
+            excess_accept(flow, segment);
+        window_note(&flow->from_client, &flow->from_backend, segment);
+    }
+    return pass(shard, frame, packet, flow, from, segment);
+}
+
+/* Compiled once for each direction. */
+static inline __attribute__((always_inline)) enum verdict
+forward(struct shard *shard, struct frame *frame, const struct packet *packet, struct flow *flow,
+        const enum direction from)
+{
+    const bool client = from == FROM_CLIENT;
     struct tcp_options options;
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
-    struct side *mine = from == FROM_CLIENT ? &flow->from_client : &flow->from_backend;
-    struct side *other = from == FROM_CLIENT ? &flow->from_backend : &flow->from_client;
     struct window_segment segment = flow_segment(flow, packet, &options, from);
-    const bool client = from == FROM_CLIENT;
     uint32_t discarded = 0;
+    bool counted = false;
     if (flow->after_last && client) {
         surplus_strip(flow, &segment);
         discarded = surplus_count(flow);
     }
-    enum verdict verdict = check(shard, flow, from, &segment);
-    bool counted = false;
-    if (client && verdict == VERDICT_ACK_UNSENT) {
-        forward_note_unsent(shard, flow, &segment);
-    } else if (client && verdict == VERDICT_FORWARDED && !excess_moves(flow, &segment)) {
-        counted = true;
-        verdict = forward_limit_excess(shard, flow);
-    } else if (!client && flow->excess != 0 && segment.length != 0) {
-        flow->excess--; /* there will be an answer to it */
-    }
-    if (verdict == VERDICT_FORWARDED && flow->delivering && from == FROM_CLIENT)
+    enum verdict verdict = weigh(shard, flow, from, &segment, &counted);
+    if (verdict == VERDICT_FORWARDED && flow->delivering && client)
         verdict = deliver_from_client(shard, frame, flow, &segment);
     if (verdict != VERDICT_FORWARDED)
         return verdict;
@@ -342,10 +383,8 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     const bool surplus = verdict == VERDICT_AFTER_LAST;
     if (verdict != VERDICT_FORWARDED && !surplus)
         return verdict;
-    bool other_fin =
-        from == FROM_CLIENT ? states_backend_ended(flow->state) : states_client_ended(flow->state);
-    enum segment_class class = window_class(mine, other, &segment, other_fin);
-    if (class == SEGMENT_RST_WINDOW && flow->delivering && from == FROM_CLIENT &&
+    enum segment_class class = classify(flow, from, &segment);
+    if (class == SEGMENT_RST_WINDOW && flow->delivering && client &&
         deliver_resets(shard, flow, segment.seq)) {
         flow_reset_backend_anyhow(shard, flow);
         flow_end(shard, flow, true);
@@ -361,10 +400,7 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
                 return verdict;
             verdict = pass_surplus(shard, frame, packet, flow, &segment, options.tsecr);
         } else {
-            if (client && flow->excess != 0) /* as good as never */
-                excess_accept(flow, &segment);
-            window_note(mine, other, &segment);
-            verdict = pass(shard, frame, packet, flow, from, &segment);
+            verdict = let_through(shard, frame, packet, flow, from, &segment);
         }
         enter(shard, flow, next.next);
         if (flow->refusal != REFUSAL_NONE && !flow->delivering)
@@ -377,6 +413,13 @@ enum verdict forward_packet(struct shard *shard, struct frame *frame, const stru
     case ACTION_REPEAT: return acknowledge_again(shard, frame, flow);
     default: return VERDICT_STATE;
     }
+}
+
+enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,
+                            struct flow *flow, enum direction from)
+{
+    return from == FROM_CLIENT ? forward(shard, frame, packet, flow, FROM_CLIENT)
+                               : forward(shard, frame, packet, flow, FROM_BACKEND);
 }
 
 void forward_timeout(struct shard *shard, struct flow *flow)
