@@ -11,8 +11,9 @@
  *   admission.c whom the lists let in
  *   syn_lane.c SYNs as Linux and Android send them, together
  *   outside.c  clients: SYN, packets without a flow, packets of a flow
+ *   opening.c  the first data: what of it is refused, and the flow of what is not
  *   reading.c  what a client sends before its backend has answered, kept and judged
- *   opening.c  a held request and its backend: SYN, SYN-ACK
+ *   opening_backend.c a held request and its backend: SYN, SYN-ACK
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
  *   heads.c    their heads, put to the gate (gate.c); later ones in pieces, kept aside
@@ -328,6 +329,9 @@ struct opening {
  * is on the tuple, `old`, or NULL, makes room. */
 enum verdict opening_start(struct shard *shard, struct frame *frame, const struct packet *packet,
                            const struct opening *opening, struct flow *old);
+/** Leads a flow that has asked nobody to the first of its service's backends that can be reached.
+ * False with the reason when there is none. */
+bool opening_choose(struct shard *shard, struct flow *flow, enum verdict *reason);
 /** The head of a flow that was being read is complete: the backend gets its SYN in place of the
  * frame. Returns VERDICT_OPENED. */
 enum verdict opening_ask(struct shard *shard, struct frame *frame, struct flow *flow);
