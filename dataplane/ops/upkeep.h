@@ -98,20 +98,6 @@ int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct
  * none. `settings` are those in force. Beside upkeep_run. */
 void upkeep_forget(struct upkeep *upkeep, const struct settings *settings);
 
-/* ---- between the files of the upkeep ---- */
-
-/** The offer of a service that has just come: an MSS and nothing else. */
-void upkeep_first_offer(struct upkeep *upkeep, uint32_t service);
-size_t upkeep_offers_size(uint32_t count);
-
-/** A backend's next hop is another one: it is asked for at once, and the one before used until it
- * has answered. */
-void upkeep_ask_anew(struct backend_state *state);
-
-/** Parts as they follow from what is known now; NULL when memory is short. */
-struct offers *upkeep_offers(struct upkeep *upkeep);
-struct neighbors *upkeep_neighbors(const struct upkeep *upkeep);
-
 /** The rules that were handed over last keep their slots, and no others do: after rules were made
  * that are not in force. */
 void upkeep_keep_rules(struct upkeep *upkeep);

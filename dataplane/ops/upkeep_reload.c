@@ -13,7 +13,7 @@
 
 #include "common/log.h"
 #include "dataplane/ops/settings.h"
-#include "dataplane/ops/upkeep.h"
+#include "dataplane/ops/upkeep_parts.h"
 #include "dataplane/tcp/census.h"
 
 /* As long as a cookie, and a tombstone, may name a number after its last flow has ended. */
