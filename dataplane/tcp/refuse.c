@@ -14,16 +14,14 @@
  *             acknowledges it. The backend hears that its FIN has arrived when its client has all
  *             that was before it, so that it goes on sending what got lost.
  *
- * What the client sends behind the refused request's beginning nobody gets: it is acknowledged and
- * discarded (surplus.h), and its FIN is ours to acknowledge. It is not reset before that FIN or
- * UNREAD_MS, for a reset could destroy the answer before it is read (RFC 9112 section 9.6).
+ * What both ends still send meanwhile is taken by refuse_taken.c. A client is not reset before its
+ * FIN or UNREAD_MS, for a reset could destroy the answer before it is read (RFC 9112 section 9.6).
  *
  * Of a head in several segments the first may have gone on before it could be judged. Its backend
  * then sees a connection that ends within a head: the purchase service and nginx close it without a
  * word. One that answers even that (400) has its answer pass in front of the refusal, because where
  * one answer ends and another begins only a reader of answers could tell. */
-#include "dataplane/tcp/excess.h"
-#include "dataplane/tcp/shard.h"
+#include "dataplane/tcp/refuse_flow.h"
 
 enum {
     RTO_INSIDE_MS = 200, /* of our FIN, doubled each time, as deliver.c's */
@@ -32,22 +30,6 @@ enum {
     UNREAD_MS = 10000,
     UNREAD_BYTE_MS = 32 /* that a byte of the answer adds: who takes 30 per second may finish */
 };
-
-static bool alone(const struct flow *flow)
-{
-    return flow->backend == BACKEND_NONE;
-}
-
-static struct refused *refused_of(struct flow *flow)
-{
-    return &flow->scan.refused;
-}
-
-/* Whether the backend has acknowledged the FIN that it got in the request's place. */
-static bool backend_told(const struct flow *flow)
-{
-    return alone(flow) || seq_before(flow->scan.next, flow->from_backend.acked);
-}
 
 /* Whether the client has acknowledged the refusal and our FIN. */
 static bool client_told(const struct flow *flow)
@@ -120,18 +102,10 @@ uint32_t refuse_awaited(const struct shard *shard, const struct scan *scan, uint
 
 /* ---- what is said ---- */
 
-/* What we say to a client carries the highest timestamp that it may have, in order or not: what is
- * older it could refuse (RFC 7323 section 5). */
-static void note_clock(struct flow *flow, uint32_t tsval)
-{
-    if (flow->state == FLOW_REFUSED && seq_before(refused_of(flow)->clock, tsval))
-        refused_of(flow)->clock = tsval;
-}
-
 /* In REFUSED a client is timed for as long as it lacks answers from before. */
 static void begin_clocks(struct shard *shard, struct flow *flow)
 {
-    slow_enter(flow, alone(flow) ? SLOW_NONE : SLOW_DRAIN, true, shard->now_ms);
+    slow_enter(flow, refuse_is_alone(flow) ? SLOW_NONE : SLOW_DRAIN, true, shard->now_ms);
     refused_of(flow)->clock = flow->from_backend.ts_recent;
 }
 
@@ -212,8 +186,7 @@ static struct segment fin_to_backend(const struct shard *shard, const struct flo
     return fin;
 }
 
-/* Over the frame in hand if it is free, else beside it. */
-static void say(struct shard *shard, struct frame *frame, enum port_side to,
+void refuse_say(struct shard *shard, struct frame *frame, enum port_side to,
                 const struct segment *segment)
 {
     if (frame->to == PORT_NONE)
@@ -236,7 +209,7 @@ void refuse_begin(struct shard *shard, struct flow *flow, struct frame *frame, b
             shard->output.send(shard->output.context, INSIDE, frame->bytes, frame->length);
         frame->to = PORT_NONE;
     }
-    say(shard, frame, INSIDE, &fin);
+    refuse_say(shard, frame, INSIDE, &fin);
     flow->state = FLOW_REFUSING;
     flow->from_client.end = flow->from_client.fin = flow->scan.next + 1;
     flow->last_ms = (uint32_t)shard->now_ms;
@@ -281,82 +254,21 @@ void refuse_alone(struct shard *shard, struct frame *frame, struct flow *flow,
     arm(shard, flow, shard->policy.limits->head_timeout_ms);
 }
 
-/* ---- the client ---- */
-
-/* What a segment says of the other side: all but its bytes. Returns whether it is news. */
-static bool note_client(struct flow *flow, const struct window_segment *segment)
+void refuse_follow(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t at,
+                   uint32_t tsval)
 {
-    struct side *client = &flow->from_client, *backend = &flow->from_backend;
-    const uint32_t acked = client->acked, limit = backend->limit;
-    struct window_segment bare = *segment;
-    bare.seq = seq_before(client->end, bare.seq) ? client->end : bare.seq;
-    bare.length = 0;
-    bare.flags = TCP_ACK;
-    window_note(client, backend, &bare);
-    if (segment->timestamps && seq_before(flow->newest, segment->tsval))
-        flow->newest = segment->tsval;
-    return client->acked != acked || backend->limit != limit;
-}
-
-/* Takes what follows without a gap behind the refused request's beginning. */
-static void discard(struct flow *flow, const struct packet *packet)
-{
-    const uint32_t to = packet->seq + packet->length;
-    uint32_t front = flow->scan.next + surplus_count(flow);
-    if (flow->held_fin || seq_before(front, packet->seq))
-        return;
-    if (seq_before(front, to)) {
-        if (!surplus_discard(flow, to - front))
-            return;
-        front = to;
-    }
-    flow->held_fin = (packet->flags & TCP_FIN) && to == front;
-}
-
-/* What a client's segment still has for the backend: bytes before the refused request, sent again,
- * and what it acknowledges; it had acknowledged `acked`. A bare acknowledgement always goes on,
- * since one before it may have been lost, and duplicates speak of loss. Returns whether the frame
- * goes there. */
-static bool pass_rest(struct shard *shard, struct frame *frame, const struct packet *packet,
-                      struct flow *flow, uint32_t acked, bool news)
-{
-    const uint32_t last = flow->scan.next, to = packet->seq + packet->length;
-    struct packet shorter = *packet;
-    if (alone(flow))
-        return false;
-    if (packet->length != 0 && seq_before(packet->seq, last)) {
-        uint32_t end = seq_before(last, to) ? last : to;
-        translate_cut(frame->bytes, &shorter, packet->seq, (uint16_t)(end - packet->seq), false);
-    } else if (news || (packet->length == 0 && !(packet->flags & TCP_FIN))) {
-        translate_cut(frame->bytes, &shorter, flow->from_client.end, 0, false);
-    } else {
-        return false;
-    }
-    if (flow->state == FLOW_REFUSED && !seq_before(flow->from_client.acked, refused_of(flow)->at)) {
-        if (!seq_before(acked, refused_of(flow)->at)) /* it knows, and has no use for the rest */
-            return false;
+    flow->state = FLOW_REFUSED;
+    refused_of(flow)->at = at;
+    begin_clocks(shard, flow);
+    refuse_note_clock(flow, tsval);
+    tell_client(shard, flow, frame);
+    if (!seq_before(flow->from_client.acked, at)) {
         const struct segment ack = flow_to_backend(shard, flow);
-        shard_replace(frame, INSIDE, &ack);
-        return true;
+        shard_send(shard, INSIDE, &ack);
     }
-    forward_send_on(shard, frame, &shorter, flow, FROM_CLIENT);
-    return true;
 }
 
-bool refuse_is_over(const struct flow *flow)
-{
-    return flow->state == FLOW_REFUSED && client_told(flow) && flow->held_fin && backend_told(flow);
-}
-
-/* What is sent again, because our last word was lost, is answered for a little while. */
-static void linger(struct shard *shard, struct flow *flow)
-{
-    if (!refuse_is_over(flow))
-        return;
-    slow_enter(flow, SLOW_NONE, true, shard->now_ms);
-    forward_note_closed(shard, flow);
-    arm(shard, flow, shard->policy.limits->linger_ms);
-}
+/* ---- on the way to its end ---- */
 
 /* The client, which had acknowledged `acked`, has come nearer to its end. Its time begins anew when
  * it has what was before the answer (that is timed as slow.h says), and when it has the answer;
@@ -377,10 +289,11 @@ static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, u
     const struct side *backend = &flow->from_backend;
     if (flow->from_client.acked != acked) {
         comes_nearer(shard, flow, acked);
-        refused->tries = backend_told(flow) ? 0 : refused->tries;
+        refused->tries = refuse_backend_told(flow) ? 0 : refused->tries;
         /* While its backend sends what it lacks, nothing puts off the look at how fast it reads. */
         if (!seq_before(flow->from_client.acked, refused->at))
-            arm_within(shard, flow, client_told(flow) && backend_told(flow) ? UNREAD_MS : RTO_MS,
+            arm_within(shard, flow,
+                       client_told(flow) && refuse_backend_told(flow) ? UNREAD_MS : RTO_MS,
                        UNREAD_MS);
     }
     /* There was no room for all of it, and is more now. */
@@ -388,196 +301,33 @@ static void go_on(struct shard *shard, struct flow *flow, struct frame *frame, u
         send_answer(shard, flow, frame->to == PORT_NONE ? frame : NULL, false);
 }
 
-/* Checked, and neither SYN nor RST. */
-static enum verdict take(struct shard *shard, struct frame *frame, const struct packet *packet,
-                         struct flow *flow, const struct window_segment *segment, uint32_t tsecr)
+bool refuse_go_on(struct shard *shard, struct flow *flow, struct frame *frame, uint32_t acked,
+                  bool news)
 {
-    const struct packet whole = *packet;
-    const uint32_t acked = flow->from_client.acked;
-    const bool asks = whole.length != 0 || (whole.flags & TCP_FIN) ||
-                      seq_before(whole.seq, flow_acknowledged(flow));
-    const bool was_over = refuse_is_over(flow), had_fin = flow->held_fin;
-    const uint32_t discarded = surplus_count(flow);
-    bool news = note_client(flow, segment), first = false;
-    discard(flow, &whole);
-    /* By what was taken: behind a hole a segment only seems to move something. */
-    if (news || surplus_count(flow) != discarded || flow->held_fin != had_fin)
-        excess_forgive(flow, surplus_count(flow) - discarded, flow->from_client.acked - acked);
-    else if (forward_limit_excess(shard, flow) != VERDICT_FORWARDED)
-        return VERDICT_EXCESS;
-    note_clock(flow, tsecr);
-    memcpy(flow->client_mac.bytes, frame->bytes + 6, sizeof flow->client_mac);
-    bool passed = pass_rest(shard, frame, packet, flow, acked, news);
-    if (passed)
-        flow->last_ms = (uint32_t)shard->now_ms;
-    if (flow->state == FLOW_REFUSED && !refused_of(flow)->told && complete(flow)) {
+    if (flow->state != FLOW_REFUSED)
+        return false;
+    if (!refused_of(flow)->told && complete(flow)) {
         tell_client(shard, flow, frame);
-        first = true;
-    } else if (flow->state == FLOW_REFUSED && news) {
+        return true;
+    }
+    if (news)
         go_on(shard, flow, frame, acked);
-    }
-    bool can = !seq_before(flow->from_backend.acked, flow->scan.next); /* else its backend does */
-    if (asks && can && !first && frame->to != OUTSIDE) {
-        struct segment ack = flow_to_client(shard, flow);
-        if (seq_before(ack.options.tsval, tsecr))
-            ack.options.tsval = tsecr; /* it has what we did not see acknowledged until now */
-        say(shard, frame, OUTSIDE, &ack);
-    }
-    if (!was_over)
-        linger(shard, flow);
-    return VERDICT_REFUSAL_TAKEN;
+    return false;
 }
 
-enum verdict refuse_from_client(struct shard *shard, struct frame *frame,
-                                const struct packet *packet, struct flow *flow)
+bool refuse_is_over(const struct flow *flow)
 {
-    struct tcp_options options;
-    if (!packet_options(frame->bytes, packet, &options))
-        return VERDICT_BAD_OPTIONS;
-    struct window_segment segment = flow_segment(flow, packet, &options, FROM_CLIENT);
-    surplus_strip(flow, &segment);
-    enum verdict verdict = forward_check(shard, flow, FROM_CLIENT, &segment);
-    if (verdict == VERDICT_ACK_UNSENT)
-        forward_note_unsent(shard, flow, &segment);
-    if (verdict != VERDICT_FORWARDED)
-        return verdict;
-    enum segment_class class = packet->flags & TCP_FIN ? SEGMENT_FIN : SEGMENT_DATA;
-    uint32_t front = flow->scan.next + surplus_count(flow) + flow->held_fin;
-    if (packet->flags & TCP_SYN)
-        class = SEGMENT_SYN_ACK;
-    if (packet->flags & TCP_RST)
-        class = packet->seq == front || packet->seq == flow_acknowledged(flow) ? SEGMENT_RST_EXACT
-                                                                               : SEGMENT_RST_WINDOW;
-    switch (states_next((enum flow_state)flow->state, FROM_CLIENT, class).action) {
-    case ACTION_ABANDON:
-        flow_reset_backend_anyhow(shard, flow);
-        flow_end(shard, flow, true);
-        return VERDICT_FLOW_RESET;
-    case ACTION_TAKE:
-        return packet->flags & TCP_ACK ? take(shard, frame, packet, flow, &segment, options.tsecr)
-                                       : VERDICT_STATE;
-    default: return VERDICT_STATE;
-    }
+    return flow->state == FLOW_REFUSED && client_told(flow) && flow->held_fin &&
+           refuse_backend_told(flow);
 }
 
-/* ---- the backend ---- */
-
-/* What it says before its FIN goes on. */
-static void pass_answer(struct shard *shard, struct frame *frame, const struct packet *packet,
-                        struct flow *flow, const struct window_segment *segment)
+void refuse_linger(struct shard *shard, struct flow *flow)
 {
-    struct packet shorter = *packet;
-    if (packet->flags & TCP_FIN)
-        translate_cut(frame->bytes, &shorter, packet->seq, packet->length, false);
-    forward_send_on(shard, frame, &shorter, flow, FROM_BACKEND);
-    surplus_raise(frame->bytes, &shorter, flow, segment);
-    note_clock(flow, segment->tsval);
-    flow->last_ms = (uint32_t)shard->now_ms;
-    if (!(flow->phase & SLOW_QUIET) || segment->length == 0)
+    if (!refuse_is_over(flow))
         return;
-    slow_wake(flow, shard->now_ms);
-    if (flow->state == FLOW_REFUSING && backend_told(flow)) /* else the timer is another's */
-        forward_watch(shard, flow);
-}
-
-/* Its FIN: all that it had to say is known by number. */
-static enum verdict refuse(struct shard *shard, struct frame *frame, const struct packet *packet,
-                           struct flow *flow, const struct window_segment *segment)
-{
-    const uint32_t at = segment->seq + segment->length;
-    /* An acknowledgement behind the FIN may have overtaken it; what has said more did not end here.
-     */
-    if (seq_before(at + 1, flow->from_backend.end))
-        return VERDICT_STATE;
-    if (segment->length != 0) {
-        pass_answer(shard, frame, packet, flow, segment);
-        shard->output.send(shard->output.context, OUTSIDE, frame->bytes, frame->length);
-    }
-    flow->state = FLOW_REFUSED;
-    refused_of(flow)->at = at;
-    begin_clocks(shard, flow);
-    note_clock(flow, segment->tsval);
-    tell_client(shard, flow, frame);
-    if (!seq_before(flow->from_client.acked, at)) {
-        const struct segment ack = flow_to_backend(shard, flow);
-        shard_send(shard, INSIDE, &ack);
-    }
-    return VERDICT_FORWARDED;
-}
-
-/* The backend of a flow in REFUSED speaks again. */
-static enum verdict take_again(struct shard *shard, struct frame *frame,
-                               const struct packet *packet, struct flow *flow,
-                               const struct window_segment *segment)
-{
-    const uint32_t at = refused_of(flow)->at;
-    const bool has_all = !seq_before(flow->from_client.acked, at), was_over = refuse_is_over(flow);
-    if (packet->flags & TCP_RST) {
-        if (!has_all) { /* nobody sends again what the client lacks */
-            flow_reset_client(shard, flow);
-            flow_end(shard, flow, true);
-            return VERDICT_FLOW_RESET;
-        }
-        flow->backend = BACKEND_NONE;
-    } else if (segment->length != 0 && !has_all) {
-        pass_answer(shard, frame, packet, flow, segment);
-        return VERDICT_FORWARDED;
-    } else if (has_all && (segment->length != 0 || (packet->flags & TCP_FIN))) {
-        const struct segment ack = flow_to_backend(shard, flow);
-        shard_replace(frame, INSIDE, &ack);
-    }
-    if (!was_over)
-        linger(shard, flow);
-    return VERDICT_REFUSAL_TAKEN;
-}
-
-/* By the numbers that are the backend's own: the refusal's are not. */
-static enum segment_class classify(const struct flow *flow, const struct window_segment *segment)
-{
-    struct side backend = flow->from_backend;
-    if (flow->state == FLOW_REFUSED)
-        backend.end = flow->scan.refused.at + 1;
-    return window_class(&backend, &flow->from_client, segment, true);
-}
-
-enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
-                                 const struct packet *packet, struct flow *flow)
-{
-    struct tcp_options options;
-    if (!packet_options(frame->bytes, packet, &options))
-        return VERDICT_BAD_OPTIONS;
-    struct window_segment segment = flow_segment(flow, packet, &options, FROM_BACKEND);
-    const uint32_t end_of_it = segment.seq + segment.length;
-    enum verdict verdict = forward_check(shard, flow, FROM_BACKEND, &segment);
-    if (flow->excess != 0 && segment.length != 0)
-        flow->excess--; /* as in forward_packet */
-    if (verdict != VERDICT_FORWARDED)
-        return verdict;
-    if (flow->state == FLOW_REFUSED && seq_before(refused_of(flow)->at + 1, end_of_it))
-        return VERDICT_STATE; /* behind its own FIN */
-    struct transition next =
-        states_next((enum flow_state)flow->state, FROM_BACKEND, classify(flow, &segment));
-    struct window_segment noted = segment;
-    noted.flags &= (uint8_t)~TCP_FIN;
-    if (next.action != ACTION_DROP && !(segment.flags & (TCP_SYN | TCP_RST)))
-        window_note(&flow->from_backend, &flow->from_client, &noted);
-    switch (next.action) {
-    case ACTION_FORWARD:
-        pass_answer(shard, frame, packet, flow, &segment);
-        return VERDICT_FORWARDED;
-    case ACTION_REFUSE: return refuse(shard, frame, packet, flow, &segment);
-    case ACTION_TAKE: return take_again(shard, frame, packet, flow, &segment);
-    case ACTION_RESET:
-        forward_send_on(shard, frame, packet, flow, FROM_BACKEND);
-        flow_end(shard, flow, true);
-        return VERDICT_FLOW_RESET;
-    case ACTION_REPEAT: {
-        const struct segment ack = flow_to_backend(shard, flow);
-        shard_replace(frame, INSIDE, &ack);
-        return VERDICT_FORWARDED;
-    }
-    default: return VERDICT_STATE;
-    }
+    slow_enter(flow, SLOW_NONE, true, shard->now_ms);
+    forward_note_closed(shard, flow);
+    arm(shard, flow, shard->policy.limits->linger_ms);
 }
 
 /* ---- timers ---- */
@@ -608,7 +358,7 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
 {
     struct refused *refused = refused_of(flow);
     if (flow->state == FLOW_REFUSING) {
-        if (backend_told(flow))
+        if (refuse_backend_told(flow))
             forward_timeout(shard, flow);
         else if (tell_backend_again(shard, flow))
             arm(shard, flow, (uint32_t)RTO_INSIDE_MS << refused->tries);
@@ -632,7 +382,7 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
         return;
     }
     bool reads = lacks && gone < RTO_MS; /* it will come to the answer, too */
-    if (!backend_told(flow)) {
+    if (!refuse_backend_told(flow)) {
         if (!tell_backend_again(shard, flow))
             return;
     } else if (!client_told(flow) && !reads) {
@@ -640,7 +390,7 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
     }
     if (!client_told(flow) && !reads)
         send_answer(shard, flow, NULL, true);
-    else if (client_told(flow) && backend_told(flow)) {
+    else if (client_told(flow) && refuse_backend_told(flow)) {
         arm_within(shard, flow, patient, patient);
         return;
     }

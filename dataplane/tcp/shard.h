@@ -17,7 +17,8 @@
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
  *   heads.c    their heads, put to the gate (gate.c); later ones in pieces, kept aside
- *   refuse.c   what becomes of a request that the gate has refused
+ *   refuse.c   how the client of a request that the gate has refused is told
+ *   refuse_taken.c what both ends of its connection still send
  *   surplus.c  what follows the last of them
  *   slow.c     who holds a backend's connection by being slow
  *   forward.c  packets of an open flow, either direction
