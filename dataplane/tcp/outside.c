@@ -306,27 +306,41 @@ static bool older(const struct opening *opening, const struct flow *flow)
     return (int32_t)(opening->sent - sent) < 0;
 }
 
+/* Whether a segment that the flow on its tuple has no use for may be of another connection. */
+static bool may_be_another(const struct packet *packet, enum verdict verdict)
+{
+    bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
+                  verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
+    bool says = packet->length != 0 || (packet->flags & TCP_FIN);
+    return misfit && says && !(packet->flags & (TCP_SYN | TCP_RST));
+}
+
 /* Data that does not fit the flow on its tuple, but carries a cookie for another ISN: the client
  * rebooted or used its port again. The cookie proves that it is the client, so the old connection
  * goes; unless it is the other way round, and this has been on its way for longer than the flow
- * exists (tcp-pitfalls 27). */
+ * exists (tcp-pitfalls 27). It is asked for what it would be without that flow: a ban cuts no flow
+ * that has closed, and a cookie costs as much to check. */
 static enum verdict try_replace(struct shard *shard, struct frame *frame,
                                 const struct sorted *sorted, struct flow *flow,
                                 enum verdict verdict)
 {
     const struct packet *packet = &sorted->packet;
+    if (!may_be_another(packet, verdict))
+        return verdict;
+    const uint64_t source = guard_source_of(&shard->guard, &packet->source, packet->v4);
+    if (shard->bans != 0 &&
+        outside_banned(shard, source, &packet->source, packet->v4) != VERDICT_FORWARDED)
+        return VERDICT_BANNED;
+    if (was_refused(shard, packet, sorted->hash)) /* a new one that had come to nothing */
+        return answer_refused(shard, frame, packet);
+    if (packet->length == 0 || packet->seq - 1 == flow->client_isn)
+        return verdict;
     struct opening opening = {.service = sorted->target, .hash = sorted->hash};
     opening.listed = lists_find(shard->lists, &packet->source, packet->v4).flags;
-    bool misfit = verdict == VERDICT_OUT_OF_WINDOW || verdict == VERDICT_ACK_UNSENT ||
-                  verdict == VERDICT_PAWS || verdict == VERDICT_OPENING_BUSY;
-    bool says = packet->length != 0 || (packet->flags & TCP_FIN);
-    if (misfit && says && !(packet->flags & (TCP_SYN | TCP_RST)) &&
-        was_refused(shard, packet, sorted->hash)) /* a new one that had come to nothing */
-        return answer_refused(shard, frame, packet);
-    if (!misfit || packet->length == 0 || packet->seq - 1 == flow->client_isn ||
-        (packet->flags & (TCP_SYN | TCP_RST)) || !check_cookie(shard, frame, packet, &opening))
-        return verdict;
-    if (older(&opening, flow) || find_tombstone(shard, &opening) != NULL) /* or of a closed one */
+    if (!(opening.listed & LISTED_UNCOUNTED) && !guard_source(&shard->guard, source))
+        return VERDICT_SOURCE_RATE;
+    if (!check_cookie(shard, frame, packet, &opening) || older(&opening, flow) ||
+        find_tombstone(shard, &opening) != NULL) /* or of a closed one */
         return verdict;
     return opening_start(shard, frame, packet, &opening, flow);
 }

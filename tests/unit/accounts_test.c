@@ -171,6 +171,29 @@ static void who_sends_no_requests_is_banned_and_its_connections_are_cut(void **s
     assert_int_equal(w->shard->bans, 0);
 }
 
+/* The closed connection is none that a ban cuts, and its cookie is good for two minutes. */
+static void who_is_banned_opens_nothing_on_the_tuple_of_a_closed_connection(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk old = wire_talk(w), bad;
+    *limits_of(w) = (struct client_limits){.strikes = 1, .ban_ms = 5000, .ban_most_ms = 5000};
+    wire_begin(w);
+    wire_open(w, &old);
+    wire_close(w, &old, FROM_CLIENT);
+    struct wire_talk kept = old;
+    kept.client.isn += 100000000;
+    kept.client.next = kept.client.isn;
+    wire_handshake(w, &kept);
+    assert_int_equal(knock(w, &bad, "no request at all\r\n\r\n"), VERDICT_HEAD_MALFORMED);
+    assert_int_equal(counted(w, VERDICT_BAN), 1);
+    wire_forget_frames(w);
+    wire_expect_tables(w, 1, 0); /* it lingers */
+    const struct wire_segment data = wire_data(&kept, FROM_CLIENT, TCP_ACK | TCP_PSH, wire_request);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_BANNED);
+    wire_quiet(w);
+    assert_int_equal(open_now(w), 0);
+}
+
 static void a_ban_that_is_observed_drops_and_cuts_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -291,6 +314,7 @@ int main(void)
         WIRE_TEST(what_finds_no_room_gives_its_connection_back),
         WIRE_TEST(the_gateways_limit_resets_those_beyond_what_is_lent),
         WIRE_TEST(who_sends_no_requests_is_banned_and_its_connections_are_cut),
+        WIRE_TEST(who_is_banned_opens_nothing_on_the_tuple_of_a_closed_connection),
         WIRE_TEST(a_ban_that_is_observed_drops_and_cuts_nothing),
         WIRE_TEST(a_later_request_that_is_none_is_a_strike_too),
         WIRE_TEST(half_a_head_for_too_long_is_a_strike),

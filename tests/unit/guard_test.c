@@ -156,6 +156,22 @@ static void a_connection_does_not_count(void **state)
     assert_int_equal(send_syn(w, &next), VERDICT_SOURCE_RATE);
 }
 
+/* It may be another connection's on the same tuple, which only its cookie can tell. */
+static void data_that_does_not_fit_its_connection_counts(void **state)
+{
+    struct wire *w = limited(state, RATE, 0);
+    struct wire_talk t = client_of(w, 7, 1, 1);
+    wire_open(w, &t); /* a SYN and the first data */
+    struct wire_talk misfit = t;
+    misfit.client.next += 0x40000000;
+    for (uint32_t i = 2; i < RATE; i++)
+        assert_int_equal(send_stray(w, &misfit, TCP_ACK, "text"), VERDICT_OUT_OF_WINDOW);
+    assert_int_equal(send_stray(w, &misfit, TCP_ACK, "text"), VERDICT_SOURCE_RATE);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, "more");
+    wire_step(w, 1000);
+    assert_int_equal(send_stray(w, &misfit, TCP_ACK, "text"), VERDICT_OUT_OF_WINDOW);
+}
+
 /* ---- one network ---- */
 
 /* Uses up the network's limit, from a source for each SYN. */
@@ -400,6 +416,7 @@ int main(void)
         WIRE_TEST(what_is_dropped_in_any_case_does_not_count),
         WIRE_TEST(connections_of_a_flooding_source_go_on),
         WIRE_TEST(a_connection_does_not_count),
+        WIRE_TEST(data_that_does_not_fit_its_connection_counts),
         WIRE_TEST(pitfall_19_a_flood_to_a_second_network_is_seen_at_once),
         WIRE_TEST(the_second_try_of_a_client_in_a_flooded_network_is_answered),
         WIRE_TEST(a_verified_client_of_a_flooded_network_is_answered_at_once),
