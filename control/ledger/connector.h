@@ -32,7 +32,4 @@ uint32_t connector_timeline(const struct connector *connector);
 /** Ends the thread, at once: it never blocks. */
 void connector_stop(struct connector *connector);
 
-/** The name under which a statement is prepared. */
-const char *connector_statement_name(enum link_statement statement);
-
 #endif

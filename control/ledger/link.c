@@ -12,6 +12,7 @@
 
 #include "common/log.h"
 #include "control/ledger/connector.h"
+#include "control/ledger/statements.h"
 
 static void clear_result(struct link *link)
 {
@@ -85,8 +86,8 @@ void link_send(struct link *link, enum link_statement statement, int count,
     }
     clear_result(link);
     link->state = LINK_BUSY;
-    if (PQsendQueryPrepared(link->conn, connector_statement_name(statement), count, values, lengths,
-                            binary, 1))
+    if (PQsendQueryPrepared(link->conn, STATEMENTS[statement].name, count, values, lengths, binary,
+                            1))
         PQflush(link->conn); /* what does not fit goes out from link_advance; an error shows there
                                 as well */
 }
