@@ -405,17 +405,25 @@ static void usage(FILE *out)
           out);
 }
 
-int main(int argc, char **argv)
+/* What the command line says. */
+struct options {
+    const char *path, *list, *format, *feed;
+    int mode; /* OPTION_CHECK, OPTION_SHOW, or 0 */
+};
+
+enum {
+    OPTION_CHECK = 256,
+    OPTION_SHOW,
+    OPTION_SAMPLE,
+    OPTION_MASTER,
+    OPTION_CHECK_FEED,
+    OPTION_FORMAT,
+    OPTION_FEED
+};
+
+/* Returns false, and with what status to end, when nothing is left to be done. */
+static bool read_options(int argc, char **argv, struct options *options, int *status)
 {
-    enum {
-        OPTION_CHECK = 256,
-        OPTION_SHOW,
-        OPTION_SAMPLE,
-        OPTION_MASTER,
-        OPTION_CHECK_FEED,
-        OPTION_FORMAT,
-        OPTION_FEED
-    };
     static const struct option longs[] = {
         {"config", required_argument, NULL, 'c'},
         {"check", no_argument, NULL, OPTION_CHECK},
@@ -427,45 +435,64 @@ int main(int argc, char **argv)
         {"feed", required_argument, NULL, OPTION_FEED},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0}};
-    const char *path = NULL, *list = NULL, *format = NULL, *feed = NULL;
-    int mode = 0, letter;
+    int letter;
+    *status = EXIT_SUCCESS;
     while ((letter = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
         switch (letter) {
-        case 'c': path = optarg; break;
-        case 'h': usage(stdout); return EXIT_SUCCESS;
-        case OPTION_SAMPLE: conf_sample(&SETTINGS_SCHEMA, stdout); return EXIT_SUCCESS;
-        case OPTION_MASTER: return master_print(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        case OPTION_CHECK_FEED: list = optarg; break;
-        case OPTION_FORMAT: format = optarg; break;
-        case OPTION_FEED: feed = optarg; break;
+        case 'c': options->path = optarg; break;
+        case 'h': usage(stdout); return false;
+        case OPTION_SAMPLE: conf_sample(&SETTINGS_SCHEMA, stdout); return false;
+        case OPTION_MASTER:
+            *status = master_print(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+            return false;
+        case OPTION_CHECK_FEED: options->list = optarg; break;
+        case OPTION_FORMAT: options->format = optarg; break;
+        case OPTION_FEED: options->feed = optarg; break;
         case OPTION_CHECK:
-        case OPTION_SHOW: mode = letter; break;
-        default: usage(stderr); return EXIT_CONFIGURATION;
+        case OPTION_SHOW: options->mode = letter; break;
+        default:
+            usage(stderr);
+            *status = EXIT_CONFIGURATION;
+            return false;
         }
     }
-    char why[CONF_WHY];
+    return true;
+}
+
+/* What is asked about the settings without serving by them. */
+static int show(const struct settings *settings, const struct options *options)
+{
+    if (options->list != NULL)
+        return feed_check(options->list, options->format, settings, options->feed, stdout);
+    if (options->mode == OPTION_SHOW)
+        conf_show(&SETTINGS_SCHEMA, settings, stdout);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
     struct gateway gateway = {0};
-    if (list != NULL && path == NULL && feed == NULL && optind == argc)
-        return feed_check(list, format, NULL, NULL, stdout);
-    if (path == NULL || optind != argc || (list == NULL && (format != NULL || feed != NULL))) {
+    char why[CONF_WHY];
+    int status;
+    if (!read_options(argc, argv, &options, &status))
+        return status;
+    if (options.list != NULL && options.path == NULL && options.feed == NULL && optind == argc)
+        return feed_check(options.list, options.format, NULL, NULL, stdout);
+    if (options.path == NULL || optind != argc ||
+        (options.list == NULL && (options.format != NULL || options.feed != NULL))) {
         usage(stderr);
         return EXIT_CONFIGURATION;
     }
-    gateway.settings = conf_load(&SETTINGS_SCHEMA, path, why);
+    gateway.settings = conf_load(&SETTINGS_SCHEMA, options.path, why);
     if (gateway.settings == NULL) {
         fprintf(stderr, "%s\n", why);
         return EXIT_CONFIGURATION;
     }
-    if (list != NULL) {
-        int result = feed_check(list, format, gateway.settings, feed, stdout);
+    if (options.list != NULL || options.mode != 0) {
+        status = show(gateway.settings, &options);
         conf_free(&SETTINGS_SCHEMA, gateway.settings);
-        return result;
-    }
-    if (mode == OPTION_SHOW)
-        conf_show(&SETTINGS_SCHEMA, gateway.settings, stdout);
-    if (mode != 0) {
-        conf_free(&SETTINGS_SCHEMA, gateway.settings);
-        return EXIT_SUCCESS;
+        return status;
     }
     log_open("dropgate-dataplane", (enum log_level)gateway.settings->gateway.log_level);
     if (check_machine(gateway.settings) != 0) {
@@ -473,9 +500,9 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     gateway.reload =
-        (struct reload){.path = path, .first = gateway.settings, .upkeep = &gateway.upkeep};
+        (struct reload){.path = options.path, .first = gateway.settings, .upkeep = &gateway.upkeep};
     catch_signals();
-    int status = serve(&gateway);
+    status = serve(&gateway);
     clean_up(&gateway);
     return status;
 }
