@@ -3,7 +3,7 @@
 # Each request whose first segment was replayed for 140 s was executed once, and its connection was not disturbed.
 . "${0%/*}/lib.sh"
 cleanup() { proc_stop replay; }
-[[ -s $LOGS/replay.log ]] || bash "$ROOT/tests/lab/29_replay_begins.sh"
+[[ -s $LOGS/replay.log ]] || bash "$ROOT/tests/lab/59_replay_begins.sh"
 
 report() { tail -n 1 "$LOGS/replay.log" | jq -e "$@" 2>/dev/null; }
 until_true 200 report .seconds || fail "the replay comes to its end" "$(<"$LOGS/replay.log")"

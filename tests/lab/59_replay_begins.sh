@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The first data segments of POST requests are sent again, ten times a second, for 140 s: longer than the cookie in them is
-# valid. It goes on beside 30_transfers; what came of it is looked at in 31_replay_ends. (REPLAY_SECONDS makes it quicker by
-# hand.)
+# valid. It goes on beside the scenarios that follow, which leave the dataplane as it is; what came of it is looked at in
+# 68_replay_ends. (REPLAY_SECONDS makes it quicker by hand.)
 . "${0%/*}/lib.sh"
 needs transfer dataplane
 
