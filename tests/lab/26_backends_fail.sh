@@ -102,7 +102,8 @@ expect_equal "a connection is idle" 2 "$who"
 since=$(now_ms)
 cut_off add 2
 goes_down "cut off" 2 "$since"
-until_true 5 bash -c "'$ROOT/tests/lab/telemetry.py' '$(telemetry_socket)' /dropgate/backends | jq -e '.a2.reason == \"silent\"'"
+is_silent() { [[ $(backends | jq -r .a2.reason) == silent ]]; }
+until_true 5 is_silent
 sleep 2 # whoever has answered anything within what a probe may take is only busy (tcp/watch.c)
 echo >&"${IDLE[1]}"
 read -r -t 20 who <&"${IDLE[0]}"
@@ -130,8 +131,8 @@ read -r -t 20 who <&"${HELD[0]}"
 expect_equal "a connection is held" 3 "$who"
 sed -i -e 's/^\[backend [ab][34]\]/&\ndrain = yes/' "$conf"
 kill -HUP "$(proc_pid dataplane)"
-until_true 10 bash -c "'$ROOT/tests/lab/telemetry.py' '$(telemetry_socket)' /dropgate/backends | jq -e '.b4.draining == 1'" ||
-    fail "the gateway lets them drain"
+drains() { backends | jq -e '.b4.draining == 1'; }
+until_true 10 drains || fail "the gateway lets them drain"
 new=$(client curl -sS -Z --parallel-max 10 -m 10 -H 'Connection: close' "http://$VIP4/?[1-40]" 2>>"$LOGS/visits.log")
 expect_equal "while two drain, 40 are served by the third" "40 2" "$(sort <<<"$new" | uniq -c | awk '{print $1, $2}')"
 echo >&"${HELD[1]}"

@@ -96,8 +96,8 @@ load new4 "http://$VIP4/" --connections 10 --header 'Connection: close'
 slow "http://$VIP4:82/large" >"$work/side.large" 2>&1 &
 side_large=$!
 for n in 1 2 3 4 5 6; do slow "http://$VIP4/large" >"$work/shop$n.large" 2>&1 & shop_large[n]=$!; done
-until_true 10 bash -c "telemetry() { '$ROOT/tests/lab/telemetry.py' '$(telemetry_socket)' /dropgate/tables; }
-    telemetry | jq -e '.flows >= 57'" || fail "all loads are at it"
+all_there() { telemetry /dropgate/tables | jq -e '.flows >= 57'; }
+until_true 10 all_there || fail "all loads are at it"
 
 for round in 1 2; do
     reload "2 3" '[tcp]\nidle = 10m\nhead_timeout = 5s\n[guard]\nsource_rate = 30000\n[budgets]\nresets = 500\n'

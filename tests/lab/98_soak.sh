@@ -39,5 +39,6 @@ stop_flood
 expect_equal "nothing of the flood reached the backend" 0 "$FLOOD_REACHED"
 expect_at_most "the gateway did not grow (KiB)" 4096 $(($(resident dataplane) - gateway_before))
 expect_at_most "the purchase service did not grow (KiB)" 8192 $(($(resident control) - control_before))
-until_true 60 bash -c "'$ROOT/tests/lab/telemetry.py' '$(telemetry_socket)' /dropgate/tables | jq -e '.flows < 16 and .held == 0'" ||
+emptied() { telemetry /dropgate/tables | jq -e '.flows < 16 and .held == 0'; }
+until_true 60 emptied ||
     fail "flows and held requests go when they are done" "$(telemetry /dropgate/tables)"

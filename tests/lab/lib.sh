@@ -198,7 +198,7 @@ needs() {
 # --- the dataplane's own account --------------------------------------------------------------------------------
 
 telemetry() { # telemetry /dropgate/verdicts: the answer as JSON
-    "$ROOT/tests/lab/telemetry.py" "$(telemetry_socket)" "$1"
+    "$TOOLS/telemetry" "$(telemetry_socket)" "$1"
 }
 
 telemetry_socket() { printf '/var/run/dpdk/%s/dpdk_telemetry.v2' "dropgate-$DROPGATE_LAB"; }
