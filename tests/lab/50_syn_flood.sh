@@ -3,6 +3,7 @@
 # Shoppers buy while spoofed SYNs flood in as fast as the lab can send: nobody notices, nothing reaches the backend.
 . "${0%/*}/lib.sh"
 needs control dataplane
+end_left_over
 sale=$(new_sale 300)
 
 start_flood

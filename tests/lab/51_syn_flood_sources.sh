@@ -5,10 +5,7 @@
 # SYN-ACKs that it did not ask for with RSTs, as victims do.
 . "${0%/*}/lib.sh"
 needs control
-# What an earlier crowd of clients has left is still being closed: tens of thousands of connections that send FINs. Their
-# kernel is told when the next device has no room, tries again every half second, all of them in step, and gives up after
-# ten times: a shopper's SYN among them would share that fate (TCPRetransFail, TCPAbortOnTimeout). No real line says so.
-until_true 60 bash -c "! ip netns exec $DROPGATE_LAB-client ss -Htn state fin-wait-1 state last-ack | grep -q ." || true
+end_left_over
 
 cleanup() { proc_stop dataplane; } # the next scenario gets the limits that it expects
 

@@ -279,6 +279,16 @@ expect_invariants() { # expect_invariants SALE: every invariant that the ledger 
 
 # --- the flood --------------------------------------------------------------------------------------------------
 
+# end_left_over: what an earlier crowd of clients has left is still being closed: thousands of connections that send FINs.
+# Their kernel is told when the next device has no room, tries again every half second, all of them in step, and gives up
+# after ten times: a shopper's SYN among them would share that fate (TCPRetransFail, TCPAbortOnTimeout). No real line says so.
+# A kernel that cannot end them (INET_DIAG_DESTROY) is waited for.
+end_left_over() {
+    client ss -HtnK state fin-wait-1 state last-ack >/dev/null 2>&1 || true
+    until_true 60 nothing_left_over || true
+}
+nothing_left_over() { [[ -z $(client ss -Htn state fin-wait-1 state last-ack) ]]; }
+
 # start_flood [FLOOD-OPTION…]: spoofed SYNs to the shop's service, counted where they are sent, where they are answered
 # and where the backend would see them. It gives way to all others: what it takes from them on two processors would be
 # the machine's failure, not the gateway's.
