@@ -3,9 +3,11 @@
 # Copyright (c) 2026, the Dropgate authors
 #
 # A client that is refused in the ways that a browser or curl would not be: pipelined, in pieces, with bodies that it sends to
-# their end. Whatever it does, it reads whole answers in order, then the refusal, then the end, and no reset.
+# their end. Whatever it does, it reads whole answers in order, then the refusal, then the end, and no reset. All ways are
+# gone at once, on a connection each.
 #   refusals.py HOST PORT ALLOWED REFUSED     prints one line per way: its name and the statuses that it read
 
+import concurrent.futures
 import socket
 import sys
 import time
@@ -130,10 +132,16 @@ def expects(c, yes, no):
 WAYS = [pipelined, pipelined_deep, pipelined_apart, kept_alive, head_in_pieces, first_head_in_pieces,
         ends_with_it, small_body, large_body, large_body_kept_alive, expects]
 
+def go(way, host, port, allowed, refused):
+    try:
+        return way(Client(host, port), allowed, refused)
+    except (OSError, ValueError) as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
 if __name__ == "__main__":
     host, port, allowed, refused = sys.argv[1:]
-    for way in WAYS:
-        try:
-            print(way.__name__, *way(Client(host, int(port)), allowed, refused))
-        except (OSError, ValueError) as error:
-            print(way.__name__, f"{type(error).__name__}: {error}")
+    with concurrent.futures.ThreadPoolExecutor(len(WAYS)) as pool:
+        under_way = [pool.submit(go, way, host, int(port), allowed, refused) for way in WAYS]
+        for way, going in zip(WAYS, under_way):
+            print(way.__name__, *going.result())
