@@ -48,7 +48,7 @@ half_ends
 
 # A slab for 1,000: the oldest unfinished heads go, and never a whole one.
 lab_config dropgate.conf "$LAB_DIR/half.conf"
-printf '\n[tables]\nheld = 1000\n' >>"$LAB_DIR/half.conf"
+printf '\n[tables]\nheld = 1000\n[tcp]\nhead_timeout = 5s\n' >>"$LAB_DIR/half.conf"
 start_dataplane "$LAB_DIR/half.conf" || fail "the gateway starts with a small slab"
 half 5000
 expect_at_most "no more are held than there is room for" 1000 "$(table held)"
