@@ -242,7 +242,7 @@ void worker_burst(struct worker *worker, enum port_side side, struct rte_mbuf **
     }
     drop(worker, refused, refusals);
     if (worker->steer != NULL)
-        worker->shard->verdicts[VERDICT_HANDOVER_FULL] += handover_deliver(&worker->handover);
+        worker->shard->verdicts[VERDICT_HANDOVER_FULL] += handover_deliver(&worker->handover, side);
     decide(worker, frames, mbufs, ours);
 }
 

@@ -98,16 +98,25 @@ void handover_disconnect(struct handover *const ends[], uint32_t count)
     }
 }
 
-/* What the ring does not take is freed. */
-static uint32_t enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint32_t count)
+/* What the ring does not take, or what is more than `room`, is freed. */
+static uint32_t enqueue(struct rte_ring *ring, struct rte_mbuf **mbufs, uint32_t count,
+                        uint32_t room)
 {
-    uint32_t done = rte_ring_sp_enqueue_burst(ring, (void *const *)mbufs, count, NULL);
+    uint32_t done =
+        rte_ring_sp_enqueue_burst(ring, (void *const *)mbufs, RTE_MIN(count, room), NULL);
     if (done < count)
         rte_pktmbuf_free_bulk(mbufs + done, count - done);
     return count - done;
 }
 
-uint32_t handover_deliver(struct handover *end)
+/* How many received frames of that side a ring still takes. */
+static uint32_t room_for(const struct rte_ring *ring, enum port_side side)
+{
+    const uint32_t room = rte_ring_free_count(ring), kept = side == OUTSIDE ? HANDOVER_INSIDE : 0;
+    return room > kept ? room - kept : 0;
+}
+
+uint32_t handover_deliver(struct handover *end, enum port_side side)
 {
     uint32_t lost = 0;
     while (end->staged != 0) {
@@ -116,7 +125,8 @@ uint32_t handover_deliver(struct handover *end)
         end->staged &= end->staged - 1;
         end->to[owner].count = 0;
         end->given += count;
-        lost += enqueue(end->to[owner].ring, end->to[owner].mbufs, count);
+        lost += enqueue(end->to[owner].ring, end->to[owner].mbufs, count,
+                        room_for(end->to[owner].ring, side));
     }
     return lost;
 }
@@ -132,5 +142,5 @@ uint16_t handover_take(struct handover *end, uint32_t from, struct rte_mbuf **mb
 uint32_t handover_send(struct handover *end, enum port_side side, struct rte_mbuf **mbufs,
                        uint16_t count)
 {
-    return enqueue(end->port[side].ring, mbufs, count);
+    return enqueue(end->port[side].ring, mbufs, count, HANDOVER_RING);
 }

@@ -4,7 +4,9 @@
  * How frames pass between workers: a single-producer ring for each ordered pair takes received
  * frames to the client's owner, and where a port has fewer transmit queues than there are workers,
  * another takes what is to be sent to the queue's owner. Frames of one flow come by one ring and
- * leave by one ring, so they stay in order. A ring that is full loses frames, and never waits. */
+ * leave by one ring, so they stay in order. A ring that is full loses frames, and never waits; of
+ * one for received frames, the outside never takes the last part, so no flood of clients' frames
+ * loses what backends say, which is what their health is judged by. */
 #ifndef DROPGATE_DATAPLANE_NET_HANDOVER_H
 #define DROPGATE_DATAPLANE_NET_HANDOVER_H
 
@@ -17,7 +19,8 @@
 
 enum {
     HANDOVER_BURST = 64,
-    HANDOVER_RING = 2048 /* what a port of 1 Mpps brings while a worker naps, twice */
+    HANDOVER_RING = 2048, /* what a port of 1 Mpps brings while a worker naps, twice */
+    HANDOVER_INSIDE = HANDOVER_RING / 4 /* of these only the inside's frames may take */
 };
 
 /** One worker's end. All fields: written before start, then ro, but for the counts. A worker alone
@@ -66,8 +69,9 @@ static inline void handover_stage(struct handover *end, uint32_t owner, enum por
     end->staged |= UINT64_C(1) << owner;
 }
 
-/** Enqueues what is staged; returns how many frames were lost to full rings, and freed. */
-uint32_t handover_deliver(struct handover *end);
+/** Enqueues what is staged, all of it received on that side; returns how many frames were lost to
+ * full rings, and freed. */
+uint32_t handover_deliver(struct handover *end, enum port_side side);
 
 /** Takes up to HANDOVER_BURST frames that worker `from` has handed to us; returns how many. */
 uint16_t handover_take(struct handover *end, uint32_t from, struct rte_mbuf **mbufs);

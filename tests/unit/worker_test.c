@@ -209,6 +209,39 @@ static uint64_t counted(const struct rig *r, enum verdict verdict)
     return sum;
 }
 
+/* What a backend says to a client of that worker who has no flow, received by the inside's second
+ * queue. */
+static void push_answer(const struct rig *r, bool v6, uint32_t worker)
+{
+    struct frame_tcp t = {.v6 = v6,
+                          .to = {2, 0, 0, 0, 0, 0xb},
+                          .from = {2, 0, 0, 0, 0xc, 2},
+                          .source_port = 8080,
+                          .destination_port = 4000,
+                          .flags = TCP_ACK,
+                          .ttl = 60};
+    uint8_t bytes[FRAME_ROOM];
+    struct addr client;
+    memcpy(t.source, v6 ? "\x20\x01\x0d\xb8\0\0\0\1\0\0\0\0\0\0\0\2" : "\xc6\x12\x80\2",
+           v6 ? 16 : 4);
+    memcpy(t.destination, "\x24", 1);
+    do {
+        t.destination[v6 ? 4 : 3]++;
+        client = v6 ? addr_from_v6(t.destination)
+                    : addr_from_v4(__builtin_bswap32(0x24000000U + t.destination[3]));
+    } while (steer_client(&r->steer, INSIDE, &client) != worker);
+    receive(INSIDE, 1, bytes, frame_write(bytes, &t));
+}
+
+static void forget_sent(void)
+{
+    struct rte_mbuf *mbuf;
+    for (int side = 0; side < PORT_SIDES; side++)
+        for (uint32_t queue = 0; queue < MOST; queue++)
+            while (rte_ring_dequeue(out[side][queue], (void **)&mbuf) == 0)
+                rte_pktmbuf_free(mbuf);
+}
+
 /* Takes the SYN-ACKs that have left by `queues` queues: each client's are as many as it sent, and
  * in the order in which it did. */
 static void expect_answers(uint32_t queues)
@@ -280,15 +313,22 @@ static void with_a_queue_for_each_worker_nothing_is_sent_by_others(void **state)
     rig_free(r);
 }
 
-static void what_a_full_ring_does_not_take_is_counted_and_freed(void **state)
+/* A client whose packets the second of two workers decides about. */
+static uint32_t client_of_second(const struct rig *r)
 {
-    (void)state;
-    enum { MORE = 200, SENT = HANDOVER_RING - 1 + MORE };
-    struct rig *r = rig_new(2, 1);
     uint32_t client = 0;
     struct addr addr = client_of(client);
     while (steer_client(&r->steer, OUTSIDE, &addr) != 1)
         addr = client_of(++client);
+    return client;
+}
+
+static void what_a_full_ring_does_not_take_is_counted_and_freed(void **state)
+{
+    (void)state;
+    enum { MORE = 200, SENT = HANDOVER_RING - 1 - HANDOVER_INSIDE + MORE };
+    struct rig *r = rig_new(2, 1);
+    const uint32_t client = client_of_second(r);
     for (uint32_t i = 0; i < SENT; i++)
         push(client, i, 0);
     for (int i = 0; i < SENT / WORKER_BURST + 1; i++) /* the other one is away */
@@ -296,6 +336,32 @@ static void what_a_full_ring_does_not_take_is_counted_and_freed(void **state)
     assert_int_equal(counted(r, VERDICT_HANDOVER_FULL), MORE);
     assert_int_equal(r->worker[0].handover.given, SENT);
     rig_free(r); /* what still waits is freed with the ring */
+}
+
+/* The first worker receives, for one client of the second's, a flood outside, and inside what its
+ * backend of that family says to it. */
+static void a_flood_outside_loses_nothing_that_backends_send_to_the_same_worker(void **state)
+{
+    (void)state;
+    enum { FLOOD = 2 * HANDOVER_RING, ANSWERS = HANDOVER_INSIDE };
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct rig *r = rig_new(2, 2); /* the inside's second queue is the first worker's, too */
+        for (uint32_t i = 0; i < FLOOD; i++)
+            push(client_of_second(r), i, 0);
+        for (int i = 0; i < FLOOD / WORKER_BURST + 1; i++) /* the other one is away */
+            worker_round(&r->worker[0]);
+        const uint64_t lost = counted(r, VERDICT_HANDOVER_FULL);
+        assert_in_range(lost, 1, FLOOD - 1);
+        for (uint32_t i = 0; i < ANSWERS; i++)
+            push_answer(r, v6, 1);
+        for (int i = 0; i < ANSWERS / WORKER_BURST + 1; i++)
+            worker_round(&r->worker[0]);
+        assert_int_equal(counted(r, VERDICT_HANDOVER_FULL), lost);
+        run(r, FLOOD / WORKER_BURST + 2);
+        assert_int_equal(r->worker[1].shard->verdicts[VERDICT_INSIDE_RESET], ANSWERS);
+        forget_sent();
+        rig_free(r);
+    }
 }
 
 /* The clock is the real one: where a second ends meanwhile, twice the rate passes. */
@@ -674,6 +740,7 @@ int main(void)
         cmocka_unit_test(two_workers_share_two_ports_with_one_queue_each),
         cmocka_unit_test(with_a_queue_for_each_worker_nothing_is_sent_by_others),
         cmocka_unit_test(what_a_full_ring_does_not_take_is_counted_and_freed),
+        cmocka_unit_test(a_flood_outside_loses_nothing_that_backends_send_to_the_same_worker),
         cmocka_unit_test(syns_over_their_sources_rate_are_dropped_before_they_are_handed_over),
         cmocka_unit_test(an_allowed_source_is_handed_over_however_much_it_sends),
         cmocka_unit_test(what_the_port_has_verified_stays_verified),
