@@ -12,10 +12,9 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "tests/unit/wire.h"
+#include "tests/unit/flood.h"
 
-/* What passes before a flow's count is full: one in four is counted, by chance. */
-enum { BURST = 4 * 255, FLOOD = 20 * BURST, SECOND = 1000 };
+enum { SECOND = 1000 };
 
 static char block[1449];
 static const char last_request[] = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -31,14 +30,7 @@ static struct wire_talk open_talk(struct wire *w)
 /* So many copies of a client's segment arrive; returns how many went on. */
 static uint32_t flood(struct wire *w, const struct wire_segment *segment, uint32_t count)
 {
-    uint32_t passed = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const enum verdict verdict = wire_send(w, segment, FROM_CLIENT);
-        assert_true(verdict == VERDICT_FORWARDED || verdict == VERDICT_EXCESS);
-        passed += verdict == VERDICT_FORWARDED;
-        wire_forget_frames(w);
-    }
-    return passed;
+    return flood_send(w, segment, count, 0, VERDICT_FORWARDED);
 }
 
 static void a_flood_of_duplicate_acknowledgements_is_dropped(void **state)
@@ -46,7 +38,7 @@ static void a_flood_of_duplicate_acknowledgements_is_dropped(void **state)
     struct wire *w = wire_of(state);
     struct wire_talk t = open_talk(w);
     const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
-    assert_in_range(flood(w, &ack, FLOOD), BURST / 2, 2 * BURST);
+    flood_expect_limited(flood(w, &ack, FLOOD), 0);
     assert_int_equal(w->shard->verdicts[VERDICT_EXCESS],
                      FLOOD - (w->shard->verdicts[VERDICT_FORWARDED] - 1));
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "what moves something goes on");
@@ -62,7 +54,7 @@ static void a_flood_of_old_data_is_dropped(void **state)
     const struct wire_segment old = wire_data(&t, FROM_CLIENT, TCP_ACK, block);
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, block);
     wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
-    assert_in_range(flood(w, &old, FLOOD), BURST / 2, 2 * BURST);
+    flood_expect_limited(flood(w, &old, FLOOD), 0);
 }
 
 /* The kept-alive connection of `request`, which its backend has. */
@@ -91,7 +83,7 @@ static void what_is_dropped_buys_nothing(void **state)
         assert_int_equal(wire_send(w, &gap, FROM_CLIENT), VERDICT_SCAN_GAP);
         wire_quiet(w);
     }
-    assert_in_range(passed, BURST / 2, 2 * BURST);
+    flood_expect_limited(passed, 0);
 }
 
 static void a_byte_behind_a_hole_is_one_byte(void **state)
@@ -107,24 +99,13 @@ static void a_byte_behind_a_hole_is_one_byte(void **state)
         body.seq += AHEAD;
         assert_int_equal(flood(w, &body, 1), 1);
     }
-    assert_in_range(passed, BURST / 2, 2 * (BURST + ROUNDS * 4 * 8));
+    assert_in_range(passed, FLOOD_BURST / 2, 2 * (FLOOD_BURST + ROUNDS * 4 * 8));
 }
 
-/* Copies of a segment behind the last request arrive, `each_ms` apart; returns how many of them
- * were answered. */
-static uint32_t flood_behind(struct wire *w, const struct wire_segment *segment, uint32_t count,
-                             uint32_t each_ms)
+/* Copies of a segment behind the last request arrive; returns how many of them were answered. */
+static uint32_t flood_behind(struct wire *w, const struct wire_segment *segment, uint32_t count)
 {
-    uint32_t answered = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const enum verdict verdict = wire_send(w, segment, FROM_CLIENT);
-        assert_true(verdict == VERDICT_AFTER_LAST || verdict == VERDICT_EXCESS);
-        assert_int_equal(wire_pending(w), verdict == VERDICT_AFTER_LAST);
-        answered += verdict == VERDICT_AFTER_LAST;
-        wire_forget_frames(w);
-        wire_wait(w, each_ms);
-    }
-    return answered;
+    return flood_send(w, segment, count, 0, VERDICT_AFTER_LAST);
 }
 
 static void behind_a_hole_after_the_last_request_neither(void **state)
@@ -138,9 +119,9 @@ static void behind_a_hole_after_the_last_request_neither(void **state)
     uint32_t passed = 0;
     for (int i = 0; i < ROUNDS; i++) {
         passed += flood(w, &ack, FLOOD / ROUNDS);
-        flood_behind(w, &gap, 1, 0);
+        flood_behind(w, &gap, 1);
     }
-    assert_in_range(passed, BURST / 2, 2 * BURST);
+    flood_expect_limited(passed, 0);
 }
 
 static void a_flood_behind_a_hole_after_the_last_request_is_dropped(void **state)
@@ -149,10 +130,10 @@ static void a_flood_behind_a_hole_after_the_last_request_is_dropped(void **state
     struct wire_talk t = open_http(w, last_request);
     struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
     gap.seq++;
-    assert_in_range(flood_behind(w, &gap, FLOOD, 0), BURST / 2, 2 * BURST);
+    flood_expect_limited(flood_behind(w, &gap, FLOOD), 0);
     for (uint16_t i = 0; i < FLOOD / 10; i++) { /* what is new is answered for ever */
         const struct wire_segment next = wire_data(&t, FROM_CLIENT, TCP_ACK, "n");
-        assert_int_equal(flood_behind(w, &next, 1, 0), 1);
+        assert_int_equal(flood_behind(w, &next, 1), 1);
         t.client.next++;
     }
 }
@@ -168,7 +149,7 @@ static void moving_a_little_buys_little(void **state)
         wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "b");
         wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
     }
-    assert_in_range(passed, BURST / 2, 2 * (BURST + 20 * 4 * 8));
+    assert_in_range(passed, FLOOD_BURST / 2, 2 * (FLOOD_BURST + 20 * 4 * 8));
 }
 
 static void with_time_some_pass_again(void **state)
@@ -188,8 +169,7 @@ static void and_no_more_than_some_while_nothing_else_comes(void **state)
     struct wire *w = wire_of(state);
     struct wire_talk t = open_http(w, last_request);
     const struct wire_segment more = wire_data(&t, FROM_CLIENT, TCP_ACK, "m");
-    assert_in_range(flood_behind(w, &more, FLOOD, STEP), BURST / 2 + SECONDS * 20,
-                    2 * BURST + SECONDS * 120);
+    flood_expect_limited(flood_send(w, &more, FLOOD, STEP, VERDICT_AFTER_LAST), SECONDS);
 }
 
 static void nor_once_the_connection_has_closed(void **state)
@@ -201,13 +181,9 @@ static void nor_once_the_connection_has_closed(void **state)
     wire_begin(w);
     wire_close(w, &t, FROM_CLIENT);
     const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
-    uint32_t passed = 0;
-    for (uint32_t i = 0; i < COUNT; i++) {
-        passed += flood(w, &ack, 1);
-        wire_wait(w, STEP);
-    }
+    const uint32_t passed = flood_send(w, &ack, COUNT, STEP, VERDICT_FORWARDED);
     wire_expect_tables(w, 1, 0);
-    assert_in_range(passed, BURST / 2 + SECONDS * 20, 2 * BURST + SECONDS * 120);
+    flood_expect_limited(passed, SECONDS);
 }
 
 static void the_backend_is_not_limited(void **state)
@@ -226,8 +202,8 @@ static void what_is_observed_is_counted_and_passes(void **state)
     wire_begin(w);
     const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
     assert_int_equal(flood(w, &ack, FLOOD), FLOOD);
-    assert_in_range(w->shard->verdicts[VERDICT_EXCESS_OBSERVED], FLOOD - 2 * BURST,
-                    FLOOD - BURST / 2);
+    assert_in_range(w->shard->verdicts[VERDICT_EXCESS_OBSERVED], FLOOD - 2 * FLOOD_BURST,
+                    FLOOD - FLOOD_BURST / 2);
 }
 
 /* ---- honest ---- */

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "tests/unit/flood.h"
 #include "tests/unit/refuse_talk.h"
 
 /* ---- what is lost ---- */
@@ -263,21 +264,10 @@ static void the_refusal_is_as_new_as_all_that_came_before(void **state)
 
 /* ---- floods ---- */
 
-enum { FLOOD = 20000, MOST = 2 * 4 * 255 }; /* one in four is counted, up to 255 */
-
-/* So many copies of a client's segment arrive, `each_ms` apart; returns how many were taken. */
-static uint32_t flood(struct wire *w, const struct wire_segment *segment, uint32_t count,
-                      uint32_t each_ms)
+/* So many copies of a client's segment arrive; returns how many were taken. */
+static uint32_t flood(struct wire *w, const struct wire_segment *segment, uint32_t count)
 {
-    uint32_t taken = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const enum verdict verdict = wire_send(w, segment, FROM_CLIENT);
-        assert_true(verdict == VERDICT_REFUSAL_TAKEN || verdict == VERDICT_EXCESS);
-        taken += verdict == VERDICT_REFUSAL_TAKEN;
-        wire_forget_frames(w);
-        wire_wait(w, each_ms);
-    }
-    return taken;
+    return flood_send(w, segment, count, 0, VERDICT_REFUSAL_TAKEN);
 }
 
 static void a_flood_while_its_backend_answers_is_dropped(void **state)
@@ -286,8 +276,8 @@ static void a_flood_while_its_backend_answers_is_dropped(void **state)
     struct wire_talk t = pipelined(w);
     says(w, &t, ANSWER, t.client.next);
     const struct wire_segment ack = wire_segment(&t, FROM_CLIENT, TCP_ACK);
-    const uint32_t passed = flood(w, &ack, FLOOD, 0);
-    assert_in_range(passed, 100, MOST);
+    const uint32_t passed = flood(w, &ack, FLOOD);
+    flood_expect_limited(passed, 0);
     assert_int_equal(w->shard->verdicts[VERDICT_EXCESS], FLOOD - passed);
     says(w, &t, ANSWER, t.client.next);
     from_client(w, &t, 0, "", VERDICT_REFUSAL_TAKEN);
@@ -310,8 +300,8 @@ static void what_lies_behind_a_hole_buys_no_more_of_it(void **state)
     gap.seq += AHEAD;
     uint32_t passed = 0;
     for (int i = 0; i < ROUNDS; i++)
-        passed += flood(w, &ack, FLOOD / ROUNDS, 0) + flood(w, &gap, 1, 0);
-    assert_in_range(passed, 100, MOST);
+        passed += flood(w, &ack, FLOOD / ROUNDS) + flood(w, &gap, 1);
+    flood_expect_limited(passed, 0);
 }
 
 static void a_flood_behind_a_hole_is_dropped_too(void **state)
@@ -321,19 +311,18 @@ static void a_flood_behind_a_hole_is_dropped_too(void **state)
     says(w, &t, ANSWER, t.client.next);
     struct wire_segment gap = wire_data(&t, FROM_CLIENT, TCP_ACK, "b");
     gap.seq++;
-    assert_in_range(flood(w, &gap, FLOOD, 0), 100, MOST);
+    flood_expect_limited(flood(w, &gap, FLOOD), 0);
     for (uint32_t i = 0; i < FLOOD / 10; i++) { /* what is new is taken for ever */
         from_client(w, &t, 0, "n", VERDICT_REFUSAL_TAKEN);
         wire_forget_frames(w);
     }
 }
 
-enum { STEP_MS = 1, COUNT = 8000, SECONDS = COUNT * STEP_MS / 1000 };
-
-/* Nothing else comes meanwhile. In each second some 60 are as good as honest. */
+/* Nothing else comes meanwhile. */
 static void expect_limited(struct wire *w, const struct wire_segment *segment)
 {
-    assert_in_range(flood(w, segment, COUNT, STEP_MS), 100 + SECONDS * 20, MOST + SECONDS * 120);
+    enum { STEP_MS = 1, COUNT = 8000, SECONDS = COUNT * STEP_MS / 1000 };
+    flood_expect_limited(flood_send(w, segment, COUNT, STEP_MS, VERDICT_REFUSAL_TAKEN), SECONDS);
     wire_expect_tables(w, 1, 0);
 }
 
