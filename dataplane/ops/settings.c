@@ -91,7 +91,7 @@ static const struct conf_row rows[] = {
     GATEWAY("idle", CONF_ENUM, idle, 0, 0, "adaptive", idle_modes, CONF_BOOT, "What a worker does without packets: sleep ever longer (adaptive), or spin (poll, for production)."),
     GATEWAY("hugepages", CONF_BOOL, hugepages, 0, 0, "no", NULL, CONF_BOOT, "Take packet buffers from hugepages, which must have been reserved."),
     GATEWAY("memory", CONF_SIZE, memory, 64 << 20, INT64_C(64) << 30, "256M", NULL, CONF_BOOT, "Memory for packet buffers and rings. Tables are counted by [tables]."),
-    GATEWAY("buffers", CONF_INT, buffers, 1024, 1 << 22, "32768", NULL, CONF_BOOT, "Packet buffers."),
+    GATEWAY("buffers", CONF_INT, buffers, 1024, 1 << 24, "32768", NULL, CONF_BOOT, "Packet buffers, of about 2.3 KB. At least what the rings of both ports hold, 1,024 per worker, and 2,048 from each worker to each other one: three workers may need more than the default, and four do."),
     GATEWAY("log_level", CONF_ENUM, log_level, 0, 0, "info", log_levels, CONF_RELOAD, "The least severe lines that are logged."),
     GATEWAY("state_dir", CONF_STRING, state_dir, 0, 255, "", NULL, CONF_RELOAD, "Directory for what must outlive a restart: the last good copy of each feed. Only the gateway writes there, and it is of one gateway alone. Empty: nothing is kept."),
     PORT("outside"),

@@ -14,13 +14,13 @@
 #include "dataplane/net/steer.h"
 #include "dataplane/ops/numbers.h"
 
-/** Packet buffers of one worker: in its hands and in its cache; among several also a full ring on
- * its way to it (HANDOVER_RING). */
+/** Packet buffers of one worker: in its hands and in its cache; and a full ring (HANDOVER_RING) on
+ * its way to each of the others. */
 enum { SETTINGS_WORKER_BUFFERS = 1024, SETTINGS_HANDOVER_BUFFERS = 2048 };
 
 static inline int64_t settings_worker_buffers(int64_t workers)
 {
-    return workers * (SETTINGS_WORKER_BUFFERS + (workers > 1 ? SETTINGS_HANDOVER_BUFFERS : 0));
+    return workers * (SETTINGS_WORKER_BUFFERS + (workers - 1) * SETTINGS_HANDOVER_BUFFERS);
 }
 
 /** Processors that can be named: one for control and one per worker. */

@@ -592,6 +592,10 @@ static void the_process_has_a_name_cores_and_buffers(void **state)
                    "[gateway]\nworkers = 2\ncores = 0,1,2\nbuffers = 14335\n[outside]\n",
                    "[gateway] buffers = 14335: the rings of both ports hold 8192 and the workers "
                    "6144; allowed: at least 14336");
+    expect_refused("[outside]\n", /* a ring from each of them to each other one */
+                   "[gateway]\nworkers = 4\ncores = 0,1,2,3,4\nbuffers = 36863\n[outside]\n",
+                   "[gateway] buffers = 36863: the rings of both ports hold 8192 and the workers "
+                   "28672; allowed: at least 36864");
 }
 
 static void each_worker_has_a_processor_which_only_sleepers_share(void **state)
@@ -610,7 +614,7 @@ static void each_worker_has_a_processor_which_only_sleepers_share(void **state)
     expect_refused("[outside]\n", "[gateway]\nworkers = 3\ncores = 0,1,2\n[outside]\n",
                    "[gateway] cores = 0,1,2: want 4 processor numbers, separated by commas: "
                    "control, then one per worker");
-    char text[512] = "[gateway]\nbuffers = 262144\nworkers = 64\ncores = 0";
+    char text[512] = "[gateway]\nbuffers = 8331264\nworkers = 64\ncores = 0";
     for (int i = 0; i < 64; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), ",%d", 900 + i);
     strcat(text, "\n[outside]\n");
