@@ -19,7 +19,7 @@
     V(SYN_COOKIE,         "syn_cookie",           "SYN to a service, answered by a SYN cookie; nothing is stored") \
     V(ARP_ANSWERED,       "arp_answered",         "ARP request for an own address, answered") \
     V(ND_ANSWERED,        "nd_answered",          "neighbour solicitation for an own address, answered") \
-    V(NEIGHBOR,           "neighbor",             "ARP reply or neighbour advertisement, handed to the control thread") \
+    V(NEIGHBOR,           "neighbor",             "ARP reply or neighbour advertisement to the gateway; those from inside are handed to the control thread") \
     V(ECHO_ANSWERED,      "echo_answered",        "ICMP echo request to an own address, answered") \
     V(TOO_BIG,            "too_big",              "ICMP too-big about a packet of a flow, translated and passed on to its sender") \
     V(TOO_BIG_OURS,       "too_big_ours",         "ICMP too-big about bytes that the gateway has acknowledged: sent again in smaller segments") \

@@ -9,9 +9,13 @@
 
 enum { ND_TTL = 255, ECHO_TTL = 64 };
 
+/* Only backends' next hops are kept. Of others nothing is told: whoever is on the outside's link
+ * could fill the ring with it, and what backends say would be lost. */
 static void tell_neighbor(struct shard *shard, const struct frame *frame, const struct addr *addr,
                           const uint8_t *mac)
 {
+    if (frame->side != INSIDE)
+        return;
     struct message message = {.kind = MESSAGE_NEIGHBOR, .side = frame->side, .addr = *addr};
     memcpy(&message.mac, mac, sizeof message.mac);
     shard->output.tell(shard->output.context, &message);

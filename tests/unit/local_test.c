@@ -252,6 +252,22 @@ static void an_advertisement_without_a_usable_link_address_is_dropped(void **sta
     assert_int_equal(w->message_count, 0);
 }
 
+/* Whoever is there could fill the ring to the control thread, in which backends' probes go. */
+static void what_neighbors_outside_answer_is_told_to_nobody(void **state)
+{
+    struct wire *w = wire_of(state);
+    assert_int_equal(in_hex(w, OUTSIDE,
+                            "02000000000a 020000000c01 0806 0001 0800 06 04 0002 "
+                            "020000000c01 c6120002 02000000000a c6120001"),
+                     VERDICT_NEIGHBOR);
+    assert_int_equal(in_icmp6(w, OUTSIDE,
+                              "02000000000a 020000000c01 86dd 60000000 0020 3a ff" CLIENT6 VIP6
+                              "88 00 0000 60000000" CLIENT6 "02 01 020000000c01"),
+                     VERDICT_NEIGHBOR);
+    assert_int_equal(w->message_count, 0);
+    wire_quiet(w);
+}
+
 /* ---- echo ---- */
 
 /* Writes all checksums of an IPv4 ICMP frame, and lets it in. */
@@ -392,6 +408,7 @@ int main(void)
         WIRE_TEST_ONCE(a_solicitation_that_cannot_be_right_is_dropped),
         WIRE_TEST_ONCE(an_advertisement_is_handed_to_the_control_thread),
         WIRE_TEST_ONCE(an_advertisement_without_a_usable_link_address_is_dropped),
+        WIRE_TEST_ONCE(what_neighbors_outside_answer_is_told_to_nobody),
         WIRE_TEST_ONCE(an_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_ipv6_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_echo_request_to_a_group_or_from_a_bogon_is_not_answered),
