@@ -4,6 +4,7 @@
  * All of it lies in memory for secrets. */
 #include "dataplane/ops/keyring.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -15,6 +16,7 @@ struct keyring {
     uint64_t previous_until_ms;  /* unix time; 0 = there is none */
     uint64_t epoch;              /* of the keys derived last */
     bool derived, changed;       /* since then */
+    bool read;                   /* the current one comes from a file */
 };
 
 struct keyring *keyring_new(void)
@@ -35,12 +37,9 @@ void keyring_free(struct keyring *keyring)
     secret_free(keyring, sizeof *keyring);
 }
 
-int keyring_read(struct keyring *keyring, const char *path, uint64_t unix_ms, char why[MASTER_WHY])
+/* Wipes what it is given. Whether that is a new master. */
+static bool take(struct keyring *keyring, uint8_t master[MASTER_BYTES], uint64_t unix_ms)
 {
-    uint8_t master[MASTER_BYTES];
-    int error = master_read(path, master, why);
-    if (error != 0)
-        return error;
     bool same = memcmp(master, keyring->current, MASTER_BYTES) == 0; /* both are ours: no secret */
     if (!same && keyring->derived) {
         memcpy(keyring->previous, keyring->current, MASTER_BYTES);
@@ -49,9 +48,30 @@ int keyring_read(struct keyring *keyring, const char *path, uint64_t unix_ms, ch
     memcpy(keyring->current, master, MASTER_BYTES);
     if (!keyring->derived)
         memcpy(keyring->clock, master, MASTER_BYTES);
-    explicit_bzero(master, sizeof master);
+    explicit_bzero(master, MASTER_BYTES);
     keyring->changed |= !same;
     return !same;
+}
+
+int keyring_read(struct keyring *keyring, const char *path, uint64_t unix_ms, char why[MASTER_WHY])
+{
+    uint8_t master[MASTER_BYTES];
+    int error = master_read(path, master, why);
+    if (error != 0)
+        return error;
+    keyring->read = true;
+    return take(keyring, master, unix_ms);
+}
+
+int keyring_draw(struct keyring *keyring, uint64_t unix_ms)
+{
+    uint8_t master[MASTER_BYTES];
+    if (!keyring->read)
+        return 0;
+    if (getrandom(master, MASTER_BYTES, 0) != MASTER_BYTES)
+        return -EIO;
+    keyring->read = false;
+    return take(keyring, master, unix_ms);
 }
 
 static bool previous_over(const struct keyring *keyring, uint64_t unix_ms)

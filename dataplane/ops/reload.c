@@ -117,8 +117,7 @@ static void apply(struct reload *reload, struct settings *settings)
 /* Also when the setting is the same: the file may be another. */
 static int take_master(struct upkeep *upkeep, const struct settings *settings)
 {
-    const char *master = settings->cookie.master_file;
-    return master != NULL ? upkeep_take_master(upkeep, master) : 0;
+    return upkeep_take_master(upkeep, settings->cookie.master_file);
 }
 
 /* A reason that names a key gets its line, as those of a start have. */

@@ -30,7 +30,22 @@ static void roll_keys(struct upkeep *upkeep)
         upkeep_publish(upkeep, PART_KEYS, keyring_keys(upkeep->keyring, now));
 }
 
-int upkeep_take_master(struct upkeep *upkeep, const char *path)
+/* The file may have been given up because others know what is in it. */
+static int draw_master(struct upkeep *upkeep)
+{
+    int changed = keyring_draw(upkeep->keyring, unix_ms());
+    if (changed < 0)
+        log_error("cookie_master", "the kernel has no randomness to give; the master in use stays "
+                                   "in force");
+    else if (changed)
+        log_info("cookie_master",
+                 "no master_file any more: a master was drawn, which other gateways and a restart "
+                 "do not know; cookies of the one before are accepted for %d s more",
+                 COOKIE_LIFE_MS / 1000);
+    return changed < 0 ? changed : 0;
+}
+
+static int read_master(struct upkeep *upkeep, const char *path)
 {
     char why[MASTER_WHY];
     int changed = keyring_read(upkeep->keyring, path, unix_ms(), why);
@@ -48,6 +63,11 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path)
     else
         log_info("cookie_master", "%s: still the master in use", path);
     return 0;
+}
+
+int upkeep_take_master(struct upkeep *upkeep, const char *path)
+{
+    return path != NULL ? read_master(upkeep, path) : draw_master(upkeep);
 }
 
 /* ---- life ---- */

@@ -82,7 +82,8 @@ void upkeep_first_rules(struct upkeep *upkeep, struct rules *rules);
 int upkeep_lend(struct upkeep *upkeep);
 
 /** Reads the master key again; a new one is in force from the next round, beside the one before.
- * One that cannot be read changes nothing. Either is logged. Returns 0 or -errno. */
+ * One that cannot be read changes nothing. Without a file (NULL) one is drawn in the place of one
+ * that was read. Either is logged. Returns 0 or -errno. */
 int upkeep_take_master(struct upkeep *upkeep, const char *path);
 
 /** Takes new settings over. `parts` has those that follow from them alone, or NULL where one stays

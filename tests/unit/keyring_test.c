@@ -105,6 +105,25 @@ static void two_gateways_accept_each_others_cookies_exactly_when_they_share_a_fi
         keyring_free(all[i]);
 }
 
+static void without_a_file_any_more_a_master_is_drawn_beside_that_of_the_file(void **state)
+{
+    (void)state;
+    struct keyring *keyring = with_master(1), *leaked = with_master(1);
+    const uint64_t changed = start + 30000, end = changed + COOKIE_LIFE_MS;
+    const struct cookie_keys before = keys_of(keyring, start);
+    assert_int_equal(keyring_draw(keyring, changed), 1);
+    assert_true(keyring_due(keyring, changed));
+    const struct cookie_keys during = keys_of(keyring, changed);
+    assert_true(accepts(&before, &during, changed));
+    assert_int_equal(during.previous_until_ms, end);
+    const struct cookie_keys after = keys_of(keyring, end), stolen = keys_of(leaked, end);
+    assert_false(accepts(&stolen, &after, end));
+    assert_int_equal(keyring_draw(keyring, end), 0); /* a drawn one stays */
+    assert_false(keyring_due(keyring, end));
+    keyring_free(leaked);
+    keyring_free(keyring);
+}
+
 static void a_changed_master_overlaps_for_the_life_of_a_cookie(void **state)
 {
     (void)state;
@@ -221,6 +240,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(two_gateways_accept_each_others_cookies_exactly_when_they_share_a_file),
+        TEST(without_a_file_any_more_a_master_is_drawn_beside_that_of_the_file),
         TEST(a_changed_master_overlaps_for_the_life_of_a_cookie),
         TEST(a_second_change_within_the_overlap_drops_the_oldest),
         TEST(the_same_file_again_and_a_bad_one_change_nothing),

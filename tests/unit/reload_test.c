@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -559,6 +560,33 @@ static void a_rule_that_cannot_be_leaves_those_of_before(void **state)
     assert_string_equal(rule_in_force(r, 0)->name, "f");
 }
 
+/* Nobody trusts a master any more that was in a file which the configuration does not name. */
+static void a_master_file_that_is_taken_out_leaves_its_master_beside_a_drawn_one(void **state)
+{
+    struct rig *r = *state;
+    char text[512], path[] = "/tmp/reload_test.XXXXXX";
+    const int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(dprintf(file, "%064d\n", 1), 65);
+    snprintf(text, sizeof text, "%s[cookie]\nmaster_file = %s\n", BASE, path);
+    assert_int_equal(reload_with(r, text), 0);
+    const uint64_t now = (uint64_t)time(NULL) * 1000;
+    struct cookie_keys *of_file = keyring_keys(r->upkeep.keyring, now);
+    assert_false(keyring_due(r->upkeep.keyring, now));
+
+    assert_int_equal(reload_with(r, BASE), 0);
+    logged(r, "a master was drawn");
+    assert_true(keyring_due(r->upkeep.keyring, now));
+    struct cookie_keys *drawn = keyring_keys(r->upkeep.keyring, now);
+    assert_memory_not_equal(drawn->epoch, of_file->epoch, sizeof drawn->epoch);
+    assert_memory_equal(drawn->previous, of_file->epoch, sizeof drawn->previous);
+    assert_int_equal(reload_with(r, BASE), 0); /* and no other one at each reload */
+    assert_false(keyring_due(r->upkeep.keyring, now));
+    keyring_keys_free(of_file);
+    keyring_keys_free(drawn);
+    assert_int_equal(close(file) | unlink(path), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -580,6 +608,7 @@ int main(void)
         TEST(another_router_is_asked_for_at_once_and_the_old_one_used_until_then),
         TEST(rules_come_change_and_go_and_keep_their_slots),
         TEST(a_rule_that_cannot_be_leaves_those_of_before),
+        TEST(a_master_file_that_is_taken_out_leaves_its_master_beside_a_drawn_one),
         /* Last, for an event is written twenty times a second at most. */
         TEST(two_hundred_reloads_leave_nothing_behind),
         TEST(a_hundred_memberships_leave_nothing_behind),
