@@ -116,7 +116,8 @@ struct neighbors {
     struct {
         struct mac mac;
         bool known;
-        bool mute; /* it says nothing any more, while others of its services are well */
+        bool mute; /* it says nothing any more, to no worker's clients either, while others of its
+                      services are well */
     } backend[];
 };
 

@@ -31,7 +31,9 @@ struct backend_state {
     bool learned;   /* options are known */
     struct tcp_options options;
     struct backend_health well;
-    bool mute; /* as in struct neighbors */
+    uint64_t answered; /* requests, by all workers' counts, at the end of its last probe */
+    bool speaks;       /* so many more than at the end of the one before */
+    bool mute;         /* as in struct neighbors */
 };
 
 struct upkeep {
@@ -51,6 +53,7 @@ struct upkeep {
     struct backend_state *backends;
     uint8_t *health;       /* enum health of each backend, for balance_new. control: rw */
     bool rebalance;        /* health or options have changed since the last round */
+    bool hear;             /* who is down has begun to answer clients, or ceased */
     struct offers *offers; /* own copy of what was published last, with all the room */
     struct numbers *service_numbers, *backend_numbers;
     struct census **census; /* one per worker, NULL before it is needed */

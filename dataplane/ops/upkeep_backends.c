@@ -260,12 +260,17 @@ static void update_offers(struct upkeep *upkeep)
 }
 
 /* A process that is stopped, or a host that is gone: the connections that are open to it will not
- * end by themselves. */
-static bool says_nothing(const struct backend_health *well)
+ * end by themselves. Not one that answers clients, of whichever worker: it may only be too busy for
+ * its probes. Who has no next hop is not even asked. */
+static bool says_nothing(const struct backend_state *state)
 {
-    return well->health == HEALTH_DOWN &&
-           (well->reason == PROBE_SILENT || well->reason == PROBE_UNANSWERED ||
-            well->reason == REASON_RESPONSES || well->reason == REASON_NEXT_HOP);
+    const struct backend_health *well = &state->well;
+    if (well->health != HEALTH_DOWN)
+        return false;
+    if (well->reason == REASON_NEXT_HOP)
+        return true;
+    return !state->speaks && (well->reason == PROBE_SILENT || well->reason == PROBE_UNANSWERED ||
+                              well->reason == REASON_RESPONSES);
 }
 
 /* Of a service that has nobody else to lead clients to, none is. */
@@ -287,7 +292,7 @@ static bool mark_mute(struct upkeep *upkeep)
     if (mute == NULL)
         return false; /* as before: their requests wait */
     for (uint32_t i = 0; i < services->backend_count; i++)
-        mute[i] = says_nothing(&upkeep->backends[i].well);
+        mute[i] = says_nothing(&upkeep->backends[i]);
     for (uint32_t i = 0; i < services->count; i++)
         excuse(upkeep, &services->service[i], mute);
     for (uint32_t i = 0; i < services->backend_count; i++) {
@@ -302,16 +307,36 @@ static bool mark_mute(struct upkeep *upkeep)
  * that comes back cannot keep. */
 void upkeep_rebalance(struct upkeep *upkeep)
 {
-    if (!upkeep->rebalance)
-        return;
-    upkeep->rebalance = false;
-    update_offers(upkeep);
-    publish_balance(upkeep);
-    if (mark_mute(upkeep))
+    if (upkeep->rebalance) {
+        update_offers(upkeep);
+        publish_balance(upkeep);
+    }
+    if ((upkeep->rebalance || upkeep->hear) && mark_mute(upkeep))
         upkeep_publish(upkeep, PART_NEIGHBORS, upkeep_neighbors(upkeep));
+    upkeep->rebalance = upkeep->hear = false;
 }
 
 /* ---- health ---- */
+
+static uint64_t answered_by(const struct upkeep *upkeep, uint16_t backend)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < upkeep->worker_count; i++)
+        sum += __atomic_load_n(&upkeep->workers[i].shard->openings[backend].answered,
+                               __ATOMIC_RELAXED);
+    return sum;
+}
+
+/* Whether it has answered clients while it was probed. */
+static void hear_clients(struct upkeep *upkeep, uint16_t backend)
+{
+    struct backend_state *state = &upkeep->backends[backend];
+    const uint64_t answered = answered_by(upkeep, backend);
+    const bool speaks = answered != state->answered;
+    upkeep->hear |= speaks != state->speaks && state->well.health == HEALTH_DOWN;
+    state->answered = answered;
+    state->speaks = speaks;
+}
 
 static bool same_options(const struct tcp_options *a, const struct tcp_options *b)
 {
@@ -334,6 +359,7 @@ static void take_probe(struct upkeep *upkeep, const struct message *message)
     enum health_change change = health_probed(&state->well, (int)message->probe, message->status,
                                               upkeep->limits->probe_failures, health_clock());
     state->answering = message->probe == PROBE_ANSWERED;
+    hear_clients(upkeep, message->backend);
     if (message->connected)
         learn(upkeep, message->backend, &message->options);
     if (change == HEALTH_CAME_UP)
@@ -372,15 +398,6 @@ static void take_failed_openings(struct upkeep *upkeep, const struct message *me
     if (well->health == HEALTH_DOWN || is_last(upkeep, message->backend))
         return;
     take_health(upkeep, message->backend, health_failed(well, REASON_OPENINGS, health_clock()));
-}
-
-static uint64_t answered_by(const struct upkeep *upkeep, uint16_t backend)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < upkeep->worker_count; i++)
-        sum += __atomic_load_n(&upkeep->workers[i].shard->openings[backend].answered,
-                               __ATOMIC_RELAXED);
-    return sum;
 }
 
 /* Slow answers are better than none, and may be a few clients' doing: the last one stays. */

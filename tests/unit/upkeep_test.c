@@ -375,6 +375,28 @@ static void who_says_nothing_is_mute_while_others_are_well(void **state)
     assert_false(r->policy.row->neighbors->backend[1].mute);
 }
 
+/* It is too busy for its probes; the worker of a connection that has been quiet sees nothing of
+ * what others' clients get. */
+static void who_answers_clients_is_not_mute_however_its_probes_end(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message silent = probed(1, PROBE_SILENT);
+    tell(r, &two);
+    tell(r, &three);
+    for (int i = 0; i < 4; i++) {
+        r->openings[1].answered++;
+        tell(r, &silent);
+    }
+    assert_int_equal(used(r), 4);
+    assert_false(r->policy.row->neighbors->backend[1].mute);
+    tell(r, &silent); /* nobody since the one before */
+    assert_true(r->policy.row->neighbors->backend[1].mute);
+    r->openings[1].answered++;
+    tell(r, &silent);
+    assert_false(r->policy.row->neighbors->backend[1].mute);
+}
+
 static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
 {
     struct rig *r = *state;
@@ -558,6 +580,7 @@ int main(void)
         TEST(the_last_backend_of_a_service_is_not_taken_out_for_slow_answers),
         TEST(the_last_backend_of_a_service_is_left_to_its_probes),
         TEST(who_says_nothing_is_mute_while_others_are_well),
+        TEST(who_answers_clients_is_not_mute_however_its_probes_end),
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
