@@ -322,6 +322,23 @@ static inline bool says_nothing(const struct flow *flow, const struct packet *pa
            !seq_before(flow->from_client.end, segment->seq);
 }
 
+/* Whether it makes the client's stream end elsewhere than where it does: by a FIN before bytes that
+ * it has sent already, or bytes behind its FIN. Its backend takes such a FIN for an old duplicate;
+ * here the client would have ended, and what it goes on to send would be timed by nobody. Behind a
+ * last request bytes are discarded anyway. */
+static bool moves_end(const struct flow *flow, const struct window_segment *segment)
+{
+    const struct side *client = &flow->from_client;
+    const bool fin = (segment->flags & TCP_FIN) != 0;
+    const bool ended = states_client_ended((enum flow_state)flow->state);
+    const uint32_t end = segment->seq + segment->length + fin;
+    if (segment->flags & TCP_RST)
+        return false;
+    if (fin && !(ended && end == client->fin) && seq_before(end - 1, client->end))
+        return true;
+    return ended && !flow->after_last && seq_before(client->fin, end);
+}
+
 /* Whether the segment fits, and is not one too many that moves nothing: then it was `counted`. */
 static inline __attribute__((always_inline)) enum verdict
 weigh(struct shard *shard, struct flow *flow, enum direction from,
@@ -379,7 +396,9 @@ forward(struct shard *shard, struct frame *frame, const struct packet *packet, s
         return verdict;
     struct packet shorter;
     if (client && !says_nothing(flow, packet, &segment))
-        verdict = requests_read(shard, frame, &packet, &shorter, flow, &segment);
+        verdict = moves_end(flow, &segment)
+                      ? VERDICT_END_MOVED
+                      : requests_read(shard, frame, &packet, &shorter, flow, &segment);
     const bool surplus = verdict == VERDICT_AFTER_LAST;
     if (verdict != VERDICT_FORWARDED && !surplus)
         return verdict;

@@ -313,6 +313,58 @@ static void an_old_timestamp_is_dropped_and_an_old_number_too(void **state)
     }
 }
 
+/* Its backend has those bytes, and takes such a FIN for an old duplicate. */
+static void a_fin_before_bytes_that_the_client_has_sent_is_dropped(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_open(w, &t);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "some of a body");
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    struct wire_segment fin = wire_data(&t, FROM_CLIENT, TCP_FIN | TCP_ACK, "body");
+    fin.seq -= 5;
+    for (; fin.length > 0; fin.length--) { /* the last byte lacks, then more */
+        assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_END_MOVED);
+        assert_int_equal(flow_at(w->shard->flows, 0)->state, FLOW_ESTABLISHED);
+    }
+    fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    fin.seq--;
+    assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_END_MOVED);
+    wire_quiet(w);
+    wire_pass(w, &t, FROM_CLIENT, TCP_ACK, " and the rest");
+    wire_close(w, &t, FROM_CLIENT);
+}
+
+static void nothing_passes_behind_a_clients_fin_and_no_other_fin(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_open(w, &t);
+    struct wire_segment fin = wire_data(&t, FROM_CLIENT, TCP_FIN | TCP_ACK, "the end");
+    fin.seq += 100; /* what lies before it is under way, or lost */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wire_send(w, &fin, FROM_CLIENT), VERDICT_FORWARDED);
+        assert_int_equal(wire_out(w, INSIDE).flags, TCP_FIN | TCP_ACK);
+        struct wire_segment s = wire_data(&t, FROM_CLIENT, TCP_ACK, "1");
+        s.seq = fin.seq + fin.length; /* where the FIN is */
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_out(w, INSIDE);
+        s.seq++;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_END_MOVED);
+        s.flags = TCP_FIN | TCP_ACK;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_END_MOVED);
+        s.seq = t.client.next;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_END_MOVED);
+        wire_quiet(w);
+        s.flags = TCP_ACK;
+        assert_int_equal(wire_send(w, &s, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_out(w, INSIDE);
+    }
+    struct wire_segment reset = wire_segment(&t, FROM_CLIENT, TCP_RST);
+    reset.seq = fin.seq + fin.length + 2; /* in the window: that is for its receiver to say */
+    assert_int_equal(wire_send(w, &reset, FROM_CLIENT), VERDICT_FORWARDED);
+}
+
 static void malformed_options_are_dropped(void **state)
 {
     struct wire *w = wire_of(state);
@@ -587,6 +639,8 @@ int main(void)
         WIRE_TEST(data_beyond_the_window_is_dropped),
         WIRE_TEST(pitfall_28_an_ack_for_bytes_that_were_never_sent_is_dropped),
         WIRE_TEST(an_old_timestamp_is_dropped_and_an_old_number_too),
+        WIRE_TEST(a_fin_before_bytes_that_the_client_has_sent_is_dropped),
+        WIRE_TEST(nothing_passes_behind_a_clients_fin_and_no_other_fin),
         WIRE_TEST(malformed_options_are_dropped),
         WIRE_TEST(a_syn_ack_from_the_client_is_dropped),
         WIRE_TEST(an_exact_reset_is_passed_on_and_ends_the_flow),

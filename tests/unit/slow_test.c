@@ -223,6 +223,27 @@ static void a_body_that_drips_is_reset_behind_a_window(void **state)
     expect_reset(w, &t, VERDICT_SLOW_BODY);
 }
 
+/* Its backend has had that number, and takes it for an old duplicate. */
+static void a_fin_that_ends_nothing_does_not_stop_the_clock_of_a_body(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_open(w, &t);
+    const uint64_t begun = w->now_ms;
+    struct wire_segment fin = wire_segment(&t, FROM_CLIENT, TCP_FIN | TCP_ACK);
+    fin.seq--;
+    wire_send(w, &fin, FROM_CLIENT);
+    wire_forget_frames(w);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    while (wire_pending(w) == 0 && w->now_ms - begun < 60 * MINUTE) {
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, "b");
+        wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+        wait_for_frame(w, 50 * SECOND);
+    }
+    assert_in_range(w->now_ms - begun, MINUTE - SLOW_UNIT_MS, MINUTE + SLOW_UNIT_MS);
+    expect_reset(w, &t, VERDICT_SLOW_BODY);
+}
+
 static void no_rate_makes_a_body_last_for_ever(void **state)
 {
     struct wire *w = wire_of(state);
@@ -588,6 +609,7 @@ int main(void)
         SLOW_TEST(an_upload_at_2_kb_per_second_is_left_alone),
         SLOW_TEST(an_upload_through_a_tunnel_is_left_alone),
         SLOW_TEST(a_body_that_drips_is_reset_behind_a_window),
+        SLOW_TEST(a_fin_that_ends_nothing_does_not_stop_the_clock_of_a_body),
         SLOW_TEST(no_rate_makes_a_body_last_for_ever),
         SLOW_TEST(a_backend_without_room_is_not_its_clients_fault),
         SLOW_TEST(a_reader_that_pauses_for_5_seconds_is_left_alone),
