@@ -31,8 +31,10 @@ evicted() { # evicted: all of them, each for its reason
     telemetry /dropgate/verdicts | jq -e '.head_timeout >= 1000 and .slow_body >= 1000 and .slow_drain >= 1000'
 }
 
+# Again and again, with a pause: without one it would take most of both processors.
+echo 'function delay() return 5 end' >"$LAB_DIR/pause.lua"
 proc_start shopper "$LOGS/shopper.log" ip netns exec "$DROPGATE_LAB-client" \
-    wrk -t 1 -c 2 -d 60 --timeout 10 "http://$VIP4/v1/sales/$sale"
+    wrk -t 1 -c 2 -d 60 --timeout 10 -s "$LAB_DIR/pause.lua" "http://$VIP4/v1/sales/$sale"
 slow head -H -u "http://$VIP4/v1/sales/$sale"
 slow body -B -s 100000 -x 4 -u "http://$VIP4:$TRANSFER_PORT/sink"
 slow read -X -w 512 -y 1024 -n 9 -z 5 -u "http://$VIP4:$TRANSFER_PORT/1000000"
