@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # limit: 240
 # Two instances of the purchase service behind the gateway. First 200 shoppers arrive each second while one instance is killed
-# every five seconds: everything is sold once, and whoever asks again with the same key gets an answer, the same bytes from either.
+# every four seconds: everything is sold once, and whoever asks again with the same key gets an answer, the same bytes from either.
 # Then each is ended by SIGTERM under the same load: no shopper's connection notices.
 . "${0%/*}/lib.sh"
 needs postgres
@@ -56,10 +56,10 @@ finish() { # finish NAME SALE: all are answered, all is sold, and the ledger hol
     expect_invariants "$2"
 }
 
-sale=$(new_sale 4200)
-crowd killed "$sale" 4800 24 --replay 20 --cancel 10
+sale=$(new_sale 3000)
+crowd killed "$sale" 3600 18 --replay 20 --cancel 10
 open=0
-for second in 4 9 14 19; do
+for second in 3 7 11 15; do
     until_true 40 at killed $second || fail "second $second of the sale"
     n=$((1 + open % 2))
     proc_stop "instance-$n" KILL 2>>"$LOGS/kills.log"
