@@ -11,7 +11,7 @@ for round in idle busy; do
     sale=$(new_sale 200)
     if [[ $round == busy ]]; then
         proc_start shoppers "$LOGS/shoppers-end.log" ip netns exec "$DROPGATE_LAB-client" "$TOOLS/shoppers" --to "$VIP4:80" \
-            --to "[$VIP6]:80" --sale "$sale" --shoppers 400 --within 20 --prefix end- --history "$LAB_DIR/history-$sale.jsonl"
+            --to "[$VIP6]:80" --sale "$sale" --shoppers 400 --within 10 --prefix end- --history "$LAB_DIR/history-$sale.jsonl"
         until_true 20 grep -q '"granted":[1-9]' "$LOGS/shoppers-end.log"
     fi
     for program in dataplane control; do
