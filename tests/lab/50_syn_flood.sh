@@ -6,8 +6,8 @@ needs control dataplane
 end_left_over
 sale=$(new_sale 300)
 
-start_flood
 cookies=$(verdict syn_cookie)
+start_flood
 client "$TOOLS/shoppers" --to "$VIP4:80" --to "[$VIP6]:80" --sale "$sale" --shoppers 300 --within 5 --replay 10 \
     --timeout 30 --prefix flood- --history "$LAB_DIR/history-$sale.jsonl" --deadline 60 >"$LOGS/shoppers-flood.log" ||
     fail "every shopper is served" "$(tail -n 1 "$LOGS/shoppers-flood.log")"

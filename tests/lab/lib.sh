@@ -300,6 +300,8 @@ start_flood() {
     proc_start flood "$LOGS/flood.log" $netns-client nice -n 10 "$TOOLS/flood" --device dgc0 \
         --mac "$(gateway cat /sys/class/net/dgo/address)" --to "$VIP4:80" --to "[$VIP6]:80" "$@"
     until_true 5 test -s "$LOGS/flood.log"
+    # A kernel that groups processes by session (sched_autogroup) weighs the groups first, and nice only counts within one.
+    { echo 10 >"/proc/$(proc_pid flood)/autogroup"; } 2>/dev/null || true
 }
 
 # stop_flood: ends it; sets FLOOD_SENT, FLOOD_ANSWERED and FLOOD_REACHED.
