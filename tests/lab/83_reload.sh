@@ -84,10 +84,9 @@ until_true 20 backend_is b3 up || fail "the backends are known to answer"
 
 # Who has begun with what is about to be removed: at 256 kB/s it takes some 8 s.
 slow() { client curl -sS -m 60 --limit-rate 256k -o /dev/null -w '%{http_code} %{size_download}\n' "$@"; }
-seconds=10
-load() { # load NAME URL [WRK-OPTION…]
+load() { # load NAME URL [WRK-OPTION…]: until it is told to end
     proc_start "load-$1" "$work/$1.wrk" ip netns exec "$DROPGATE_LAB-client" \
-        wrk --threads 1 --duration ${seconds}s --timeout 10s "${@:3}" "$2"
+        wrk --threads 1 --duration 120s --timeout 10s "${@:3}" "$2"
 }
 start_flood --rate 5000
 load keep4 "http://$VIP4/" --connections 20
@@ -132,6 +131,7 @@ refused "so is a key that only a restart takes" "$conf:${line%%:*}: [tables] flo
 expect "and neither has changed anything" backend_known a3
 
 for name in keep4 keep6 new4; do
+    kill -INT "$(proc_pid "load-$name")"
     proc_wait "load-$name" || fail "wrk ends well ($name)"
     report=$(<"$work/$name.wrk")
     answered=$(awk '/requests in/ { print $1 }' <<<"$report")
