@@ -72,6 +72,14 @@ _Static_assert(offsetof(struct flow, from_client) == 64 && offsetof(struct flow,
                "what belongs together shares a cache line");
 _Static_assert(sizeof(struct flow) <= 192, "a flow is at most three cache lines");
 
+/** Of HTTP: whether its backend may lack bytes of a body before others that it was sent; which the
+ * client has to send, so that the body is not complete. */
+static inline bool flow_has_hole(const struct flow *flow)
+{
+    return !flow->delivering && !flow->after_last &&
+           seq_before(flow->from_backend.acked, flow->owned_end);
+}
+
 struct flows;
 
 /** A table for `capacity` (1..2^27) flows, hashed under `key`. NULL when memory is short. */

@@ -51,11 +51,11 @@ void forward_begin(struct shard *shard, struct flow *flow)
 }
 
 /* Idle connections are everybody's. Of a body, bytes may be under way that a backend does not take:
- * then it is not certain whose doing it was. */
+ * then it is not certain whose doing it was; unless others before them have not come. */
 static bool deserves_strike(const struct flow *flow, enum slow_phase phase)
 {
     if (phase == SLOW_BODY)
-        return flow->from_client.end == flow->from_backend.acked;
+        return flow->from_client.end == flow->from_backend.acked || flow_has_hole(flow);
     return phase == SLOW_HEAD || phase == SLOW_DRAIN;
 }
 

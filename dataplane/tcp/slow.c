@@ -65,11 +65,16 @@ static bool head_waits(const struct flow *flow)
     return closed(&flow->from_client, &flow->from_backend, flow->scan.next);
 }
 
+/* A body over a hole has been passed over, and is not complete for all that; nor does a FIN behind
+ * it change that. */
 static enum http1_part part_of(const struct flow *flow, bool http)
 {
-    if (!http || flow->after_last || states_client_ended(flow->state))
+    if (!http || flow->after_last)
         return HTTP1_BETWEEN;
-    return http1_part(&flow->scan.parser);
+    if (flow_has_hole(flow))
+        return HTTP1_IN_BODY;
+    return states_client_ended((enum flow_state)flow->state) ? HTTP1_BETWEEN
+                                                             : http1_part(&flow->scan.parser);
 }
 
 static uint32_t head_start(const struct flow *flow)

@@ -30,7 +30,7 @@
 enum slow_phase {
     SLOW_NONE,   /* nothing: not open, or closed */
     SLOW_HEAD,   /* a later request's head has begun and is not complete */
-    SLOW_BODY,   /* bytes of a request's body are to come */
+    SLOW_BODY,   /* bytes of a request's body are to come, or have left a hole */
     SLOW_DRAIN,  /* the client has not acknowledged all that its backend has sent, or leaves it no
                     room to send more */
     SLOW_IDLE,   /* nothing is asked, nothing under way */

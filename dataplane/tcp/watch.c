@@ -74,8 +74,11 @@ static void blame(struct shard *shard, uint32_t backend, const struct flow *flow
  * held bytes under way, are not its fault. */
 static bool has_all(const struct shard *shard, const struct flow *flow)
 {
-    bool http = shard->policy.services->service[flow->service].protocol == SERVICE_HTTP;
-    return !flow->delivering && (!http || http1_part(&flow->scan.parser) == HTTP1_BETWEEN);
+    if (flow->delivering)
+        return false;
+    if (shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
+        return true;
+    return http1_part(&flow->scan.parser) == HTTP1_BETWEEN && !flow_has_hole(flow);
 }
 
 /* Whether the flow in a place is still watched. */

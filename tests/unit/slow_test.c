@@ -244,6 +244,60 @@ static void a_fin_that_ends_nothing_does_not_stop_the_clock_of_a_body(void **sta
     expect_reset(w, &t, VERDICT_SLOW_BODY);
 }
 
+/* An open connection whose upload is there but for 99 bytes in its middle. */
+static struct wire_talk but_for_a_hole(struct wire *w, uint8_t flags)
+{
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    wire_ask(w, &t, "PUT / HTTP/1.1\r\nHost: a.b\r\nContent-Length: 100\r\n\r\n");
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    struct wire_segment last = wire_data(&t, FROM_CLIENT, TCP_ACK | TCP_PSH | flags, "b");
+    last.seq += 99;
+    assert_int_equal(wire_send(w, &last, FROM_CLIENT), VERDICT_FORWARDED);
+    wire_out(w, INSIDE);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    return t;
+}
+
+static void a_body_is_not_complete_as_long_as_it_has_a_hole(void **state)
+{
+    struct wire *w = wire_of(state);
+    for (int fin = 0; fin < 2; fin++) {
+        struct wire_talk t = but_for_a_hole(w, fin ? TCP_FIN : 0);
+        const uint64_t begun = w->now_ms;
+        while (wire_pending(w) == 0 && w->now_ms - begun < 60 * MINUTE) {
+            wire_pass(w, &t, FROM_CLIENT, TCP_ACK | TCP_PSH, "b");
+            wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+            wait_for_frame(w, 45 * SECOND);
+        }
+        assert_in_range(w->now_ms - begun, MINUTE - SLOW_UNIT_MS, MINUTE + SLOW_UNIT_MS);
+        assert_int_equal(counted(w, VERDICT_SLOW_BODY), fin + 1);
+        assert_int_equal(counted(w, VERDICT_STRIKE), fin + 1);
+        wire_forget_frames(w);
+    }
+}
+
+static void a_body_whose_hole_has_been_filled_is_complete(void **state)
+{
+    struct wire *w = wire_of(state);
+    w->limits.idle_ms = w->limits.half_closed_ms = 60 * MINUTE;
+    for (int fin = 0; fin < 2; fin++) {
+        struct wire_talk t = but_for_a_hole(w, fin ? TCP_FIN : 0);
+        char missing[100] = {0};
+        memset(missing, 'b', sizeof missing - 1);
+        wire_wait(w, 50 * SECOND); /* its network was away */
+        wire_pass(w, &t, FROM_CLIENT, TCP_ACK, missing);
+        t.client.next += 1U + (uint32_t)fin; /* and its backend is slow to acknowledge */
+        wire_wait(w, SECOND / 2);
+        t.server.expects = t.client.next;
+        wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+        wire_wait(w, 10 * MINUTE);
+        assert_int_equal(evictions(w), 0);
+        wire_pass(w, &t, FROM_CLIENT, TCP_RST | TCP_ACK, "");
+    }
+}
+
 static void no_rate_makes_a_body_last_for_ever(void **state)
 {
     struct wire *w = wire_of(state);
@@ -610,6 +664,8 @@ int main(void)
         SLOW_TEST(an_upload_through_a_tunnel_is_left_alone),
         SLOW_TEST(a_body_that_drips_is_reset_behind_a_window),
         SLOW_TEST(a_fin_that_ends_nothing_does_not_stop_the_clock_of_a_body),
+        SLOW_TEST(a_body_is_not_complete_as_long_as_it_has_a_hole),
+        SLOW_TEST(a_body_whose_hole_has_been_filled_is_complete),
         SLOW_TEST(no_rate_makes_a_body_last_for_ever),
         SLOW_TEST(a_backend_without_room_is_not_its_clients_fault),
         SLOW_TEST(a_reader_that_pauses_for_5_seconds_is_left_alone),

@@ -144,6 +144,38 @@ static void a_body_that_is_still_coming_is_not_the_backends_fault(void **state)
     assert_int_equal(w->message_count, 0);
 }
 
+static void a_hole_in_a_body_is_not_the_backends_fault(void **state)
+{
+    static const char upload[] = "PUT / HTTP/1.1\r\nHost: a.b\r\nContent-Length: 100\r\n\r\n";
+    struct wire *w = watching(state);
+    struct wire_talk t[NEEDED];
+    for (uint8_t i = 0; i < NEEDED; i++) {
+        t[i] = client(w, i);
+        wire_handshake(w, &t[i]);
+        wire_ask(w, &t[i], upload);
+        wire_accept(w, &t[i]);
+        wire_pass(w, &t[i], FROM_BACKEND, TCP_ACK, "");
+        struct wire_segment last = wire_data(&t[i], FROM_CLIENT, TCP_ACK, "b");
+        last.seq += 99;
+        assert_int_equal(wire_send(w, &last, FROM_CLIENT), VERDICT_FORWARDED);
+        wire_forget_frames(w);
+    }
+    wait_until(w, 4 * PATIENCE_MS);
+    assert_int_equal(unanswered(w), 0);
+    char missing[100] = {0};
+    memset(missing, 'b', sizeof missing - 1);
+    for (uint8_t i = 0; i < NEEDED; i++) { /* from now on it is its turn */
+        wire_pass(w, &t[i], FROM_CLIENT, TCP_ACK, missing);
+        t[i].server.expects++;
+        wire_pass(w, &t[i], FROM_BACKEND, TCP_ACK, "");
+    }
+    wait_until(w, PATIENCE_MS - 100);
+    assert_int_equal(unanswered(w), 0);
+    wait_until(w, 200);
+    assert_int_equal(unanswered(w), NEEDED);
+    assert_int_equal(wire_told(w).kind, MESSAGE_BACKEND_UNANSWERED);
+}
+
 static void connections_that_have_ended_are_not_waited_for(void **state)
 {
     struct wire *w = watching(state);
@@ -231,6 +263,7 @@ int main(void)
         WIRE_TEST(an_answer_to_anybody_says_that_it_is_alive),
         WIRE_TEST(a_later_request_of_a_kept_alive_connection_is_watched_too),
         WIRE_TEST(a_body_that_is_still_coming_is_not_the_backends_fault),
+        WIRE_TEST(a_hole_in_a_body_is_not_the_backends_fault),
         WIRE_TEST(connections_that_have_ended_are_not_waited_for),
         WIRE_TEST(nothing_is_expected_where_a_service_says_so),
         WIRE_TEST(a_request_on_a_connection_to_a_mute_backend_is_sent_elsewhere_by_a_reset),
