@@ -46,8 +46,7 @@ static bool check_again(struct shard *shard, struct flow *flow)
     if (is_served(shard, &flow->client, addr_is_v4(&flow->client), &flags))
         return true;
     if (flow_is_closed(flow)) {
-        flow_end(shard, flow, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
+        flow_end_closed(shard, flow);
         return false;
     }
     flow_reset_both(shard, flow);

@@ -140,8 +140,7 @@ struct flow *flow_make(struct shard *shard)
         linger_drop(shard->lingering);
         if (!flow_is_closed(closed))
             continue;
-        flow_end(shard, closed, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
+        flow_end_closed(shard, closed);
         flow = flow_reserve(shard->flows);
     }
     return flow;
@@ -175,4 +174,10 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
     wheel_cancel(shard->wheel, flow_index(shard->flows, flow));
     flow->unanswered = false; /* whoever watches it sees that */
     flow_release(shard->flows, flow);
+}
+
+void flow_end_closed(struct shard *shard, struct flow *flow)
+{
+    flow_end(shard, flow, false);
+    shard_count(shard, VERDICT_FLOW_CLOSED);
 }

@@ -449,8 +449,7 @@ void forward_timeout(struct shard *shard, struct flow *flow)
         return;
     }
     if (flow->state == FLOW_CLOSED) {
-        flow_end(shard, flow, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
+        flow_end_closed(shard, flow);
         return;
     }
     flow_reset_backend(shard, flow);

@@ -185,11 +185,13 @@ static enum verdict answer_close(const struct shard *shard, struct frame *frame,
 /* The client has begun anew on the tuple of an old connection. */
 static void replace(struct shard *shard, struct flow *old)
 {
-    bool closed = flow_is_closed(old);
-    if (!closed)
-        flow_reset_backend(shard, old);
-    flow_end(shard, old, !closed);
-    shard_count(shard, closed ? VERDICT_FLOW_CLOSED : VERDICT_FLOW_REPLACED);
+    if (flow_is_closed(old)) {
+        flow_end_closed(shard, old);
+        return;
+    }
+    flow_reset_backend(shard, old);
+    flow_end(shard, old, true);
+    shard_count(shard, VERDICT_FLOW_REPLACED);
 }
 
 /* A flow for no more than a refusal: it counts as a connection like any other. NULL when there is

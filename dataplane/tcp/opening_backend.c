@@ -78,10 +78,8 @@ static void lead_to(struct shard *shard, struct flow *flow, uint16_t backend)
     uint64_t hash = flow_hash(shard->flows, &flow->client, flow->client_port);
     struct flow *closed =
         flow_find_inside(shard->flows, hash, &flow->client, flow->client_port, backend);
-    if (closed != NULL && closed != flow) {
-        flow_end(shard, closed, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
-    }
+    if (closed != NULL && closed != flow)
+        flow_end_closed(shard, closed);
     flow->backend = backend;
     splice_addresses(&flow->splice, &services->service[flow->service].listen,
                      &services->backend[backend].address);

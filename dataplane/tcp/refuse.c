@@ -365,8 +365,7 @@ void refuse_timeout(struct shard *shard, struct flow *flow)
         return;
     }
     if (refuse_is_over(flow)) {
-        flow_end(shard, flow, false);
-        shard_count(shard, VERDICT_FLOW_CLOSED);
+        flow_end_closed(shard, flow);
         return;
     }
     if (!refused->told) { /* it has had [tcp] head_timeout for the rest of its request */
