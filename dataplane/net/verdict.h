@@ -103,7 +103,7 @@
     V(PAWS,               "paws",                 "timestamp older than the last one in order (RFC 7323 section 5)") \
     V(ACK_COVERED,        "ack_covered",          "a backend's acknowledgement of bytes that the gateway has acknowledged itself: noted, not passed on") \
     V(STATE,              "state",                "flags that the connection's state does not allow") \
-    V(END_MOVED,          "end_moved",            "a client's FIN before bytes that it has sent already, or bytes behind its FIN: its backend would not take it so") \
+    V(END_MOVED,          "end_moved",            "a client's FIN before bytes that it has sent already, or bytes behind its FIN, or behind its backend's reset: nobody would take them") \
     V(SCAN_GAP,           "scan_gap",             "holds or follows a request head, and bytes before it are missing; the client sends it again") \
     V(AFTER_LAST,         "after_last",           "behind a request that said it is the last of its connection: acknowledged and discarded") \
     V(AFTER_LAST_RESET,   "after_last_reset",     "more of that than anyone can have sent unaware, and all was answered: reset") \

@@ -178,6 +178,8 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
 
 void flow_end_closed(struct shard *shard, struct flow *flow)
 {
-    flow_end(shard, flow, false);
-    shard_count(shard, VERDICT_FLOW_CLOSED);
+    const bool reset = flow->reset; /* then it was counted when that came */
+    flow_end(shard, flow, reset);
+    if (!reset)
+        shard_count(shard, VERDICT_FLOW_CLOSED);
 }

@@ -43,6 +43,7 @@ struct flow {
     bool delivering : 1;   /* open, but held bytes are still to be delivered */
     bool after_last : 1;   /* its last request is complete: what follows is surplus */
     bool unanswered : 1;   /* its backend has not begun to answer the last request (tcp/watch.h) */
+    bool reset : 1;        /* closed, because its backend has reset it */
     uint8_t phase;         /* what it is timed for (tcp/slow.h) */
     uint16_t admitted;     /* generation of the lists that let it in (admit/lists.h) */
     struct mac client_mac; /* last hop towards the client, from its own packets */

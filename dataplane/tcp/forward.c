@@ -332,7 +332,7 @@ static bool moves_end(const struct flow *flow, const struct window_segment *segm
     const bool fin = (segment->flags & TCP_FIN) != 0;
     const bool ended = states_client_ended((enum flow_state)flow->state);
     const uint32_t end = segment->seq + segment->length + fin;
-    if (segment->flags & TCP_RST)
+    if ((segment->length == 0 && !fin) || (segment->flags & TCP_RST))
         return false;
     if (fin && !(ended && end == client->fin) && seq_before(end - 1, client->end))
         return true;
@@ -425,13 +425,36 @@ forward(struct shard *shard, struct frame *frame, const struct packet *packet, s
         if (flow->refusal != REFUSAL_NONE && !flow->delivering)
             refuse_begin(shard, flow, frame, packet->length != 0);
         return verdict;
-    case ACTION_RESET:
-        forward_send_on(shard, frame, packet, flow, from);
-        flow_end(shard, flow, true);
-        return VERDICT_FLOW_RESET;
+    case ACTION_RESET: return forward_reset(shard, frame, packet, flow, from, &segment);
     case ACTION_REPEAT: return acknowledge_again(shard, frame, flow);
     default: return VERDICT_STATE;
     }
+}
+
+/* Bytes before a backend's reset may be under way or lost. If they are lost its client cannot tell
+ * it from a forged one, and asks (RFC 5961 section 3.2); the backend answers by another, where the
+ * client expects it. Until then nothing is left of the flow but the way. */
+static void linger_reset(struct shard *shard, struct flow *flow)
+{
+    flow->reset = true;
+    flow->delivering = false;
+    heads_drop(shard, flow);
+    flow->from_client.fin = flow->from_client.end; /* nothing new goes on */
+    flow->last_ms = (uint32_t)shard->now_ms;
+    enter(shard, flow, FLOW_CLOSED);
+}
+
+enum verdict forward_reset(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           struct flow *flow, enum direction from,
+                           const struct window_segment *segment)
+{
+    const bool again = flow->reset;
+    forward_send_on(shard, frame, packet, flow, from);
+    if (from == FROM_CLIENT || segment->seq == flow->from_client.acked)
+        flow_end(shard, flow, true);
+    else if (!again)
+        linger_reset(shard, flow);
+    return again ? VERDICT_FORWARDED : VERDICT_FLOW_RESET;
 }
 
 enum verdict forward_packet(struct shard *shard, struct frame *frame, const struct packet *packet,

@@ -237,10 +237,7 @@ enum verdict refuse_from_backend(struct shard *shard, struct frame *frame,
         return VERDICT_FORWARDED;
     case ACTION_REFUSE: return refuse(shard, frame, packet, flow, &segment);
     case ACTION_TAKE: return take_again(shard, frame, packet, flow, &segment);
-    case ACTION_RESET:
-        forward_send_on(shard, frame, packet, flow, FROM_BACKEND);
-        flow_end(shard, flow, true);
-        return VERDICT_FLOW_RESET;
+    case ACTION_RESET: return forward_reset(shard, frame, packet, flow, FROM_BACKEND, &segment);
     case ACTION_REPEAT: {
         const struct segment ack = flow_to_backend(shard, flow);
         shard_replace(frame, INSIDE, &ack);

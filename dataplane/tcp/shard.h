@@ -404,6 +404,11 @@ void forward_note_closed(struct shard *shard, struct flow *flow);
 /** Translates a packet of an open flow and marks its frame to be sent to the other end. */
 void forward_send_on(struct shard *shard, struct frame *frame, const struct packet *packet,
                      struct flow *flow, enum direction from);
+/** A reset that counts, where it is as far as can be told, goes on. It ends the flow; one of the
+ * backend's that its client may not take, for it lacks bytes before, lets it linger. */
+enum verdict forward_reset(struct shard *shard, struct frame *frame, const struct packet *packet,
+                           struct flow *flow, enum direction from,
+                           const struct window_segment *segment);
 /** Reads the requests in a client's segment of an open flow. VERDICT_FORWARDED: may go on; where
  * less of it may than has come, the frame and `segment` have been cut and `*packet` is now
  * `*shorter`. AFTER_LAST: the same, and all that is left is what it acknowledges; the client is to

@@ -22,7 +22,8 @@ enum flow_state {
     FLOW_BOTH_FIN,           /* both sent FIN, neither is acknowledged (simultaneous close) */
     FLOW_BOTH_CLIENT_ACKED,  /* … the client's is */
     FLOW_BOTH_BACKEND_ACKED, /* … the backend's is */
-    FLOW_CLOSED,             /* both acknowledged; kept a little for what is sent again */
+    FLOW_CLOSED,             /* both acknowledged, or reset by the backend; kept a little for what
+                                is sent again or asked */
     FLOW_REFUSING, /* a request was refused: the backend got our FIN in its place, and what it still
                       says goes on */
     FLOW_REFUSED,  /* the backend has sent its FIN, or there is none: the client gets the refusal */
@@ -47,7 +48,7 @@ enum segment_class {
 enum action {
     ACTION_DROP,    /* not allowed here */
     ACTION_FORWARD, /* translate and send on */
-    ACTION_RESET,   /* send on, then forget the flow */
+    ACTION_RESET,   /* send on, then forget the flow, if its client can take it */
     ACTION_COOKIE,  /* answer by a SYN cookie; the flow does not change: anyone can forge a SYN */
     ACTION_HOLD,    /* the backend is not there yet: keep what is new, to be sent to it */
     ACTION_ABANDON, /* the client gave up before the backend answered: reset the backend if it was

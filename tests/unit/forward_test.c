@@ -407,6 +407,105 @@ static void an_exact_reset_is_passed_on_and_ends_the_flow(void **state)
     assert_int_equal(w->shard->verdicts[VERDICT_FLOW_RESET], 2);
 }
 
+/* Two segments of an answer, of which the client gets the first, and a reset behind them. */
+static void answer_lost_before_a_reset(struct wire *w, struct wire_talk *t)
+{
+    wire_pass(w, t, FROM_BACKEND, TCP_ACK, "arrives");
+    const uint32_t has = t->client.expects;
+    wire_pass(w, t, FROM_BACKEND, TCP_ACK | TCP_PSH, "is lost");
+    t->client.expects = has;
+    const struct wire_segment reset = wire_segment(t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FLOW_RESET);
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    assert_true(seen.flags & TCP_RST);
+    assert_int_equal(seen.seq, has + strlen("is lost"));
+    wire_quiet(w);
+}
+
+/* It is in the client's window, and not where it expects it: RFC 5961 section 3.2. */
+static void a_client_that_challenges_a_reset_behind_lost_bytes_is_answered(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_open(w, &t);
+    answer_lost_before_a_reset(w, &t);
+    assert_int_equal(clients_count(w->shard->clients).connections, 0);
+    const struct wire_segment challenge = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    assert_int_equal(wire_send(w, &challenge, FROM_CLIENT), VERDICT_FORWARDED);
+    const struct wire_segment asked = wire_out(w, INSIDE);
+    assert_int_equal(asked.ack + wire_delta(&t), t.client.expects);
+    struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST);
+    reset.seq = asked.ack; /* of a host that knows no such connection */
+    reset.options.timestamps = false;
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FORWARDED);
+    const struct wire_segment seen = wire_out(w, OUTSIDE);
+    assert_int_equal(seen.flags, TCP_RST);
+    assert_int_equal(seen.seq, t.client.expects);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_RESET], 1);
+    assert_int_equal(tombstones_count(w->shard->tombstones), 1);
+}
+
+static void a_client_that_has_taken_a_reset_is_forgotten_soon(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    const struct wire_segment first = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_upload);
+    wire_ask(w, &t, wire_upload);
+    wire_accept(w, &t);
+    wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
+    answer_lost_before_a_reset(w, &t);
+    const struct wire_segment more = wire_data(&t, FROM_CLIENT, TCP_ACK, "under way by then");
+    assert_int_equal(wire_send(w, &more, FROM_CLIENT), VERDICT_END_MOVED);
+    const struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    wire_wait(w, 2000);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FORWARDED); /* keeps nothing */
+    wire_forget_frames(w);
+    wire_expect_tables(w, 1, 0);
+    wire_wait(w, 1100);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_RESET], 1);
+    assert_int_equal(w->shard->verdicts[VERDICT_FLOW_CLOSED], 0);
+    assert_int_equal(wire_send(w, &first, FROM_CLIENT), VERDICT_TOMBSTONE_DROP);
+}
+
+static void what_was_being_delivered_ends_with_a_reset(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = wire_talk(w);
+    wire_handshake(w, &t);
+    struct wire_segment piece = wire_data(&t, FROM_CLIENT, TCP_ACK, wire_request);
+    piece.length = 10;
+    assert_int_equal(wire_send(w, &piece, FROM_CLIENT), VERDICT_READING);
+    wire_forget_frames(w);
+    t.client.next += 10;
+    wire_ask(w, &t, wire_request + 10);
+    struct wire_segment s = wire_syn_ack(&t);
+    s.window = 12; /* room for the first bytes only */
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_BACKEND_ANSWERED);
+    wire_forget_frames(w);
+    s = wire_data(&t, FROM_BACKEND, TCP_ACK, "is lost");
+    s.seq++;
+    s.ack = t.client.isn + 1;
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FORWARDED);
+    s.seq += s.length;
+    s.length = 0;
+    s.flags = TCP_RST | TCP_ACK;
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FLOW_RESET);
+    wire_forget_frames(w);
+    wire_expect_tables(w, 1, 0);
+    wire_wait(w, 2000);
+    wire_quiet(w); /* it is not sent again */
+    const struct wire_segment challenge = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    assert_int_equal(wire_send(w, &challenge, FROM_CLIENT), VERDICT_FORWARDED);
+    assert_int_equal(wire_out(w, INSIDE).ack + wire_delta(&t), t.client.expects);
+    wire_wait(w, 1100);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void pitfall_29_a_reset_merely_in_the_window_passes_and_ends_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -644,6 +743,9 @@ int main(void)
         WIRE_TEST(malformed_options_are_dropped),
         WIRE_TEST(a_syn_ack_from_the_client_is_dropped),
         WIRE_TEST(an_exact_reset_is_passed_on_and_ends_the_flow),
+        WIRE_TEST(a_client_that_challenges_a_reset_behind_lost_bytes_is_answered),
+        WIRE_TEST(a_client_that_has_taken_a_reset_is_forgotten_soon),
+        WIRE_TEST(what_was_being_delivered_ends_with_a_reset),
         WIRE_TEST(pitfall_29_a_reset_merely_in_the_window_passes_and_ends_nothing),
         WIRE_TEST(a_close_by_either_end_lingers_and_is_forgotten),
         WIRE_TEST(a_fin_sent_again_while_the_flow_lingers_is_passed_on),

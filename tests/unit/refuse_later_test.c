@@ -377,6 +377,27 @@ static void a_backend_that_resets_takes_its_answers_along(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+static void a_reset_behind_answers_that_are_lost_may_be_challenged(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    struct wire_segment s = wire_data(&t, FROM_BACKEND, TCP_ACK, ANSWER);
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FORWARDED);
+    t.server.next += s.length;
+    s = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FLOW_RESET);
+    wire_forget_frames(w);
+    wire_wait(w, 1000);
+    wire_quiet(w); /* nothing more of ours */
+    const struct wire_segment challenge = wire_segment(&t, FROM_CLIENT, TCP_ACK);
+    assert_int_equal(wire_send(w, &challenge, FROM_CLIENT), VERDICT_FORWARDED);
+    s.seq = wire_out(w, INSIDE).ack;
+    s.flags = TCP_RST;
+    assert_int_equal(wire_send(w, &s, FROM_BACKEND), VERDICT_FORWARDED);
+    assert_int_equal(wire_out(w, OUTSIDE).seq, t.client.expects);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void a_backend_that_resets_once_all_is_said_changes_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -446,6 +467,7 @@ int main(void)
         REFUSE_TEST(behind_a_backend_that_has_ended_nothing_follows),
         REFUSE_TEST(a_client_may_reset_it),
         REFUSE_TEST(a_backend_that_resets_takes_its_answers_along),
+        REFUSE_TEST(a_reset_behind_answers_that_are_lost_may_be_challenged),
         REFUSE_TEST(a_backend_that_resets_once_all_is_said_changes_nothing),
         REFUSE_TEST(a_closed_window_gets_it_when_it_opens),
         REFUSE_TEST(a_fin_that_was_overtaken_is_a_fin),
