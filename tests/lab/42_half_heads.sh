@@ -48,10 +48,12 @@ half_ends
 
 # A slab for 1,000: the oldest unfinished heads go, and never a whole one.
 lab_config dropgate.conf "$LAB_DIR/half.conf"
-printf '\n[tables]\nheld = 1000\n[tcp]\nhead_timeout = 5s\n' >>"$LAB_DIR/half.conf"
+printf '\n[tables]\nheld = 1000\n' >>"$LAB_DIR/half.conf"
 start_dataplane "$LAB_DIR/half.conf" || fail "the gateway starts with a small slab"
 half 5000
 expect_at_most "no more are held than there is room for" 1000 "$(table held)"
+have_gone() { (($(verdict held_evicted) >= 4000)); }
+until_true 5 have_gone || true # a byte that the link has lost comes again a moment later
 expect_at_least "the oldest have gone for the others" 4000 "$(verdict held_evicted)"
 expect_match "a shopper buys meanwhile" '^201 ' "$(reserve "$VIP4" "$sale" bob key-2)"
 half_ends
