@@ -35,8 +35,8 @@ void keyring_free(struct keyring *keyring);
  * and nothing has changed. */
 int keyring_read(struct keyring *keyring, const char *path, uint64_t unix_ms, char why[MASTER_WHY]);
 
-/** Takes a master drawn from the kernel when the one in use was read from a file, which the one in
- * use is kept beside in the same way. Returns 1 when it is a new one, 0 when the one in use was
+/** Takes a master drawn from the kernel in the place of one that was read from a file, which stays
+ * in force beside it in the same way. Returns 1 when it is a new one, 0 when the one in use was
  * drawn, or -EIO when randomness is short, and nothing has changed. */
 int keyring_draw(struct keyring *keyring, uint64_t unix_ms);
 
