@@ -27,6 +27,7 @@ struct backend_state {
     bool resolved;
     uint64_t confirmed_ms; /* last answer to ARP or neighbour discovery */
     uint64_t asked_ms;
+    bool doubted;   /* the next hop may have another address: it is asked until it answers */
     bool answering; /* the last probe was good */
     bool learned;   /* options are known */
     struct tcp_options options;

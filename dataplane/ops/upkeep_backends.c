@@ -3,8 +3,9 @@
  *
  * What is known of backends, and what follows: who is well, who gets connections, what clients are
  * offered. Next hops are asked for in advance and again before they grow old (tcp-pitfalls 12), so
- * no packet ever waits for one. A next hop that stops answering is kept for a minute: a lost ARP
- * reply must not stop a sale. Rounds are upkeep.c's. */
+ * no packet ever waits for one; and at once when there is reason to believe that one has got
+ * another link-layer address. One that stops answering is kept for a minute: a lost ARP reply must
+ * not stop a sale. Rounds are upkeep.c's. */
 #include <rte_mbuf.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 enum {
     ASK_AGAIN_MS = 500,
+    ASK_DOUBTED_MS = 1000,
     REFRESH_MS = 20 * 1000,
     FORGET_MS = REFRESH_MS + 60 * 1000,
     DEFAULT_MSS = 536,
@@ -114,6 +116,25 @@ void upkeep_ask_anew(struct backend_state *state)
     state->confirmed_ms = state->confirmed_ms > REFRESH_MS ? state->confirmed_ms - REFRESH_MS : 0;
 }
 
+static bool is_due(const struct backend_state *state, uint64_t now)
+{
+    const uint64_t since_ms = now - state->asked_ms;
+    if (!state->resolved || now - state->confirmed_ms > REFRESH_MS)
+        return state->asked_ms == 0 || since_ms >= ASK_AGAIN_MS;
+    return state->doubted && since_ms >= ASK_DOUBTED_MS;
+}
+
+/* Many backends may be behind one router: in doubt it is asked once for all of them. */
+static void note_asked(struct upkeep *upkeep, uint32_t backend, uint64_t now)
+{
+    const struct services *services = upkeep->services;
+    upkeep->backends[backend].asked_ms = now;
+    for (uint32_t i = 0; upkeep->backends[backend].doubted && i < services->backend_count; i++)
+        if (services->backend[i].presence != ABSENT &&
+            addr_equal(&services->backend[i].next_hop, &services->backend[backend].next_hop))
+            upkeep->backends[i].asked_ms = now;
+}
+
 void upkeep_refresh_neighbors(struct upkeep *upkeep, uint64_t now)
 {
     const struct services *services = upkeep->services;
@@ -130,12 +151,24 @@ void upkeep_refresh_neighbors(struct upkeep *upkeep, uint64_t now)
                 services->backend[i].name, FORGET_MS / 1000);
             upkeep_publish(upkeep, PART_NEIGHBORS, upkeep_neighbors(upkeep));
         }
-        bool due = !state->resolved || now - state->confirmed_ms > REFRESH_MS;
-        if (due && (state->asked_ms == 0 || now - state->asked_ms >= ASK_AGAIN_MS)) {
-            state->asked_ms = now;
+        if (is_due(state, now)) {
+            note_asked(upkeep, i, now);
             ask(upkeep, &services->backend[i]);
         }
     }
+}
+
+/* What is said unasked, to all or by silence, is a reason to ask: the address of before is used
+ * until there is an answer. */
+static void take_news(struct upkeep *upkeep, const struct message *message)
+{
+    const struct services *services = upkeep->services;
+    if (message->side != INSIDE)
+        return;
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        if (services->backend[i].presence != ABSENT &&
+            addr_equal(&services->backend[i].next_hop, &message->addr))
+            upkeep->backends[i].doubted = true;
 }
 
 /* Only answers about next hops that we asked for; anything else on the link may say what it likes.
@@ -153,6 +186,7 @@ static void take_neighbor(struct upkeep *upkeep, const struct message *message, 
         if (!addr_equal(&services->backend[i].next_hop, &message->addr) || state->asked_ms == 0)
             continue;
         state->confirmed_ms = now;
+        state->doubted = false;
         if (state->resolved && memcmp(&state->mac, &message->mac, sizeof state->mac) == 0)
             continue;
         state->mac = message->mac;
@@ -359,6 +393,7 @@ static void take_probe(struct upkeep *upkeep, const struct message *message)
     enum health_change change = health_probed(&state->well, (int)message->probe, message->status,
                                               upkeep->limits->probe_failures, health_clock());
     state->answering = message->probe == PROBE_ANSWERED;
+    state->doubted |= message->probe == PROBE_SILENT;
     hear_clients(upkeep, message->backend);
     if (message->connected)
         learn(upkeep, message->backend, &message->options);
@@ -395,6 +430,7 @@ static bool is_last(const struct upkeep *upkeep, uint16_t backend)
 static void take_failed_openings(struct upkeep *upkeep, const struct message *message)
 {
     struct backend_health *well = &upkeep->backends[message->backend].well;
+    upkeep->backends[message->backend].doubted = true;
     if (well->health == HEALTH_DOWN || is_last(upkeep, message->backend))
         return;
     take_health(upkeep, message->backend, health_failed(well, REASON_OPENINGS, health_clock()));
@@ -442,10 +478,12 @@ void upkeep_take_messages(struct upkeep *upkeep, struct worker *worker, uint64_t
     for (int i = 0; i < MESSAGES_PER_ROUND; i++) {
         if (rte_ring_sc_dequeue_elem(worker->messages, &message, sizeof message) != 0)
             return;
-        if (message.kind != MESSAGE_NEIGHBOR && !is_present(upkeep, message.backend))
+        if (message.kind != MESSAGE_NEIGHBOR && message.kind != MESSAGE_NEIGHBOR_NEWS &&
+            !is_present(upkeep, message.backend))
             continue;
         switch (message.kind) {
         case MESSAGE_NEIGHBOR: take_neighbor(upkeep, &message, now); break;
+        case MESSAGE_NEIGHBOR_NEWS: take_news(upkeep, &message); break;
         case MESSAGE_PROBE: take_probe(upkeep, &message); break;
         case MESSAGE_BACKEND_OPTIONS: take_refusal(upkeep, &message); break;
         case MESSAGE_BACKEND_FAILED: take_failed_openings(upkeep, &message); break;

@@ -9,16 +9,49 @@
 
 enum { ND_TTL = 255, ECHO_TTL = 64 };
 
+static const struct addr all_nodes = {.bytes = {0xff, 0x02, [15] = 1}};
+
 /* Only backends' next hops are kept. Of others nothing is told: whoever is on the outside's link
  * could fill the ring with it, and what backends say would be lost. */
-static void tell_neighbor(struct shard *shard, const struct frame *frame, const struct addr *addr,
-                          const uint8_t *mac)
+static void tell_neighbor(struct shard *shard, const struct frame *frame, int kind,
+                          const struct addr *addr, const uint8_t *mac)
 {
     if (frame->side != INSIDE)
         return;
-    struct message message = {.kind = MESSAGE_NEIGHBOR, .side = frame->side, .addr = *addr};
+    struct message message = {.kind = kind, .side = frame->side, .addr = *addr};
     memcpy(&message.mac, mac, sizeof message.mac);
     shard->output.tell(shard->output.context, &message);
+}
+
+/* Whether a backend's packets go to that address, and by another link-layer address so far. */
+static bool is_news(const struct shard *shard, const struct addr *addr, const uint8_t *mac)
+{
+    const struct services *services = shard->policy.services;
+    const struct neighbors *neighbors = shard->policy.neighbors;
+    for (uint32_t i = 0; i < services->backend_count; i++)
+        if (services->backend[i].presence != ABSENT && neighbors->backend[i].known &&
+            addr_equal(&services->backend[i].next_hop, addr) &&
+            memcmp(&neighbors->backend[i].mac, mac, sizeof neighbors->backend[i].mac) != 0)
+            return true;
+    return false;
+}
+
+/* All hosts of a link are told that an address has moved, as when a router takes over from another.
+ * Anybody can say so: it is a reason to ask, and no more. However much is said, the ring to the
+ * control thread has room for the rest. */
+static enum verdict note_news(struct shard *shard, const struct frame *frame,
+                              const struct addr *addr, const uint8_t *mac)
+{
+    enum { NEWS_PER_SECOND = 256 };
+    if (shard->now_ms - shard->news_since_ms >= 1000) {
+        shard->news_since_ms = shard->now_ms;
+        shard->news = 0;
+    }
+    if (frame->side == INSIDE && shard->news < NEWS_PER_SECOND && is_news(shard, addr, mac)) {
+        shard->news++;
+        tell_neighbor(shard, frame, MESSAGE_NEIGHBOR_NEWS, addr, mac);
+    }
+    return VERDICT_NOT_FOR_US;
 }
 
 enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet)
@@ -32,9 +65,10 @@ enum verdict local_arp(struct shard *shard, struct frame *frame, const struct pa
     memcpy(&v4, arp + 24, 4);
     struct addr target = addr_from_v4(v4);
     if (!policy_own(shard->policy.services, frame->side, &target))
-        return VERDICT_NOT_FOR_US;
+        return addr_equal(&sender, &target) ? note_news(shard, frame, &sender, arp + 8)
+                                            : VERDICT_NOT_FOR_US;
     if (load16(arp + 6) == 2) {
-        tell_neighbor(shard, frame, &sender, arp + 8);
+        tell_neighbor(shard, frame, MESSAGE_NEIGHBOR, &sender, arp + 8);
         return VERDICT_NEIGHBOR;
     }
     if (load16(arp + 6) != 1 || (arp[8] & 1)) /* an answer to a group would go to everybody */
@@ -53,7 +87,7 @@ static enum verdict answer_solicitation(struct shard *shard, struct frame *frame
                                         const struct packet *packet)
 {
     static const struct mac all_nodes_mac = {{0x33, 0x33, 0, 0, 0, 1}};
-    static const struct addr unspecified, all_nodes = {.bytes = {0xff, 0x02, [15] = 1}};
+    static const struct addr unspecified;
     struct addr target = addr_from_v6(frame->bytes + packet->l4 + 8);
     if (!policy_own(shard->policy.services, frame->side, &target))
         return VERDICT_NOT_FOR_US;
@@ -84,15 +118,21 @@ static const uint8_t *target_link_address(const uint8_t *at, const uint8_t *end)
     return NULL;
 }
 
+/* An answer to us, or what a host tells all others unasked (RFC 4861 section 7.2.6). */
 static enum verdict note_advertisement(struct shard *shard, const struct frame *frame,
                                        const struct packet *packet)
 {
+    enum { SOLICITED = 0x40 };
     const uint8_t *icmp = frame->bytes + packet->l4;
     const uint8_t *mac = target_link_address(icmp + 24, frame->bytes + packet->end);
-    if (mac == NULL || !policy_own(shard->policy.services, frame->side, &packet->destination))
+    if (mac == NULL)
         return VERDICT_NOT_FOR_US;
     struct addr target = addr_from_v6(icmp + 8);
-    tell_neighbor(shard, frame, &target, mac);
+    if (addr_equal(&packet->destination, &all_nodes) && !(icmp[4] & SOLICITED))
+        return note_news(shard, frame, &target, mac);
+    if (!policy_own(shard->policy.services, frame->side, &packet->destination))
+        return VERDICT_NOT_FOR_US;
+    tell_neighbor(shard, frame, MESSAGE_NEIGHBOR, &target, mac);
     return VERDICT_NEIGHBOR;
 }
 

@@ -83,14 +83,15 @@ enum { SHARD_BURST = 64 };
 /** What a shard tells the control thread. */
 struct message {
     enum {
-        MESSAGE_NEIGHBOR,
+        MESSAGE_NEIGHBOR,      /* has answered us */
+        MESSAGE_NEIGHBOR_NEWS, /* says unasked that it has another link-layer address */
         MESSAGE_PROBE,
         MESSAGE_BACKEND_OPTIONS,    /* refused what a client had been granted */
         MESSAGE_BACKEND_FAILED,     /* so many openings in a row have failed */
         MESSAGE_BACKEND_UNANSWERED, /* so many clients have waited in vain for an answer */
     } kind;
-    uint16_t backend; /* all but NEIGHBOR: index */
-    uint8_t side;     /* NEIGHBOR: enum port_side */
+    uint16_t backend; /* all but NEIGHBOR and NEIGHBOR_NEWS: index */
+    uint8_t side;     /* NEIGHBOR, NEIGHBOR_NEWS: enum port_side */
     enum {
         PROBE_ANSWERED,   /* well: status 200, or, where nothing is asked, a connection */
         PROBE_REFUSED,    /* RST to the SYN */
@@ -104,8 +105,8 @@ struct message {
     } probe;
     bool connected;             /* PROBE: it took the connection; `options` are known */
     uint16_t status;            /* PROBE: of its answer, 0 if there was none */
-    struct mac mac;             /* NEIGHBOR */
-    struct addr addr;           /* NEIGHBOR */
+    struct mac mac;             /* NEIGHBOR, NEIGHBOR_NEWS */
+    struct addr addr;           /* the same */
     struct tcp_options options; /* PROBE, BACKEND_OPTIONS: of the backend's SYN-ACK */
 };
 
@@ -168,6 +169,8 @@ struct shard {
     struct watch *watches; /* the same */
     uint64_t watches_due_ms;
     uint32_t watch_count, watch_next;
+    uint64_t news_since_ms; /* news of neighbours told since then, for a second */
+    uint32_t news;
     uint32_t numbered;          /* generation of the services whose numbers are known */
     struct census *census;      /* tcp/census.h; control: sets it, worker: clears it */
     struct lease lease[LEASES]; /* control: rw where the fields say so */

@@ -252,6 +252,85 @@ static void an_advertisement_without_a_usable_link_address_is_dropped(void **sta
     assert_int_equal(w->message_count, 0);
 }
 
+/* ---- news ---- */
+
+#define MOVED "020000000b07" /* not where the backend was so far */
+#define ARP_SAYS(as, mac, address)                                                         \
+    "ffffffffffff " mac " 0806 0001 0800 06 04 000" as " " mac " " address " ffffffffffff" \
+    " " address
+#define ND_SAYS(flags, mac, address)                        \
+    "333300000001 " mac " 86dd 60000000 0020 3a ff" address \
+    "ff020000000000000000000000000001 88 00 0000" flags "000000" address " 02 01" mac
+
+static void expect_news(struct wire *w, const char *text)
+{
+    struct addr backend;
+    const struct message told = wire_told(w);
+    assert_int_equal(addr_parse(text, &backend), 0);
+    assert_int_equal(told.kind, MESSAGE_NEIGHBOR_NEWS);
+    assert_int_equal(told.side, INSIDE);
+    assert_true(addr_equal(&told.addr, &backend));
+    assert_int_equal(told.mac.bytes[5], 7);
+    assert_int_equal(w->message_count, 0);
+}
+
+static void a_next_hop_that_says_it_has_moved_is_news(void **state)
+{
+    struct wire *w = wire_of(state);
+    assert_int_equal(in_hex(w, INSIDE, ARP_SAYS("1", MOVED, "c6128002")), VERDICT_NOT_FOR_US);
+    expect_news(w, "198.18.128.2");
+    assert_int_equal(in_hex(w, INSIDE, ARP_SAYS("2", MOVED, "c6128002")), VERDICT_NOT_FOR_US);
+    expect_news(w, "198.18.128.2");
+    assert_int_equal(in_icmp6(w, INSIDE, ND_SAYS("20", MOVED, BACKEND6)), VERDICT_NOT_FOR_US);
+    expect_news(w, "2001:db8:0:1::2");
+    wire_quiet(w);
+}
+
+static void what_is_no_news_of_a_next_hop_is_told_to_nobody(void **state)
+{
+    static const char *const arp[] = {
+        ARP_SAYS("2", "020000000b01", "c6128002"), /* where it is */
+        ARP_SAYS("2", MOVED, "c6128063"),          /* nobody's next hop */
+        ARP_SAYS("1", MOVED, "c6128001"),          /* ours: it is told so */
+    };
+    static const char *const nd[] = {
+        ND_SAYS("20", "020000000b01", BACKEND6),
+        ND_SAYS("20", MOVED, "20010db8000000010000000000000063"),
+        ND_SAYS("60", MOVED, BACKEND6), /* an answer, which is not sent to all (RFC 4861 7.1.2) */
+    };
+    struct wire *w = wire_of(state);
+    const struct mac known = wire_mac_of(0);
+    assert_memory_equal(&known, "\x02\0\0\0\x0b\x01", sizeof known);
+    w->neighbors->backend[1].mac = known;
+    for (size_t i = 0; i < sizeof arp / sizeof arp[0]; i++) {
+        in_hex(w, INSIDE, arp[i]);
+        in_icmp6(w, INSIDE, nd[i]);
+    }
+    in_hex(w, OUTSIDE, ARP_SAYS("2", MOVED, "c6128002"));
+    in_icmp6(w, OUTSIDE, ND_SAYS("20", MOVED, BACKEND6));
+    assert_int_equal(w->message_count, 0);
+    w->neighbors->backend[0].known = w->neighbors->backend[1].known = false; /* is asked for */
+    in_hex(w, INSIDE, ARP_SAYS("2", MOVED, "c6128002"));
+    in_icmp6(w, INSIDE, ND_SAYS("20", MOVED, BACKEND6));
+    assert_int_equal(w->message_count, 0);
+}
+
+static void however_much_is_said_so_much_news_is_told_in_a_second(void **state)
+{
+    enum { SAID = 1000, TOLD = 256 };
+    struct wire *w = wire_of(state);
+    uint32_t told = 0;
+    for (int second = 1; second <= 2; second++) {
+        for (int i = 0; i < SAID; i++) {
+            in_hex(w, INSIDE, ARP_SAYS("1", MOVED, "c6128002"));
+            for (; w->message_count != 0; told++)
+                expect_news(w, "198.18.128.2");
+        }
+        assert_int_equal(told, second * TOLD);
+        wire_step(w, 1000);
+    }
+}
+
 /* Whoever is there could fill the ring to the control thread, in which backends' probes go. */
 static void what_neighbors_outside_answer_is_told_to_nobody(void **state)
 {
@@ -409,6 +488,9 @@ int main(void)
         WIRE_TEST_ONCE(an_advertisement_is_handed_to_the_control_thread),
         WIRE_TEST_ONCE(an_advertisement_without_a_usable_link_address_is_dropped),
         WIRE_TEST_ONCE(what_neighbors_outside_answer_is_told_to_nobody),
+        WIRE_TEST_ONCE(a_next_hop_that_says_it_has_moved_is_news),
+        WIRE_TEST_ONCE(what_is_no_news_of_a_next_hop_is_told_to_nobody),
+        WIRE_TEST_ONCE(however_much_is_said_so_much_news_is_told_in_a_second),
         WIRE_TEST_ONCE(an_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_ipv6_echo_request_is_answered_in_full),
         WIRE_TEST_ONCE(an_echo_request_to_a_group_or_from_a_bogon_is_not_answered),

@@ -167,6 +167,85 @@ static void only_the_answer_of_a_next_hop_is_believed(void **state)
     assert_int_equal(r->policy.row->neighbors->backend[0].mac.bytes[5], 1);
 }
 
+static uint32_t asked(void)
+{
+    struct command command;
+    uint32_t count = 0;
+    for (; rte_ring_dequeue_elem(commands, &command, sizeof command) == 0; count++)
+        rte_pktmbuf_free(command.mbuf);
+    return count;
+}
+
+/* All have answered, a second ago. */
+static void resolve_all(struct rig *r)
+{
+    const struct message good[] = {neighbor("198.18.128.2", 1), neighbor("198.18.128.3", 2),
+                                   neighbor("198.18.128.4", 3)};
+    upkeep_run(&r->upkeep); /* asks */
+    for (int i = 0; i < 3; i++) {
+        tell(r, &good[i]);
+        r->upkeep.backends[i].asked_ms -= 1000;
+    }
+    asked();
+    upkeep_run(&r->upkeep);
+    assert_int_equal(asked(), 0);
+}
+
+static void news_of_a_next_hop_is_a_reason_to_ask_and_not_believed(void **state)
+{
+    struct rig *r = *state;
+    struct message news = neighbor("198.18.128.2", 7), answer = neighbor("198.18.128.2", 8);
+    news.kind = MESSAGE_NEIGHBOR_NEWS;
+    resolve_all(r);
+    const uint64_t confirmed = r->upkeep.backends[0].confirmed_ms;
+    tell(r, &news);
+    assert_int_equal(asked(), 1);
+    r->upkeep.backends[0].asked_ms = worker_clock_ms();
+    tell(r, &news);
+    assert_int_equal(asked(), 0); /* once a second */
+    assert_int_equal(r->policy.row->neighbors->backend[0].mac.bytes[5], 1);
+    assert_true(r->policy.row->neighbors->backend[0].known);
+    assert_int_equal(r->upkeep.backends[0].confirmed_ms, confirmed);
+    r->upkeep.backends[0].asked_ms -= 1000;
+    upkeep_run(&r->upkeep);
+    assert_int_equal(asked(), 1); /* until it answers */
+    tell(r, &answer);
+    assert_int_equal(r->policy.row->neighbors->backend[0].mac.bytes[5], 8);
+    r->upkeep.backends[0].asked_ms -= 1000;
+    upkeep_run(&r->upkeep);
+    assert_int_equal(asked(), 0);
+}
+
+static void the_next_hop_of_who_falls_silent_is_asked_at_once(void **state)
+{
+    struct rig *r = *state;
+    const struct message silence[] = {{.kind = MESSAGE_PROBE, .probe = PROBE_SILENT, .backend = 1},
+                                      {.kind = MESSAGE_BACKEND_FAILED, .backend = 2}};
+    const struct message hangs = {.kind = MESSAGE_PROBE, .probe = PROBE_UNANSWERED, .backend = 0};
+    resolve_all(r);
+    tell(r, &hangs); /* its host does answer */
+    assert_int_equal(asked(), 0);
+    for (int i = 0; i < 2; i++) {
+        tell(r, &silence[i]);
+        assert_int_equal(asked(), 1);
+        r->upkeep.backends[silence[i].backend].doubted = false; /* or it is asked again */
+    }
+    assert_true(r->policy.row->neighbors->backend[1].known);
+}
+
+static void a_router_in_doubt_is_asked_once_for_all_behind_it(void **state)
+{
+    struct rig *r = *state;
+    struct message news = neighbor("198.18.128.9", 7);
+    struct services *services = (struct services *)(uintptr_t)r->upkeep.services;
+    news.kind = MESSAGE_NEIGHBOR_NEWS;
+    resolve_all(r);
+    for (int i = 0; i < 3; i++)
+        services->backend[i].next_hop = news.addr;
+    tell(r, &news);
+    assert_int_equal(asked(), 1);
+}
+
 static void only_mss_is_offered_until_a_probe_has_shown_more(void **state)
 {
     struct rig *r = *state;
@@ -567,6 +646,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_next_hop_is_asked_for_at_once_and_once),
         TEST(only_the_answer_of_a_next_hop_is_believed),
+        TEST(news_of_a_next_hop_is_a_reason_to_ask_and_not_believed),
+        TEST(the_next_hop_of_who_falls_silent_is_asked_at_once),
+        TEST(a_router_in_doubt_is_asked_once_for_all_behind_it),
         TEST(only_mss_is_offered_until_a_probe_has_shown_more),
         TEST(the_promise_before_is_kept_for_cookies_that_are_out),
         TEST(the_same_answer_again_publishes_nothing),
