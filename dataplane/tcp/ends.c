@@ -121,14 +121,19 @@ void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow)
     flow_reset_backend(shard, flow);
 }
 
-void flow_reset_both(struct shard *shard, struct flow *flow)
+void flow_reset_client_anyhow(struct shard *shard, struct flow *flow)
 {
-    flow_reset_backend_anyhow(shard, flow);
     flow_reset_client(shard, flow);
     if (flow->from_client.acked == flow->from_backend.end)
         return;
     flow->from_client.acked = flow->from_backend.end;
     flow_reset_client(shard, flow);
+}
+
+void flow_reset_both(struct shard *shard, struct flow *flow)
+{
+    flow_reset_backend_anyhow(shard, flow);
+    flow_reset_client_anyhow(shard, flow);
 }
 
 struct flow *flow_make(struct shard *shard)

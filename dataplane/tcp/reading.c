@@ -99,9 +99,7 @@ uint32_t reading_front(const struct flow *flow, const struct held_entry *entry)
 static void evict(struct shard *shard, uint32_t index)
 {
     struct flow *flow = flow_at(shard->flows, held_at(shard->held, index)->flow);
-    if (flow->state >= FLOW_ESTABLISHED)
-        flow_reset_backend_anyhow(shard, flow); /* a later head: parts of it have gone on */
-    flow_reset_client(shard, flow);
+    flow_reset_both(shard, flow); /* a backend knows of a later head only */
     flow_end(shard, flow, true);
     shard_count(shard, VERDICT_HELD_EVICTED);
 }

@@ -545,6 +545,7 @@ void flow_reset_backend(struct shard *shard, const struct flow *flow);
 /** The same where bytes are on their way to it. A reset counts only at the number that its receiver
  * expects next (RFC 5961 section 3): one goes to either end of them. The flow ends. */
 void flow_reset_backend_anyhow(struct shard *shard, struct flow *flow);
+void flow_reset_client_anyhow(struct shard *shard, struct flow *flow);
 /** The same for both. */
 void flow_reset_both(struct shard *shard, struct flow *flow);
 

@@ -298,12 +298,14 @@ static void a_head_that_finds_no_larger_place_comes_again(void **state)
     assert_string_equal(last_host, "two");
 }
 
-/* Its backend has seen a part of it, so both ends are told. */
+/* Its backend has seen a part of it, so both ends are told, each at the number that it expects:
+ * with what the client has not acknowledged yet. */
 static void a_head_that_loses_its_place_ends_its_connection(void **state)
 {
     struct wire *w = small_rig(state);
     struct wire_talk t = idle(w);
     wire_pass(w, &t, FROM_CLIENT, TCP_ACK, "GET /no");
+    says(w, &t, ANSWER, t.server.expects);
     struct wire_talk other = begun(w);
     const struct wire_segment data = wire_data(&other, FROM_CLIENT, TCP_ACK | TCP_PSH, GET);
     assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_OPENED);
@@ -398,6 +400,28 @@ static void a_reset_behind_answers_that_are_lost_may_be_challenged(void **state)
     wire_expect_tables(w, 0, 0);
 }
 
+/* Its acknowledgement is under way, or it has none of it: a reset for either. */
+static void a_client_that_may_lack_answers_is_reset_with_the_backend_behind_its_end(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk t = pipelined(w);
+    const uint32_t before = t.client.expects;
+    says(w, &t, ANSWER, t.client.next);
+    leaves(w, &t, "");
+    const struct wire_segment reply = told(w, &t, t.client.next);
+    const struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
+    assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FLOW_RESET);
+    bool none = false, all = false;
+    while (wire_pending(w) > 0) {
+        const struct wire_segment seen = wire_out(w, OUTSIDE);
+        assert_true(seen.flags & TCP_RST);
+        none |= seen.seq == before;
+        all |= seen.seq == reply.seq + reply.length + 1U;
+    }
+    assert_true(none && all);
+    wire_expect_tables(w, 0, 0);
+}
+
 static void a_backend_that_resets_once_all_is_said_changes_nothing(void **state)
 {
     struct wire *w = wire_of(state);
@@ -468,6 +492,7 @@ int main(void)
         REFUSE_TEST(a_client_may_reset_it),
         REFUSE_TEST(a_backend_that_resets_takes_its_answers_along),
         REFUSE_TEST(a_reset_behind_answers_that_are_lost_may_be_challenged),
+        REFUSE_TEST(a_client_that_may_lack_answers_is_reset_with_the_backend_behind_its_end),
         REFUSE_TEST(a_backend_that_resets_once_all_is_said_changes_nothing),
         REFUSE_TEST(a_closed_window_gets_it_when_it_opens),
         REFUSE_TEST(a_fin_that_was_overtaken_is_a_fin),
