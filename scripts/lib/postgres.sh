@@ -88,12 +88,9 @@ pg__pid()
 # True while a process of this instance lives: orphans of a killed postmaster keep its shared memory for a moment.
 pg__busy()
 {
-    local data link
+    local data
     data=$(realpath -- "$(pg__home "$1")/data")
-    for link in /proc/[0-9]*/cwd; do
-        if [ "$(readlink "$link" 2>/dev/null)" = "$data" ]; then return 0; fi
-    done
-    return 1
+    grep -qxF -- "$data" < <(readlink /proc/[0-9]*/cwd 2>/dev/null)
 }
 
 pg__configure()

@@ -61,6 +61,16 @@ proc_run() {
     proc_wait "$1"
 }
 
+# proc__ends PID SECONDS: waits for it to end, with all its threads. One that nobody has asked for its status yet has
+# ended too: of an orphan that can take seconds.
+proc__ends() {
+    local until=$((SECONDS + $2))
+    while [[ -n $(proc_birth "$1") || $(echo "/proc/$1/task/"*) == *" "* ]]; do
+        ((SECONDS <= until)) || return 0
+        sleep 0.02
+    done
+}
+
 # proc_stop NAME [SIGNAL [SECONDS]]: SIGNAL (TERM) to the process, then KILL to its whole session when it has not
 # gone within SECONDS (5). Nothing when it is not running.
 proc_stop() {
@@ -68,9 +78,9 @@ proc_stop() {
     pid=$(proc_pid "$name")
     if [[ -n $pid ]]; then
         kill -s "$signal" "$pid" 2>/dev/null || true
-        timeout "$seconds" tail -s 0.02 --pid="$pid" -f /dev/null 2>/dev/null || true
+        proc__ends "$pid" "$seconds"
         if [[ $(proc_pid "$name") == "$pid" ]]; then kill -s KILL -- "-$pid" 2>/dev/null || true; fi
-        timeout 5 tail -s 0.02 --pid="$pid" -f /dev/null 2>/dev/null || true
+        proc__ends "$pid" 5
     fi
     rm -f "$(proc_record_path "$name")"
 }
