@@ -81,7 +81,8 @@ static void add_openings(struct rte_tel_data *into, uint32_t backend)
                     {"refused", offsetof(struct backend_openings, refused)},
                     {"timeouts", offsetof(struct backend_openings, timeouts)},
                     {"answered", offsetof(struct backend_openings, answered)},
-                    {"unanswered", offsetof(struct backend_openings, unanswered)}};
+                    {"unanswered", offsetof(struct backend_openings, unanswered)},
+                    {"cookies", offsetof(struct backend_openings, cookies)}};
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
         rte_tel_data_add_dict_u64(into, counters[i].name,
                                   sum_openings(backend, counters[i].offset));

@@ -48,7 +48,7 @@ static void arm(struct shard *shard, const struct flow *flow, uint32_t delay_ms)
 /* In the client's name. What completes the handshake echoes no timestamp: the backend would take
  * the time from its SYN-ACK for the round trip to the client (opening_backend.c). 0 stands for no
  * echo with the receivers that there are, though RFC 7323 section 3.2 only says so of segments
- * without ACK. */
+ * without ACK. A backend that has answered by a cookie has to do without: backend_cookie.c. */
 static struct segment towards_backend(const struct shard *shard, const struct flow *flow)
 {
     struct segment segment = flow_to_backend(shard, flow);

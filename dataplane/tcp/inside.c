@@ -39,6 +39,13 @@ enum verdict inside_sort(const struct shard *shard, struct sorted *sorted)
     return VERDICT_FORWARDED;
 }
 
+/* Until it has acknowledged something, a backend may turn out to have answered by a cookie. */
+static bool may_be_cookie(const struct flow *flow)
+{
+    return flow->timestamps && flow->from_backend.acked == flow->client_isn + 1 &&
+           (states_open((enum flow_state)flow->state) || flow->state == FLOW_REFUSING);
+}
+
 enum verdict inside_packet(struct shard *shard, struct frame *frame, const struct sorted *sorted)
 {
     const struct packet *packet = &sorted->packet;
@@ -53,6 +60,8 @@ enum verdict inside_packet(struct shard *shard, struct frame *frame, const struc
         return stray(shard, frame, packet);
     if (admission_is_old(shard, flow) && admission_flow(shard, flow) != VERDICT_FORWARDED)
         return VERDICT_DENIED;
+    if (may_be_cookie(flow))
+        backend_cookie_first(shard, frame, packet, flow);
     if (states_open((enum flow_state)flow->state))
         return forward_packet(shard, frame, packet, flow, FROM_BACKEND);
     return flow->state < FLOW_ESTABLISHED ? opening_answer(shard, frame, packet, flow)

@@ -329,7 +329,8 @@ static void complete_sides(struct flow *flow, const struct packet *packet,
     uint32_t first = flow->client_isn + 1;
     flow->splice.seq_delta = flow->from_client.acked - 1 - packet->seq;
     flow->splice.ts_delta = flow->timestamps ? flow->from_backend.ts_recent - options->tsval : 0;
-    flow->splice.scale_of_backend = flow->scaling ? options->window_scale : 0;
+    flow->splice.scale_of_backend =
+        options->window_scale != COOKIE_NO_SCALE && flow->scaling ? options->window_scale : 0;
     flow->from_client.limit = first + packet->window;
     flow->from_client.end = first;
     flow->from_backend.acked = first;
@@ -341,12 +342,18 @@ static void complete_sides(struct flow *flow, const struct packet *packet,
  * to whoever is farther away than the shortest time-out, overtaken segments taken for lost (RFC
  * 8985 makes room by the shortest round trip), BBR's window a fraction of what the path holds for
  * 10 s. So the SYN is sent once more: of a handshake that was repeated no time is taken (Karn's
- * rule, RFC 6298 section 3). The first data then echoes no timestamp either, see deliver_first;
+ * rule, RFC 6298 section 3). The first data then echoes no timestamp either, see deliver.c;
  * what the client acknowledges of the response is the first sample, and a true one. */
 static void spoil_round_trip(struct shard *shard, const struct flow *flow)
 {
     const struct segment again = backend_syn(shard, flow);
     shard_send(shard, INSIDE, &again);
+}
+
+static bool lacks_granted(const struct flow *flow, const struct tcp_options *options)
+{
+    return (flow->scaling && options->window_scale == COOKIE_NO_SCALE) ||
+           (flow->sack && !options->sack_ok) || (flow->timestamps && !options->timestamps);
 }
 
 static enum verdict opened(struct shard *shard, struct frame *frame, const struct packet *packet,
@@ -355,12 +362,14 @@ static enum verdict opened(struct shard *shard, struct frame *frame, const struc
     struct tcp_options options;
     if (!packet_options(frame->bytes, packet, &options))
         return VERDICT_BAD_OPTIONS;
-    if ((flow->scaling && options.window_scale == COOKIE_NO_SCALE) ||
-        (flow->sack && !options.sack_ok) || (flow->timestamps && !options.timestamps))
+    const bool bare = backend_cookie_bare(flow, &options);
+    if (!bare && lacks_granted(flow, &options))
         return options_refused(shard, frame, packet, &options, flow);
     shard->openings[flow->backend].opened++;
     shard->openings[flow->backend].failures = 0;
     complete_sides(flow, packet, &options);
+    if (bare)
+        backend_cookie_splice(shard, flow);
     if (shard->policy.services->service[flow->service].protocol != SERVICE_HTTP)
         requests_begin_exchanges(flow);
     spoil_round_trip(shard, flow);

@@ -14,6 +14,7 @@
  *   opening.c  the first data: what of it is refused, and the flow of what is not
  *   reading.c  what a client sends before its backend has answered, kept and judged
  *   opening_backend.c a held request and its backend: SYN, SYN-ACK
+ *   backend_cookie.c backends that answer by cookies, and know of no agreement
  *   deliver.c  held bytes to the backend, and again until they are covered
  *   requests.c the requests in clients' segments
  *   heads.c    their heads, put to the gate (gate.c); later ones in pieces, kept aside
@@ -134,7 +135,8 @@ struct shard_sizes {
 struct backend_openings {
     uint64_t opened, refused, timeouts;
     uint64_t answered, unanswered; /* requests: an answer has begun, none has in time */
-    uint32_t failures;             /* in a row, since the control thread was told */
+    uint64_t cookies;  /* of those opened: by a cookie of the backend's, as far as seen */
+    uint32_t failures; /* in a row, since the control thread was told */
 };
 
 struct census;
@@ -344,6 +346,15 @@ enum verdict opening_answer(struct shard *shard, struct frame *frame, const stru
                             struct flow *flow);
 /** The SYN's timer has fired. */
 void opening_timeout(struct shard *shard, struct flow *flow);
+
+/** Whether a SYN-ACK is a backend's cookie that agrees to nothing (backend_cookie.c). */
+bool backend_cookie_bare(const struct flow *flow, const struct tcp_options *options);
+/** The backend knows nothing of what was agreed: windows go to it unscaled. Counted. */
+void backend_cookie_splice(struct shard *shard, struct flow *flow);
+/** A segment of a backend that has acknowledged nothing of an open flow with timestamps yet: where
+ * its clock has jumped, its SYN-ACK was a cookie, and the flow is spliced like that. */
+void backend_cookie_first(struct shard *shard, const struct frame *frame,
+                          const struct packet *packet, struct flow *flow);
 
 /** A client's segment of a flow whose backend has not answered: reading or opening. */
 enum verdict reading_packet(struct shard *shard, struct frame *frame, const struct packet *packet,

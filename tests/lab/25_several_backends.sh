@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # A service of three backends: each has its share; one that dies or falls silent costs no client its request; one that
-# comes back is used again.
+# comes back is used again. Backends that answer by SYN cookies of their own serve everybody.
 . "${0%/*}/lib.sh"
 
 # Not known to be down before its clients have met it: probes are slow here, and an opening's time-out is short.
@@ -28,6 +28,8 @@ serve() { # serve N
 silence() { server ip "$2" rule "$1" pref 90 from "$3" ipproto tcp sport 8084 blackhole; } # add|del FAMILY ADDRESS
 
 cleanup() {
+    server sysctl -qw net.ipv4.tcp_syncookies=1
+    client sysctl -qw net.ipv4.tcp_timestamps=1
     silence del -4 198.18.128.2 2>/dev/null || true
     silence del -6 2001:db8:0:1::2 2>/dev/null || true
     for n in 2 3 4; do proc_stop "named-$n"; done
@@ -81,3 +83,18 @@ silence del -4 198.18.128.2
 silence del -6 2001:db8:0:1::2
 until_true 20 health up a4 b4 || fail "the gateway hears it again"
 for address in "$VIP4" "[$VIP6]"; do served "$address, it is heard again" "$address" 60 234; done
+
+# They know nothing then of what was agreed, and for each address their clocks stand elsewhere.
+server sysctl -qw net.ipv4.tcp_syncookies=2
+for timestamps in 1 0; do
+    client sysctl -qw net.ipv4.tcp_timestamps=$timestamps
+    answers=''
+    before=$(telemetry /dropgate/backends | jq 'map(.cookies) | add')
+    for n in {1..10}; do
+        answers+=$(client curl -sS -m 3 --interface "198.18.64.$n" "http://$VIP4/" 2>>"$LOGS/visits.log")$'\n' || true
+        answers+=$(client curl -sS -m 3 --interface "2001:db8:1000:$n::1" "http://[$VIP6]/" 2>>"$LOGS/visits.log")$'\n' || true
+    done
+    expect_equal "backends with SYN cookies, clients with timestamps $timestamps: all are served" 20 "$(grep -c '^[234]$' <<<"$answers")"
+    expect_at_least "they were such connections" 18 $(($(telemetry /dropgate/backends | jq 'map(.cookies) | add') - before))
+done
+expect "none of them is taken out for it" health up a2 a3 a4 b2 b3 b4

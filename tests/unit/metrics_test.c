@@ -375,8 +375,8 @@ static void backends_are_said_as_upkeep_knows_them(void **state)
     rig.states[1].well = (struct backend_health){
         .health = HEALTH_DOWN, .reason = PROBE_STATUS, .status = 503, .failures = 4};
     rig.states[1].options.window_scale = 7; /* not learned */
-    rig.workers[0].shard->openings[0] =
-        (struct backend_openings){.refused = 2, .timeouts = 3, .answered = 5, .unanswered = 6};
+    rig.workers[0].shard->openings[0] = (struct backend_openings){
+        .refused = 2, .timeouts = 3, .answered = 5, .unanswered = 6, .cookies = 8};
     ask("/dropgate/backends", NULL);
     assert_int_equal(said.count, 2);
     says_of("one", "address", "198.18.128.2:8080");
@@ -396,6 +396,7 @@ static void backends_are_said_as_upkeep_knows_them(void **state)
     says_of("one", "draining", "0");
     says_of("one", "answered", "5");
     says_of("one", "unanswered", "6");
+    says_of("one", "cookies", "8");
     says_of("two", "health", "down");
     says_of("two", "reason", "status");
     says_of("two", "status", "503");

@@ -385,13 +385,18 @@ static void answer_syn(struct storm *s, struct wire_talk *t)
     case 0: a.flags = TCP_RST | TCP_ACK; break;
     case 1: a.flags = TCP_ACK; break;
     case 2: a.ack += random_below(&s->random, 3); break;
-    case 3: a.options.window_scale = COOKIE_NO_SCALE; break;
+    case 3:
+        a.options.window_scale = COOKIE_NO_SCALE;
+        a.options.sack_ok = a.options.sack_ok && random_below(&s->random, 2);
+        break;
     default: a.options.mss = (uint16_t)(500 + random_below(&s->random, 961));
     }
     if (wire_in(s->w, INSIDE, &a) == VERDICT_BACKEND_ANSWERED) {
         t->server.next = t->server.isn + 1;
         t->server.expects = t->client.next;
         t->server.scale = t->client.scale; /* near enough */
+        if (random_below(&s->random, 8) == 0)
+            t->server.clock += random_32(&s->random); /* it was a cookie */
     }
 }
 
