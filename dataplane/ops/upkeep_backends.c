@@ -448,7 +448,8 @@ static void take_unanswered(struct upkeep *upkeep, const struct message *message
 }
 
 /* Not the backend's fault when its probe had not shown the option either: the client had been
- * promised it before this backend was used. */
+ * promised it before this backend was used. The last one stays: until its probe shows what it can
+ * do now, clients are promised nothing that it might lack, and so can be served. */
 static void take_refusal(struct upkeep *upkeep, const struct message *message)
 {
     struct backend_state *state = &upkeep->backends[message->backend];
@@ -459,8 +460,9 @@ static void take_refusal(struct upkeep *upkeep, const struct message *message)
         return;
     state->learned = false;
     upkeep->rebalance = true;
-    take_health(upkeep, message->backend,
-                health_failed(&state->well, REASON_OPTIONS, health_clock()));
+    if (!is_last(upkeep, message->backend))
+        take_health(upkeep, message->backend,
+                    health_failed(&state->well, REASON_OPTIONS, health_clock()));
 }
 
 /* ---- what workers tell ---- */

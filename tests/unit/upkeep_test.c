@@ -535,6 +535,25 @@ static void pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_
     assert_int_equal(used(r), 6);
 }
 
+static void pitfall_30_the_last_backend_stays_and_nothing_is_promised_for_it(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED);
+    struct message refusal = two;
+    const struct offer *offer;
+    refusal.kind = MESSAGE_BACKEND_OPTIONS;
+    refusal.options.timestamps = false;
+    tell(r, &two);
+    tell(r, &refusal);
+    assert_int_equal(used(r), 2);
+    offer = &r->policy.row->offers->offer[1];
+    assert_false(offer->sack || offer->timestamps);
+    assert_int_equal(offer->promise[0].window_scale, COOKIE_NO_SCALE);
+    tell(r, &two);
+    offer = &r->policy.row->offers->offer[1];
+    assert_true(offer->sack && offer->timestamps);
+}
+
 static void pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing(void **state)
 {
     struct rig *r = *state;
@@ -666,6 +685,7 @@ int main(void)
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
+        TEST(pitfall_30_the_last_backend_stays_and_nothing_is_promised_for_it),
         TEST(rules_keep_rate_and_slot_until_those_after_them_are_in_force),
         TEST(pitfall_21_a_new_master_takes_over_and_a_bad_file_changes_nothing),
     };
