@@ -5,9 +5,11 @@
  * and keep nothing of what was agreed. Linux then agrees to nothing but an MSS; with timestamps it
  * hides SACK and the client's scale in its TSval, and takes them, and the place where its clock
  * stands for this client, from the echo in what completes the handshake. Ours echoes nothing, for
- * the sake of all other connections (deliver.c): no echo does for both. So a backend of that kind
- * begins with another clock than its SYN-ACK's, without SACK, and takes windows as they are on the
- * wire. Its connection is spliced like that: it is slower over long ways, and complete. */
+ * the sake of all other connections (deliver.c). No echo does for both kinds: the SYN-ACK's own
+ * TSval would be taken for the round trip, and any other one Linux drops where it has kept the
+ * handshake (TSEcrRejected). So a backend of that kind begins with another clock than its
+ * SYN-ACK's, without SACK, and takes windows as they are on the wire. Its connection is spliced
+ * like that: it is slower over long ways, and complete. */
 #include "dataplane/tcp/shard.h"
 
 bool backend_cookie_bare(const struct flow *flow, const struct tcp_options *options)
