@@ -163,6 +163,12 @@ void flow_strike(struct shard *shard, const struct flow *flow, enum strike reaso
                      shard->now_ms);
 }
 
+void flow_bury(struct shard *shard, const struct tombstone *stone)
+{
+    if (tombstones_add(shard->tombstones, stone, shard->now_ms, COOKIE_LIFE_MS))
+        shard_count(shard, VERDICT_TOMBSTONE_EVICTED);
+}
+
 void flow_end(struct shard *shard, struct flow *flow, bool reset)
 {
     struct tombstone stone = {
@@ -172,8 +178,7 @@ void flow_end(struct shard *shard, struct flow *flow, bool reset)
         .server_end = flow->from_backend.end,
         .reset = reset,
     };
-    if (tombstones_add(shard->tombstones, &stone, shard->now_ms, COOKIE_LIFE_MS))
-        shard_count(shard, VERDICT_TOMBSTONE_EVICTED);
+    flow_bury(shard, &stone);
     flow_uncount(shard, flow);
     held_drop(shard->held, flow->held);
     wheel_cancel(shard->wheel, flow_index(shard->flows, flow));

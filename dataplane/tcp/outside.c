@@ -227,14 +227,23 @@ static enum verdict miss(struct shard *shard, struct frame *frame, const struct 
 
 /* First data of a port that speaks to the same backend through another service: the backend could
  * not tell the two apart. Silent at first, for the other may be about to end; who comes again is
- * told, and can use another port. */
+ * told, and can use another port. From then on it is a connection that was reset: no late copy of
+ * its data may open it, or take the place of a newer one. */
 static enum verdict conflict(struct shard *shard, struct frame *frame, const struct packet *packet,
-                             uint64_t hash)
+                             const struct opening *opening)
 {
-    enum verdict verdict = miss(shard, frame, packet, hash);
+    enum verdict verdict = miss(shard, frame, packet, opening->hash);
     if (verdict == VERDICT_MISS_SILENT)
         return VERDICT_TUPLE_CONFLICT;
-    return verdict == VERDICT_MISS_RESET ? VERDICT_TUPLE_RESET : verdict;
+    if (verdict != VERDICT_MISS_RESET)
+        return verdict;
+    const struct tombstone stone = {
+        .tuple = opening->hash ^ opening->service,
+        .client_isn = opening->client_isn,
+        .reset = true,
+    };
+    flow_bury(shard, &stone);
+    return VERDICT_TUPLE_RESET;
 }
 
 /* A late duplicate or a replay of a closed flow's first segment: acknowledged, never executed
@@ -294,8 +303,7 @@ static __attribute__((noinline)) enum verdict without_flow(struct shard *shard, 
     if (tombstone != NULL)
         return answer_tombstone(shard, frame, packet, &opening, tombstone);
     enum verdict verdict = opening_start(shard, frame, packet, &opening, NULL);
-    return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, opening.hash)
-                                             : verdict;
+    return verdict == VERDICT_TUPLE_CONFLICT ? conflict(shard, frame, packet, &opening) : verdict;
 }
 
 /* Whether the cookie is older than the one that opened the flow, as far as that can be told: with

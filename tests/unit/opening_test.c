@@ -779,6 +779,25 @@ static void a_client_that_stays_with_a_taken_tuple_is_told_a_second_later(void *
     wire_pass(w, &first, FROM_CLIENT, TCP_ACK, "still here");
 }
 
+static void what_was_told_of_a_taken_tuple_is_opened_by_no_late_copy(void **state)
+{
+    struct wire *w = wire_of(state);
+    struct wire_talk first = wire_talk(w), second = first;
+    wire_open(w, &first);
+    wire_talk_to(w, &second, (uint16_t)(first.service + 2));
+    wire_handshake(w, &second);
+    const struct wire_segment data = wire_data(&second, FROM_CLIENT, TCP_ACK, wire_request);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_TUPLE_CONFLICT);
+    wire_wait(w, 1000);
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_TUPLE_RESET);
+    wire_out(w, OUTSIDE);
+    wire_close(w, &first, FROM_CLIENT);
+    wire_wait(w, 10000); /* the tuple is free */
+    assert_int_equal(wire_send(w, &data, FROM_CLIENT), VERDICT_TOMBSTONE_DROP);
+    wire_quiet(w);
+    wire_expect_tables(w, 0, 0);
+}
+
 /* ---- full tables ---- */
 
 static void pitfall_10_a_full_flow_table_opens_nothing_and_loses_nothing(void **state)
@@ -922,6 +941,7 @@ int main(void)
         WIRE_TEST(a_tuple_that_another_service_has_at_the_backend_is_not_opened_twice),
         WIRE_TEST(a_closed_flow_that_makes_room_as_its_time_is_over_goes_once),
         WIRE_TEST(a_client_that_stays_with_a_taken_tuple_is_told_a_second_later),
+        WIRE_TEST(what_was_told_of_a_taken_tuple_is_opened_by_no_late_copy),
         WIRE_TEST(pitfall_10_a_full_flow_table_opens_nothing_and_loses_nothing),
         WIRE_TEST(of_a_full_table_the_flow_that_closed_first_makes_room),
         WIRE_TEST(flows_close_and_make_room_for_ever),
