@@ -59,7 +59,7 @@ finish() { # finish NAME SALE: all are answered, all is sold, and the ledger hol
 sale=$(new_sale 3000)
 crowd killed "$sale" 3600 18 --replay 20 --cancel 10
 open=0
-for second in 3 7 11 15; do
+for second in 3 6 10 13; do
     until_true 40 at killed $second || fail "second $second of the sale"
     n=$((1 + open % 2))
     proc_stop "instance-$n" KILL 2>>"$LOGS/kills.log"

@@ -131,7 +131,7 @@ refused "so is a key that only a restart takes" "$conf:${line%%:*}: [tables] flo
 expect "and neither has changed anything" backend_known a3
 
 for name in keep4 keep6 new4; do
-    kill -INT "$(proc_pid "load-$name")"
+    kill -INT "$(proc_pid "load-$name")" || fail "wrk is at work to the end ($name)"
     proc_wait "load-$name" || fail "wrk ends well ($name)"
     report=$(<"$work/$name.wrk")
     answered=$(awk '/requests in/ { print $1 }' <<<"$report")
