@@ -339,6 +339,26 @@ static bool moves_end(const struct flow *flow, const struct window_segment *segm
     return ended && !flow->after_last && seq_before(client->fin, end);
 }
 
+/* The client's bytes go nowhere. If its backend has reset, it may not have heard of that: then the
+ * rest of its segment asks, and the backend answers by a reset where the client expects one. */
+static __attribute__((noinline)) enum verdict end_moved(struct shard *shard, struct frame *frame,
+                                                        const struct packet **packet,
+                                                        struct packet *shorter, struct flow *flow,
+                                                        struct window_segment *segment)
+{
+    if (!flow->reset || !(segment->flags & TCP_ACK))
+        return VERDICT_END_MOVED;
+    if (forward_limit_excess(shard, flow) != VERDICT_FORWARDED)
+        return VERDICT_EXCESS;
+    *shorter = **packet;
+    translate_cut(frame->bytes, shorter, flow->from_client.end, 0, false);
+    *packet = shorter;
+    segment->seq = shorter->seq;
+    segment->length = 0;
+    segment->flags = shorter->flags;
+    return VERDICT_FORWARDED;
+}
+
 /* Whether the segment fits, and is not one too many that moves nothing: then it was `counted`. */
 static inline __attribute__((always_inline)) enum verdict
 weigh(struct shard *shard, struct flow *flow, enum direction from,
@@ -397,7 +417,7 @@ forward(struct shard *shard, struct frame *frame, const struct packet *packet, s
     struct packet shorter;
     if (client && !says_nothing(flow, packet, &segment))
         verdict = moves_end(flow, &segment)
-                      ? VERDICT_END_MOVED
+                      ? end_moved(shard, frame, &packet, &shorter, flow, &segment)
                       : requests_read(shard, frame, &packet, &shorter, flow, &segment);
     const bool surplus = verdict == VERDICT_AFTER_LAST;
     if (verdict != VERDICT_FORWARDED && !surplus)
@@ -439,7 +459,7 @@ static void linger_reset(struct shard *shard, struct flow *flow)
     flow->reset = true;
     flow->delivering = false;
     heads_drop(shard, flow);
-    flow->from_client.fin = flow->from_client.end; /* nothing new goes on */
+    flow->from_client.fin = flow->from_client.end; /* no byte goes on */
     flow->last_ms = (uint32_t)shard->now_ms;
     enter(shard, flow, FLOW_CLOSED);
 }

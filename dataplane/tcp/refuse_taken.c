@@ -184,6 +184,9 @@ static enum verdict take_again(struct shard *shard, struct frame *frame,
     const bool has_all = !seq_before(flow->from_client.acked, at), was_over = refuse_is_over(flow);
     if (packet->flags & TCP_RST) {
         if (!has_all) { /* nobody sends again what the client lacks */
+            flow_reset_client(shard, flow);
+            flow->from_client.acked =
+                at; /* or all but the refusal, its acknowledgement under way */
             flow_reset_client_anyhow(shard, flow);
             flow_end(shard, flow, true);
             return VERDICT_FLOW_RESET;

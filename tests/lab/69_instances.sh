@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # limit: 240
 # Two instances of the purchase service behind the gateway. First 200 shoppers arrive each second while one instance is killed
-# every four seconds: everything is sold once, and whoever asks again with the same key gets an answer, the same bytes from either.
+# every few seconds: everything is sold once, and whoever asks again with the same key gets an answer, the same bytes from either.
 # Then each is ended by SIGTERM under the same load: no shopper's connection notices.
 . "${0%/*}/lib.sh"
 needs postgres

@@ -458,7 +458,12 @@ static void a_client_that_has_taken_a_reset_is_forgotten_soon(void **state)
     wire_pass(w, &t, FROM_BACKEND, TCP_ACK, "");
     answer_lost_before_a_reset(w, &t);
     const struct wire_segment more = wire_data(&t, FROM_CLIENT, TCP_ACK, "under way by then");
-    assert_int_equal(wire_send(w, &more, FROM_CLIENT), VERDICT_END_MOVED);
+    assert_int_equal(wire_send(w, &more, FROM_CLIENT), VERDICT_FORWARDED);
+    const struct wire_segment asked = wire_out(w, INSIDE);
+    assert_int_equal(asked.length, 0); /* none of it */
+    assert_int_equal(asked.seq, more.seq);
+    assert_int_equal(asked.ack + wire_delta(&t), t.client.expects);
+    wire_quiet(w);
     const struct wire_segment reset = wire_segment(&t, FROM_BACKEND, TCP_RST | TCP_ACK);
     wire_wait(w, 2000);
     assert_int_equal(wire_send(w, &reset, FROM_BACKEND), VERDICT_FORWARDED); /* keeps nothing */
