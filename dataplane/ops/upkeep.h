@@ -32,9 +32,10 @@ struct backend_state {
     bool learned;   /* options are known */
     struct tcp_options options;
     struct backend_health well;
-    uint64_t answered; /* requests, by all workers' counts, at the end of its last probe */
-    bool speaks;       /* so many more than at the end of the one before */
-    bool mute;         /* as in struct neighbors */
+    uint64_t answered;    /* requests, by all workers' counts, at the end of its last probe */
+    uint64_t answered_ms; /* end of the last probe that found more of them than the one before */
+    bool speaks;          /* that is not long ago */
+    bool mute;            /* as in struct neighbors */
 };
 
 struct upkeep {

@@ -361,12 +361,18 @@ static uint64_t answered_by(const struct upkeep *upkeep, uint16_t backend)
     return sum;
 }
 
-/* Whether it has answered clients while it was probed. */
+/* Whether it has answered clients lately. As long as a worker waits (watch_mute), and not only
+ * since the last probe: one that fails is followed after a time-out, and a slow backend's answers
+ * may be further apart. */
 static void hear_clients(struct upkeep *upkeep, uint16_t backend)
 {
     struct backend_state *state = &upkeep->backends[backend];
-    const uint64_t answered = answered_by(upkeep, backend);
-    const bool speaks = answered != state->answered;
+    const struct limits *limits = upkeep->limits;
+    const uint64_t answered = answered_by(upkeep, backend), now = worker_clock_ms();
+    if (answered != state->answered)
+        state->answered_ms = now;
+    const bool speaks =
+        now - state->answered_ms < (uint64_t)limits->probe_timeout_ms * limits->probe_failures;
     upkeep->hear |= speaks != state->speaks && state->well.health == HEALTH_DOWN;
     state->answered = answered;
     state->speaks = speaks;

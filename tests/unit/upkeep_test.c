@@ -469,11 +469,41 @@ static void who_answers_clients_is_not_mute_however_its_probes_end(void **state)
     }
     assert_int_equal(used(r), 4);
     assert_false(r->policy.row->neighbors->backend[1].mute);
-    tell(r, &silent); /* nobody since the one before */
+    r->upkeep.backends[1].answered_ms -= 2000;
+    tell(r, &silent); /* nobody since */
     assert_true(r->policy.row->neighbors->backend[1].mute);
     r->openings[1].answered++;
     tell(r, &silent);
     assert_false(r->policy.row->neighbors->backend[1].mute);
+}
+
+/* A client every second and a half, and a probe that fails every second: some gaps see nobody. */
+static void who_answers_clients_between_some_of_its_probes_only_is_not_mute(void **state)
+{
+    struct rig *r = *state;
+    const struct message two = probed(1, PROBE_ANSWERED), three = probed(2, PROBE_ANSWERED);
+    const struct message hangs = probed(1, PROBE_UNANSWERED);
+    tell(r, &two);
+    tell(r, &three);
+    r->openings[1].answered++;
+    tell(r, &hangs);
+    tell(r, &hangs);
+    assert_int_equal(used(r), 4);
+    const struct neighbors *before = r->policy.row->neighbors;
+    for (int second = 0; second < 9; second++) {
+        r->upkeep.backends[1].answered_ms -= 1000;
+        if (second % 3 != 0)
+            r->openings[1].answered++;
+        tell(r, &hangs);
+        assert_false(r->policy.row->neighbors->backend[1].mute);
+    }
+    assert_ptr_equal(r->policy.row->neighbors, before); /* nothing to publish */
+    for (int second = 0; second < 2; second++) {
+        assert_false(r->policy.row->neighbors->backend[1].mute);
+        r->upkeep.backends[1].answered_ms -= 1000;
+        tell(r, &hangs);
+    }
+    assert_true(r->policy.row->neighbors->backend[1].mute);
 }
 
 static void openings_that_fail_take_a_backend_out_until_its_next_good_probe(void **state)
@@ -682,6 +712,7 @@ int main(void)
         TEST(the_last_backend_of_a_service_is_left_to_its_probes),
         TEST(who_says_nothing_is_mute_while_others_are_well),
         TEST(who_answers_clients_is_not_mute_however_its_probes_end),
+        TEST(who_answers_clients_between_some_of_its_probes_only_is_not_mute),
         TEST(openings_that_fail_take_a_backend_out_until_its_next_good_probe),
         TEST(pitfall_30_only_what_all_backends_in_use_support_is_offered),
         TEST(pitfall_30_a_backend_that_refuses_what_its_probe_had_shown_is_taken_out),
