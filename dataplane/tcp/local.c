@@ -7,7 +7,7 @@
 #include "dataplane/net/checksum.h"
 #include "dataplane/tcp/shard.h"
 
-enum { ND_TTL = 255, ECHO_TTL = 64 };
+enum { ND_TTL = 255, ND_LEAST = 24, ECHO_TTL = 64 };
 
 static const struct addr all_nodes = {.bytes = {0xff, 0x02, [15] = 1}};
 
@@ -36,11 +36,11 @@ static bool is_news(const struct shard *shard, const struct addr *addr, const ui
     return false;
 }
 
-/* All hosts of a link are told that an address has moved, as when a router takes over from another.
- * Anybody can say so: it is a reason to ask, and no more. However much is said, the ring to the
- * control thread has room for the rest. */
-static enum verdict note_news(struct shard *shard, const struct frame *frame,
-                              const struct addr *addr, const uint8_t *mac)
+/* All hosts of a link are told that an address has moved, as when a router takes over from another;
+ * and who asks for our address gives its own with it. Anybody can say so: it is a reason to ask,
+ * and no more. However much is said, the ring to the control thread has room for the rest. */
+static void note_news(struct shard *shard, const struct frame *frame, const struct addr *addr,
+                      const uint8_t *mac)
 {
     enum { NEWS_PER_SECOND = 256 };
     if (shard->now_ms - shard->news_since_ms >= 1000) {
@@ -51,7 +51,6 @@ static enum verdict note_news(struct shard *shard, const struct frame *frame,
         shard->news++;
         tell_neighbor(shard, frame, MESSAGE_NEIGHBOR_NEWS, addr, mac);
     }
-    return VERDICT_NOT_FOR_US;
 }
 
 enum verdict local_arp(struct shard *shard, struct frame *frame, const struct packet *packet)
@@ -64,9 +63,11 @@ enum verdict local_arp(struct shard *shard, struct frame *frame, const struct pa
     struct addr sender = addr_from_v4(v4);
     memcpy(&v4, arp + 24, 4);
     struct addr target = addr_from_v4(v4);
-    if (!policy_own(shard->policy.services, frame->side, &target))
-        return addr_equal(&sender, &target) ? note_news(shard, frame, &sender, arp + 8)
-                                            : VERDICT_NOT_FOR_US;
+    if (!policy_own(shard->policy.services, frame->side, &target)) {
+        if (addr_equal(&sender, &target))
+            note_news(shard, frame, &sender, arp + 8);
+        return VERDICT_NOT_FOR_US;
+    }
     if (load16(arp + 6) == 2) {
         tell_neighbor(shard, frame, MESSAGE_NEIGHBOR, &sender, arp + 8);
         return VERDICT_NEIGHBOR;
@@ -74,11 +75,31 @@ enum verdict local_arp(struct shard *shard, struct frame *frame, const struct pa
     if (load16(arp + 6) != 1 || (arp[8] & 1)) /* an answer to a group would go to everybody */
         return VERDICT_NOT_FOR_US;
     struct mac asker;
+    note_news(shard, frame, &sender, arp + 8);
     memcpy(&asker, arp + 8, sizeof asker);
     frame->length =
         build_arp(frame->bytes, frame->room, 2, &shard->mac[frame->side], &target, &asker, &sender);
     frame->to = frame->length ? frame->side : PORT_NONE;
     return VERDICT_ARP_ANSWERED;
+}
+
+enum link_address { SOURCE_LINK_ADDRESS = 1, TARGET_LINK_ADDRESS = 2 };
+
+/* The link-layer address that a solicitation or an advertisement gives, or NULL (RFC 4861 section
+ * 4.6.1). */
+static const uint8_t *link_address(enum link_address option, const struct frame *frame,
+                                   const struct packet *packet)
+{
+    const uint8_t *at = frame->bytes + packet->l4 + ND_LEAST, *end = frame->bytes + packet->end;
+    while (end - at >= 8) {
+        ptrdiff_t length = (ptrdiff_t)at[1] * 8;
+        if (length == 0 || length > end - at)
+            return NULL;
+        if (at[0] == option)
+            return at + 2;
+        at += length;
+    }
+    return NULL;
 }
 
 /* A solicitation for one of our addresses. From "::" it is duplicate address detection: answered to
@@ -94,6 +115,9 @@ static enum verdict answer_solicitation(struct shard *shard, struct frame *frame
     bool detection = addr_equal(&packet->source, &unspecified);
     if (!detection && packet_bogon(&packet->source, false))
         return VERDICT_BOGON;
+    const uint8_t *mac = link_address(SOURCE_LINK_ADDRESS, frame, packet);
+    if (mac != NULL)
+        note_news(shard, frame, &packet->source, mac);
     struct mac asker;
     memcpy(&asker, frame->bytes + 6, sizeof asker);
     frame->length = build_advertisement(frame->bytes, frame->room, &shard->mac[frame->side],
@@ -103,33 +127,20 @@ static enum verdict answer_solicitation(struct shard *shard, struct frame *frame
     return VERDICT_ND_ANSWERED;
 }
 
-/* The target link-layer address option of an advertisement, or NULL (RFC 4861 section 4.6.1). */
-static const uint8_t *target_link_address(const uint8_t *at, const uint8_t *end)
-{
-    enum { TARGET_LINK_ADDRESS = 2 };
-    while (end - at >= 8) {
-        ptrdiff_t length = (ptrdiff_t)at[1] * 8;
-        if (length == 0 || length > end - at)
-            return NULL;
-        if (at[0] == TARGET_LINK_ADDRESS)
-            return at + 2;
-        at += length;
-    }
-    return NULL;
-}
-
 /* An answer to us, or what a host tells all others unasked (RFC 4861 section 7.2.6). */
 static enum verdict note_advertisement(struct shard *shard, const struct frame *frame,
                                        const struct packet *packet)
 {
     enum { SOLICITED = 0x40 };
     const uint8_t *icmp = frame->bytes + packet->l4;
-    const uint8_t *mac = target_link_address(icmp + 24, frame->bytes + packet->end);
+    const uint8_t *mac = link_address(TARGET_LINK_ADDRESS, frame, packet);
     if (mac == NULL)
         return VERDICT_NOT_FOR_US;
     struct addr target = addr_from_v6(icmp + 8);
-    if (addr_equal(&packet->destination, &all_nodes) && !(icmp[4] & SOLICITED))
-        return note_news(shard, frame, &target, mac);
+    if (addr_equal(&packet->destination, &all_nodes) && !(icmp[4] & SOLICITED)) {
+        note_news(shard, frame, &target, mac);
+        return VERDICT_NOT_FOR_US;
+    }
     if (!policy_own(shard->policy.services, frame->side, &packet->destination))
         return VERDICT_NOT_FOR_US;
     tell_neighbor(shard, frame, MESSAGE_NEIGHBOR, &target, mac);
@@ -203,8 +214,7 @@ enum verdict local_icmp(struct shard *shard, struct frame *frame, const struct p
         ECHO6 = 128,
         ECHO6_REPLY = 129,
         SOLICITATION = 135,
-        ADVERTISEMENT = 136,
-        ND_LEAST = 24
+        ADVERTISEMENT = 136
     };
     uint8_t type = frame->bytes[packet->l4];
     if (packet->v4) {

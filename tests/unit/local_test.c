@@ -286,6 +286,57 @@ static void a_next_hop_that_says_it_has_moved_is_news(void **state)
     wire_quiet(w);
 }
 
+/* For our own address, as kernels do before they send. */
+#define ARP_ASKS_US(mac, address) \
+    "ffffffffffff " mac " 0806 0001 0800 06 04 0001 " mac " " address " 000000000000 c6128001"
+#define ND_ASKS_US(address, options, length)                          \
+    "3333ff000001 " MOVED " 86dd 60000000 00" length " 3a ff" address \
+    "ff0200000000000000000001ff000001 87 00 0000 00000000" INSIDE6 " " options
+
+static void asks_us(struct wire *w, bool v4, const char *hex)
+{
+    enum verdict answered = v4 ? VERDICT_ARP_ANSWERED : VERDICT_ND_ANSWERED;
+    assert_int_equal(v4 ? in_hex(w, INSIDE, hex) : in_icmp6(w, INSIDE, hex), answered);
+    wire_out_frame(w, INSIDE);
+    wire_quiet(w);
+}
+
+static void a_next_hop_that_asks_for_us_from_elsewhere_is_answered_and_news(void **state)
+{
+    struct wire *w = wire_of(state);
+    asks_us(w, true, ARP_ASKS_US(MOVED, "c6128002"));
+    expect_news(w, "198.18.128.2");
+    asks_us(w, false, ND_ASKS_US(BACKEND6, "01 01" MOVED, "20"));
+    expect_news(w, "2001:db8:0:1::2");
+    asks_us(w, false, ND_ASKS_US(BACKEND6, "0e 01 000000000000 01 01" MOVED, "28"));
+    expect_news(w, "2001:db8:0:1::2");
+}
+
+static void who_asks_for_us_and_says_nothing_new_is_only_answered(void **state)
+{
+    static const char *const arp[] = {
+        ARP_ASKS_US("020000000b01", "c6128002"), /* where it is */
+        ARP_ASKS_US(MOVED, "c6128063"),          /* nobody's next hop */
+        ARP_ASKS_US(MOVED, "00000000"),
+    };
+    static const char *const nd[] = {
+        ND_ASKS_US(BACKEND6, "01 01 020000000b01", "20"),
+        ND_ASKS_US("20010db8000000010000000000000063", "01 01" MOVED, "20"),
+        ND_ASKS_US("00000000000000000000000000000000", "", "18"),
+        ND_ASKS_US(BACKEND6, "", "18"), /* a frame's own address is only where answers go */
+        ND_ASKS_US(BACKEND6, "02 01" MOVED, "20"),
+        ND_ASKS_US(BACKEND6, "01 00" MOVED, "20"),
+        ND_ASKS_US(BACKEND6, "01 02" MOVED, "20"),
+    };
+    struct wire *w = wire_of(state);
+    w->neighbors->backend[1].mac = wire_mac_of(0);
+    for (size_t i = 0; i < sizeof arp / sizeof arp[0]; i++)
+        asks_us(w, true, arp[i]);
+    for (size_t i = 0; i < sizeof nd / sizeof nd[0]; i++)
+        asks_us(w, false, nd[i]);
+    assert_int_equal(w->message_count, 0);
+}
+
 static void what_is_no_news_of_a_next_hop_is_told_to_nobody(void **state)
 {
     static const char *const arp[] = {
@@ -327,6 +378,9 @@ static void however_much_is_said_so_much_news_is_told_in_a_second(void **state)
                 expect_news(w, "198.18.128.2");
         }
         assert_int_equal(told, second * TOLD);
+        asks_us(w, true, ARP_ASKS_US(MOVED, "c6128002"));
+        asks_us(w, false, ND_ASKS_US(BACKEND6, "01 01" MOVED, "20"));
+        assert_int_equal(w->message_count, 0); /* and yet they are answered */
         wire_step(w, 1000);
     }
 }
@@ -489,6 +543,8 @@ int main(void)
         WIRE_TEST_ONCE(an_advertisement_without_a_usable_link_address_is_dropped),
         WIRE_TEST_ONCE(what_neighbors_outside_answer_is_told_to_nobody),
         WIRE_TEST_ONCE(a_next_hop_that_says_it_has_moved_is_news),
+        WIRE_TEST_ONCE(a_next_hop_that_asks_for_us_from_elsewhere_is_answered_and_news),
+        WIRE_TEST_ONCE(who_asks_for_us_and_says_nothing_new_is_only_answered),
         WIRE_TEST_ONCE(what_is_no_news_of_a_next_hop_is_told_to_nobody),
         WIRE_TEST_ONCE(however_much_is_said_so_much_news_is_told_in_a_second),
         WIRE_TEST_ONCE(an_echo_request_is_answered_in_full),
