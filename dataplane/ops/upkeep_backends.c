@@ -158,8 +158,8 @@ void upkeep_refresh_neighbors(struct upkeep *upkeep, uint64_t now)
     }
 }
 
-/* What is said unasked, to all, with a question to us or by silence, is a reason to ask: the address
- * of before is used until there is an answer. */
+/* What is said unasked, to all, with a question to us or by silence, is a reason to ask: the
+ * address of before is used until there is an answer. */
 static void take_news(struct upkeep *upkeep, const struct message *message)
 {
     const struct services *services = upkeep->services;
