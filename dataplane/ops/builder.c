@@ -31,6 +31,7 @@ struct builder {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct job *first, **last; /* the first is the one in hand, until it is done */
+    struct job *reserved;      /* control thread's */
     bool stop;
 };
 
@@ -211,15 +212,24 @@ struct builder *builder_start_reader(void)
     return start(NULL, "dg-reader");
 }
 
-static int hand_over(struct builder *builder, const struct job *what)
+static struct job *new_job(void)
 {
     struct job *job = malloc(sizeof *job);
     struct policy *row = malloc(sizeof *row);
     if (job == NULL || row == NULL) {
         free(job);
         free(row);
-        return -ENOMEM;
+        return NULL;
     }
+    job->row = row;
+    return job;
+}
+
+static int hand_over_as(struct builder *builder, struct job *job, const struct job *what)
+{
+    if (job == NULL)
+        return -ENOMEM;
+    struct policy *row = job->row;
     *job = *what;
     job->row = row;
     pthread_mutex_lock(&builder->lock);
@@ -230,6 +240,11 @@ static int hand_over(struct builder *builder, const struct job *what)
     return 0;
 }
 
+static int hand_over(struct builder *builder, const struct job *what)
+{
+    return hand_over_as(builder, new_job(), what);
+}
+
 int builder_publish(struct builder *builder, enum part part, void *block)
 {
     struct job job = {.next = NULL};
@@ -237,9 +252,18 @@ int builder_publish(struct builder *builder, enum part part, void *block)
     return hand_over(builder, &job);
 }
 
+int builder_reserve(struct builder *builder)
+{
+    if (builder->reserved == NULL)
+        builder->reserved = new_job();
+    return builder->reserved == NULL ? -ENOMEM : 0;
+}
+
 int builder_publish_all(struct builder *builder, const struct policy *parts)
 {
-    return hand_over(builder, &(struct job){.parts = *parts});
+    struct job *job = builder->reserved != NULL ? builder->reserved : new_job();
+    builder->reserved = NULL;
+    return hand_over_as(builder, job, &(struct job){.parts = *parts});
 }
 
 int builder_build(struct builder *builder, enum part part, void *(*build)(const void *plan),
@@ -262,5 +286,8 @@ void builder_stop(struct builder *builder)
     pthread_join(builder->thread, NULL);
     pthread_mutex_destroy(&builder->lock);
     pthread_cond_destroy(&builder->wake);
+    if (builder->reserved != NULL)
+        free(builder->reserved->row);
+    free(builder->reserved);
     free(builder);
 }

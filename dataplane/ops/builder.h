@@ -43,8 +43,12 @@ struct builder *builder_start_reader(void);
  * -ENOMEM (the part is then still the caller's). */
 int builder_publish(struct builder *builder, enum part part, void *block);
 
-/** The same for several finished parts that are to be seen together or not at all: those of `parts`
- * that are not NULL. What is NULL stays as it is. */
+/** Makes room for the next builder_publish_all, which cannot fail then: for what must not be done
+ * unless parts follow. Control thread. Returns 0 or -ENOMEM. */
+int builder_reserve(struct builder *builder);
+
+/** The same as builder_publish for several finished parts that are to be seen together or not at
+ * all: those of `parts` that are not NULL. What is NULL stays as it is. Control thread. */
 int builder_publish_all(struct builder *builder, const struct policy *parts);
 
 /** The same for a part that takes a while to build: the thread calls `build(plan)`, swaps in what

@@ -93,7 +93,7 @@ int upkeep_take_master(struct upkeep *upkeep, const char *path);
 
 /** Takes new settings over. `parts` has those that follow from them alone, or NULL where one stays
  * as it is; services, offers, neighbours and balance are added, and all are handed over, to be seen
- * together. `last` (may be NULL) is what must succeed, too, once nothing but memory can be short.
+ * together. `last` (may be NULL) is what must succeed, too, called once nothing else can fail.
  * Returns 0; or -EINVAL, -ENOSPC, -ENOMEM, or what `last` returned, with the reason in `why`: then
  * nothing has happened. The parts are not the caller's any more in either case. */
 int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct policy *parts,

@@ -224,19 +224,17 @@ int upkeep_reload(struct upkeep *upkeep, const struct settings *settings, struct
     int error = copy_upkeep(upkeep, &next) ? 0 : refuse(-ENOMEM, why, "memory is short");
     if (error == 0)
         error = try(&next, upkeep->services, settings, parts, why);
-    if (error == 0 && last != NULL && (error = last(upkeep, settings)) != 0)
-        refuse(error, why, "the key of the cookies cannot be read");
-    if (error == 0)
-        lend_to(upkeep, next.rules);
-    if (error == 0 && (error = builder_publish_all(upkeep->builder, parts)) != 0) {
+    if (error == 0 && (error = builder_reserve(upkeep->builder)) != 0)
         refuse(error, why, "memory is short");
-        upkeep_keep_rules(upkeep);
-    }
+    if (error == 0 && last != NULL && (error = last(upkeep, settings)) != 0)
+        refuse(error, why, "the master of the cookies could not be taken");
     if (error != 0) {
         builder_free_all(parts);
         forget_copy(&next);
         return error;
     }
+    lend_to(upkeep, next.rules);
+    builder_publish_all(upkeep->builder, parts); /* into its room: it does not fail */
     keep(upkeep, &next);
     return 0;
 }

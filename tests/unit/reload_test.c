@@ -37,6 +37,24 @@
     "[outside]\ndevice = net_null0\naddresses = 198.18.0.1/17\n" \
     "[inside]\ndevice = net_null1\naddresses = 198.18.128.1/24\n"
 
+static bool short_of_memory, short_of_randomness;
+
+int __real_builder_reserve(struct builder *builder);
+int __wrap_builder_reserve(struct builder *builder);
+
+int __wrap_builder_reserve(struct builder *builder)
+{
+    return short_of_memory ? -ENOMEM : __real_builder_reserve(builder);
+}
+
+ssize_t __real_getrandom(void *out, size_t length, unsigned flags);
+ssize_t __wrap_getrandom(void *out, size_t length, unsigned flags);
+
+ssize_t __wrap_getrandom(void *out, size_t length, unsigned flags)
+{
+    return short_of_randomness ? -1 : __real_getrandom(out, length, flags);
+}
+
 struct rig {
     struct worker worker;
     uint64_t now_ms;
@@ -115,6 +133,7 @@ static int setup_small(void **state)
 static int teardown(void **state)
 {
     struct rig *r = *state;
+    short_of_memory = short_of_randomness = false;
     dup2(r->kept_stderr, STDERR_FILENO);
     close(r->kept_stderr);
     builder_stop(r->upkeep.builder);
@@ -587,6 +606,39 @@ static void a_master_file_that_is_taken_out_leaves_its_master_beside_a_drawn_one
     assert_int_equal(close(file) | unlink(path), 0);
 }
 
+/* Or the gateway would soon refuse the cookies of those that still have the file. */
+static void a_reload_that_lacks_memory_or_randomness_leaves_the_master_as_it_is(void **state)
+{
+    struct rig *r = *state;
+    char text[512], path[] = "/tmp/reload_test.XXXXXX";
+    const int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(dprintf(file, "%064d\n", 1), 65);
+    snprintf(text, sizeof text, "%s[cookie]\nmaster_file = %s\n", BASE, path);
+    assert_int_equal(reload_with(r, text), 0);
+    const uint64_t now = (uint64_t)time(NULL) * 1000;
+    keyring_keys_free(keyring_keys(r->upkeep.keyring, now));
+    const struct policy *before = r->slot.row;
+
+    short_of_memory = true;
+    assert_int_equal(reload_with(r, BASE), -ENOMEM);
+    assert_false(keyring_due(r->upkeep.keyring, now)); /* none was drawn */
+    assert_int_equal(pwrite(file, "2", 1, 0), 1);
+    assert_int_equal(reload_with(r, text), -ENOMEM);
+    assert_false(keyring_due(r->upkeep.keyring, now)); /* nor the new one taken */
+    logged(r, "memory is short; nothing was changed");
+    assert_ptr_equal(r->slot.row, before);
+    short_of_memory = false;
+    short_of_randomness = true;
+    assert_int_equal(reload_with(r, BASE), -EIO);
+    logged(r, "the master of the cookies could not be taken; nothing was changed");
+    assert_false(keyring_due(r->upkeep.keyring, now));
+    short_of_randomness = false;
+    assert_int_equal(reload_with(r, text), 0);
+    assert_true(keyring_due(r->upkeep.keyring, now));
+    assert_int_equal(close(file) | unlink(path), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -609,6 +661,7 @@ int main(void)
         TEST(rules_come_change_and_go_and_keep_their_slots),
         TEST(a_rule_that_cannot_be_leaves_those_of_before),
         TEST(a_master_file_that_is_taken_out_leaves_its_master_beside_a_drawn_one),
+        TEST(a_reload_that_lacks_memory_or_randomness_leaves_the_master_as_it_is),
         /* Last, for an event is written twenty times a second at most. */
         TEST(two_hundred_reloads_leave_nothing_behind),
         TEST(a_hundred_memberships_leave_nothing_behind),
