@@ -4,7 +4,7 @@
  * What the control thread does over and over: reads what workers tell, resolves and refreshes next
  * hops, turns probe results and failed openings into health, tables of backends and offers, rolls
  * the cookie keys, lends the budgets to the workers. Every change of policy becomes a new part,
- * published by the builder. Control thread only, but for upkeep_backend. */
+ * published by the builder. Control thread only. */
 #ifndef DROPGATE_DATAPLANE_OPS_UPKEEP_H
 #define DROPGATE_DATAPLANE_OPS_UPKEEP_H
 

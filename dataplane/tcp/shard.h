@@ -547,10 +547,10 @@ void flow_strike(struct shard *shard, const struct flow *flow, enum strike reaso
 /** Ends a flow: its client's count, tombstone, held request, timer and table entry. `reset` as in
  * struct tombstone. */
 void flow_end(struct shard *shard, struct flow *flow, bool reset);
-/** Leaves a tombstone, by flow_end or of what never had a flow. */
-void flow_bury(struct shard *shard, const struct tombstone *stone);
 /** The same of one that has closed and only lingers; counted as such. */
 void flow_end_closed(struct shard *shard, struct flow *flow);
+/** Leaves a tombstone, by flow_end or of what never had a flow. */
+void flow_bury(struct shard *shard, const struct tombstone *stone);
 /** Resets one side of a flow with exact numbers; the flow stays. A backend that was not asked yet
  * hears nothing. */
 void flow_reset_client(struct shard *shard, const struct flow *flow);
